@@ -269,7 +269,7 @@ def _rng(*words: int) -> np.random.Generator:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two seeds, two solvers, one plant, few rows")
+    parser.add_argument("--quick", action="store_true", help="two seeds, two solvers, one plant, five rows")
     parser.add_argument("--seeds", type=int, default=10, help="noises and goals; default 10")
     parser.add_argument("--solvers", nargs="+", default=list(SOLVERS))
     parser.add_argument("--plants", nargs="+", choices=list(PLANTS), default=list(CASES))
@@ -279,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     sizes: Sequence[int] = ROWS
     if given.quick:
-        given.solvers, given.plants, given.seeds, sizes = ["linear", "pls"], ["affine"], 2, ROWS[:2]
+        given.solvers, given.plants, given.seeds, sizes = ["linear", "pls"], ["affine"], 2, (5,)
     wanted = [
         (plant, design, solver, seed)
         for seed in range(given.seeds)

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdl.core.goal import Band, Goal
-from sdl.designs.filling import LatinHypercube
-from sdl.designs.given import Axis
+from sdl.designs.filling import Axis, LatinHypercube
 from sdl.errors import Degenerate, NotEnoughData, SolverError
 from sdl.inverse.propose import propose
 from sdl.solvers.base import Data, Solver, Targets

@@ -35,9 +35,7 @@ __all__ = ["Result", "Run", "SdlError", "Solution", "list_runs", "open_run", "re
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sdl' has no attribute {name!r}; it has {', '.join(__all__)}")
-    home = import_module(_HOMES[name])
-    value = getattr(home, name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
     return value
 
 

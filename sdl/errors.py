@@ -1,26 +1,13 @@
-"""The errors of `sdl`, by who must act.
+"""The errors of `sdl`, by who must act; each message names the problem, the value and the remedy.
 
-    SdlError                 the message names the problem, the value and the remedy
-    ├─ ConfigError           you: file, line, path in the file, allowed values              exit 2
-    ├─ InstrumentError       the instrument; states whether a retry may help and whether it
-    │  │                     may have measured nevertheless                               exit 3
-    │  ├─ Unreachable        no answer: refused, reset, timed out                 (retry)
-    │  ├─ Busy               in use by another user                               (retry)
-    │  ├─ BadReply           a reply that is no valid reading                     (retry)
-    │  ├─ Rejected           these settings are refused
-    │  └─ NotApplied         the reply does not state the applied settings
-    ├─ SolverError           the model                                                      exit 4
-    │  ├─ NotEnoughData      fewer rows than it needs (have, need)
-    │  └─ Degenerate         rows that do not determine it
-    ├─ RecordError           the disk                                                       exit 5
-    │  ├─ Damaged            a changed, lost or swapped line (path, line)
-    │  ├─ InUse              a record or instrument in use by another process (holder)
-    │  ├─ Full              no space for another line
-    │  └─ Lost              its file was deleted, replaced or truncated while in use (saved)
-    └─ OutOfTurn             a bug in sdl: please report                                    exit 70
+    ConfigError        the user                             exit code 2
+    InstrumentError    the instrument, or its operator      exit code 3
+    SolverError        the model                            exit code 4
+    RecordError        the disk                             exit code 5
+    OutOfTurn          a bug in sdl: please report it       exit code 70
 
-Foreign exceptions (httpx, OSError, pydantic, yaml …) are translated in one place per library: the module
-that imports it. Exit codes of finished campaigns are in `sdl.runner.EXIT_CODES`.
+Foreign exceptions (httpx, OSError, pydantic, yaml …) are translated in one place per library: the module that imports
+it. Exit codes of finished campaigns are in `sdl.runner.EXIT_CODES`.
 """
 
 from __future__ import annotations
@@ -113,10 +100,8 @@ class InstrumentError(SdlError):
 
     def __init__(self, message: str, *, retryable: bool | None = None, maybe_measured: bool | None = None) -> None:
         super().__init__(message)
-        if retryable is not None:
-            self.retryable = retryable
-        if maybe_measured is not None:
-            self.maybe_measured = maybe_measured
+        self.retryable = self.retryable if retryable is None else retryable
+        self.maybe_measured = self.maybe_measured if maybe_measured is None else maybe_measured
 
 
 class Unreachable(InstrumentError):
@@ -205,4 +190,4 @@ class Lost(RecordError):
 
 
 class OutOfTurn(SdlError):
-    """An event that the campaign is not waiting for: a bug in sdl; please report it."""
+    """An event that the campaign is not waiting for."""

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from sdl.errors import ConfigError
 
+# The distribution that installs the package `sdl`; on PyPI, `sdl` is an unrelated project.
 DISTRIBUTION = "sdl-orchestrator"
-"""The distribution that installs the package `sdl`; on PyPI, `sdl` is an unrelated project."""
 
 
 def own_version() -> str:
     """The version of this package; empty where it is used from its source tree without being installed."""
+    return _version(DISTRIBUTION)
+
+
+def _version(package: str) -> str:
     try:
-        return version(DISTRIBUTION)
+        return version(package)
     except PackageNotFoundError:
         return ""
 
 
 def versions_of(*packages: str) -> dict[str, str]:
     """The versions of this package (as `sdl`) and of those others that are installed."""
-    versions = {"sdl": own_version()}
-    for package in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
+    versions = {"sdl": own_version()} | {package: _version(package) for package in packages}
     return {name: text for name, text in versions.items() if text}
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sdl.core.history import History
     from sdl.runs.results import Result
 
+# Display text of each instrument error that a record names.
 CAUSES = {
     "Unreachable": "no answer",
     "Busy": "busy",
@@ -29,15 +30,14 @@ CAUSES = {
     "NotApplied": "not applied",
     "InstrumentError": "the instrument",
 }
-"""Display text of each instrument error that a record names."""
 
+# Display text of the stored outcomes and verdicts that are not shown as they are stored.
 DISPLAY = {
     "spent": "budget used up",
     "between two steps": "resolution limit",
     "outside the data": "extrapolation",
     "below the noise": "tolerance below noise",
 }
-"""Display text of the stored outcomes and verdicts that are not shown as they are stored."""
 
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

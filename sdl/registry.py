@@ -1,4 +1,4 @@
-"""One table from `kind` to its class: ours and, through entry points, those of installed packages.
+"""The table from `kind` to its class: ours and, through entry points, those of installed packages.
 
 Adding one takes one file and one line here, or, in another package, one file and one entry point in the group
 `sdl.solvers`, `sdl.drivers`, `sdl.designs`, `sdl.rules` or `sdl.figures`. Only the kind that is named is imported; a
@@ -39,23 +39,23 @@ OURS: dict[str, dict[str, str]] = {
         "replay": "sdl.drivers.replay:Replay",
     },
     "designs": {
-        "axis": "sdl.designs.given:Axis",
+        "axis": "sdl.designs.filling:Axis",
         "latin-hypercube": "sdl.designs.filling:LatinHypercube",
         "sobol": "sdl.designs.filling:Sobol",
         "farthest": "sdl.designs.filling:Farthest",
         "factorial": "sdl.designs.classical:Factorial",
         "box-behnken": "sdl.designs.classical:BoxBehnken",
         "central-composite": "sdl.designs.classical:CentralComposite",
-        "d-optimal": "sdl.designs.optimal:DOptimal",
+        "d-optimal": "sdl.designs.classical:DOptimal",
         "adaptive": "sdl.designs.adaptive:Adaptive",
-        "points": "sdl.designs.given:Points",
+        "points": "sdl.designs.filling:Points",
     },
     "rules": {},  # ours are keys of `stop`
     "figures": {},  # ours are in `sdl.report.figures`
 }
 
+# Old names of kinds, which files and records may still have.
 ALIASES: dict[str, dict[str, str]] = {"solvers": {"secant": "broyden", "bsi": "mcmc", "path": "continuation"}}
-"""Old names of kinds, which files and records may still have."""
 
 
 def kinds(group: str) -> tuple[str, ...]:
@@ -69,8 +69,7 @@ def find(group: str, kind: object) -> type[Any]:
     Raises:
         ConfigError: no such kind (the message lists the allowed ones), its package cannot be imported, or no class.
     """
-    target = load(group, kind)
-    if not isinstance(target, type):
+    if not isinstance(target := load(group, kind), type):
         raise ConfigError(f"kind {kind!r} of {_source(group, kind)[1]} is not a class")
     return target
 

@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+# Seconds between two readings that begin a new session, where an instrument declares nothing else.
 SESSION_GAP = 600.0
-"""Seconds between two readings that begin a new session, where an instrument declares nothing else."""
 
 
 class Frozen(BaseModel):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "sdl.cli")
@@ -28,7 +28,7 @@ def sdl(*args: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [*COMMAND, *map(str, args)],
         cwd=cwd, env=environment(**changes), capture_output=True, text=True, encoding="utf-8",
-        stdin=subprocess.DEVNULL, check=False, timeout=PATIENCE,
+        stdin=subprocess.DEVNULL, check=False, timeout=TIMEOUT,
     )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def python(*args: str, **changes: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
@@ -71,7 +71,7 @@ def the_record(runs: Path) -> Path | None:
 
 def wait_for(runs: Path, count: int, process: subprocess.Popen[str], kind: str | None = None) -> Path | None:
     """Waits until the only record below `runs` has `count` lines (of one kind); None where the process ends first."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         record = the_record(runs)
         if record:
@@ -81,4 +81,4 @@ def wait_for(runs: Path, count: int, process: subprocess.Popen[str], kind: str |
         if process.poll() is not None:
             return None
         time.sleep(0.0005)
-    raise TimeoutError(f"no {count} lines of {kind} within {PATIENCE:g} s")
+    raise TimeoutError(f"no {count} lines of {kind} within {TIMEOUT:g} s")

@@ -13,7 +13,7 @@ import sys
 import processes
 import pytest
 from conftest import ROOT
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 
 def pytest_of(*words: str, before: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
@@ -22,7 +22,7 @@ def pytest_of(*words: str, before: str = "", **changes: str) -> subprocess.Compl
     return subprocess.run(
         ["sh", "-c", f'{before} exec "$@"', "sh", *command] if before else command,
         cwd=ROOT, env=processes.environment(**changes), capture_output=True, text=True, check=False,
-        timeout=2 * PATIENCE,
+        timeout=2 * TIMEOUT,
     )  # fmt: skip
 
 

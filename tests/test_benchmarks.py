@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import ROOT
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 from sdl.registry import find
 from sdl.space import Space
@@ -337,7 +337,7 @@ def command(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     script = str(ROOT / "benchmarks" / arguments[0])
     done = subprocess.run(
-        [sys.executable, script, *arguments[1:]], env=environment, capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, script, *arguments[1:]], env=environment, capture_output=True, text=True, timeout=TIMEOUT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

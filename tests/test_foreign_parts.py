@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from scripted import GAIN, answer, campaign, proposals, register, script_of, with_answers, with_script
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 import sdl
 from sdl import registry
@@ -189,6 +189,6 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
     for _ in range(3):
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert "check it yourself; gave up after" in err
     assert out == "spent\n"

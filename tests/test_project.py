@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx")
@@ -48,7 +48,7 @@ def python(*args: str, cwd: Path = ROOT, **variables: str) -> subprocess.Complet
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
@@ -89,7 +89,7 @@ def import_server() -> Iterator[subprocess.Popen[str]]:
         command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as server:
         yield server
-        server.communicate(timeout=PATIENCE)
+        server.communicate(timeout=TIMEOUT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the server copies itself")

@@ -1,4 +1,4 @@
-"""How long a test waits for something that a process, a thread or a server does: in one place for all of them."""
+"""The time limit for waits on processes, threads and servers, one for all tests."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-PATIENCE = 300.0
-"""Seconds after which it hangs: ten times what the slowest of them needs beside 15 busy loops on two cores."""
+# Seconds that tell a hang from an end: ten times what the slowest wait needs beside 15 busy loops on two cores.
+TIMEOUT = PATIENCE = 300.0
 
 T = TypeVar("T")
 
 
 def until(true: Callable[[], T], process: subprocess.Popen[Any] | None = None) -> T:
-    """Waits until something is true, and gives it.
+    """Wait until `true()` is true, and return it.
 
     Raises:
-        AssertionError: it never came, or the process that was to bring it has ended.
+        AssertionError: it is not in time, or the process has ended.
     """
-    ends = time.monotonic() + PATIENCE
-    while not (found := true()):
+    ends = time.monotonic() + TIMEOUT
+    while not (value := true()):
         assert process is None or process.poll() is None, "the process has ended"
-        assert time.monotonic() < ends, f"it did not come about within {PATIENCE:g} s"
+        assert time.monotonic() < ends, f"it did not happen within {TIMEOUT:g} s"
         time.sleep(0.002)
-    return found
+    return value

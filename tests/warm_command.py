@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import processes
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 
 class Warm:
@@ -33,7 +33,7 @@ class Warm:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.communicate(timeout=PATIENCE)
+        self._server.communicate(timeout=TIMEOUT)
 
     def start(self, *args: object, cwd: Path, out: str | None = None, err: str | None = None, **env: str) -> Copy:
         """Starts a command; `out` and `err` are files or terminals, by default one file for both."""
@@ -51,7 +51,7 @@ class Copy:
         assert server.stdin is not None
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
-        self.pid = int(self._line(PATIENCE) or 0)
+        self.pid = int(self._line(TIMEOUT) or 0)
 
     def kill(self) -> None:
         if self.poll() is None:

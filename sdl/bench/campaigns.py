@@ -17,10 +17,9 @@ from sdl.errors import ConfigError, Problem, SdlError
 from sdl.parallel import pool
 from sdl.twin.state import TwinState
 
+# Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends.
 FIRST, LAST = 0.1, 0.9
-"""Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends."""
-DRAWS = 1000
-"""Largest number of further draws for goals that would saturate a channel."""
+DRAWS = 1000  # largest number of further draws for goals that would saturate a channel
 
 
 @dataclass(frozen=True)
@@ -124,12 +123,8 @@ def campaigns(
 ) -> list[BenchCampaign]:
     """Run a campaign for every solver, goal and seed, sorted in this order.
 
-    Args:
-        task: goals and noise.
-        solvers: labels as for `solver_of`.
-        jobs: processes of this machine.
-        progress: called with the numbers of campaigns done and in all.
-        limit: real seconds per campaign.
+    `solvers` are labels as for `solver_of`; `limit` is in real seconds per campaign; `progress` receives the numbers of
+    campaigns done and in all.
 
     Raises:
         ConfigError: a mistake in `task` or `solvers`, found before anything runs.

@@ -17,8 +17,7 @@ from sdl.parallel import pool
 from sdl.twin.evidence import Evidence
 from sdl.twin.state import TwinState
 
-TOLERANCE = 0.02
-"""Relative tolerance of the goals; only some solvers use it."""
+TOLERANCE = 0.02  # relative tolerance of the goals; only some solvers use it
 
 
 class DaysScore(NamedTuple):
@@ -69,23 +68,21 @@ def days_left_out(
         return []
     data = data.only(whole)
     items = [(solver_of(label), data, state, tuple(columns), day) for label in solvers for day in days]
-    off: dict[str, list[Any]] = {label: [] for label in solvers}
-    why: dict[str, str] = {}
+    predicted: list[tuple[Any, str]] = []
     progress(0, len(items))
     results = pool.each(_day, items, jobs, crashed=lambda e: (None, str(e).partition(": ")[2]), limit=limit)
-    for index, (error, reason) in results:
-        label = solvers[index // len(days)]
-        if error is None:
-            why[label] = reason
-        else:
-            off[label].append(error)
+    for index, result in results:
+        predicted.append(result)
         progress(index + 1, len(items))
-    missed = []
-    for label in solvers:
-        rows = np.vstack(off[label]) if off[label] else np.zeros((0, len(state.inputs)))
+    scores = []
+    for i, label in enumerate(solvers):
+        mine = predicted[i * len(days) : (i + 1) * len(days)]
+        errors = [error for error, _ in mine if error is not None]
+        rows = np.vstack(errors) if errors else np.zeros((0, len(state.inputs)))
         rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
-        missed.append(DaysScore(label, rms, len(off[label]), len(rows), why.get(label, "")))
-    return missed
+        reasons = [reason for error, reason in mine if error is None]
+        scores.append(DaysScore(label, rms, len(errors), len(rows), reasons[-1] if reasons else ""))
+    return scores
 
 
 def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:
@@ -105,8 +102,8 @@ def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str])
     low, high = (np.where(goal, value + side * width, side * np.inf) for side in (-1, 1))
     age = np.arange(len(learn) - 1, -1, -1, dtype=float)
     full = data.Y[learn] >= state.full_scale
-    session = data.sitting[learn].astype(float)
-    rows = Data(data.X[learn], data.Y[learn], full, goal, age, session, inputs, channels, float(data.sitting[test[0]]))
+    session = data.session[learn].astype(float)
+    rows = Data(data.X[learn], data.Y[learn], full, goal, age, session, inputs, channels, float(data.session[test[0]]))
     space = Space(inputs)
     try:
         fitted = fit(config.parse_kind("solver", tree), rows)

@@ -13,10 +13,10 @@ from sdl.bench.days import DaysScore
 from sdl.formatting import count
 from sdl.sweep.summary import align, beside, format_trials, quantile, row_figure
 
+# Difference between two solvers, in standard errors, from which one of them counts as better.
 SIGNIFICANT = 2.0
-"""Difference between two solvers, in standard errors, from which one of them counts as better."""
+# Ratio of computing times above which the slower of two equally good solvers is not recommended.
 MUCH_SLOWER = 10.0
-"""Ratio of computing times above which the slower of two equally good solvers is not recommended."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class SolverSummary:
     why: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 
@@ -68,9 +67,7 @@ def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Calla
 def summarise(ended: Sequence[BenchCampaign], max_trials: int) -> list[SolverSummary]:
     """A line for each solver, the best first.
 
-    Args:
-        ended: every solver with the same goals and seeds.
-        max_trials: trials of a campaign.
+    `ended` holds every solver with the same goals and seeds, at most `max_trials` trials each.
     """
     import numpy as np
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
-from sdl.designs.given import Points
+from sdl.designs.filling import Points
 from sdl.errors import ConfigError, Problem
 from sdl.twin.state import known_state
 

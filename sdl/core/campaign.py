@@ -88,8 +88,8 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
+# Outcomes that changed rules can undo before they are written.
 _BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
-"""Outcomes that changed rules can undo before they are written."""
 
 
 @dataclass
@@ -116,18 +116,15 @@ class Campaign:
     def __post_init__(self) -> None:
         anytime: dict[type, Callable[..., None]] = {
             Resumed: self._resumed,
-            Paused: self._paused,
-            Continued: self._continued,
-            Interrupted: self._interrupted,
             AbortAsked: self._abort_asked,
-            Safe: self._made_safe,
+            **dict.fromkeys((Paused, Continued, Interrupted, Safe), self._note),
         }
         self._table = {
             State.NEW: {Opened: self._opened},
             State.PROPOSE: {Proposed: self._proposed, Failed: self._propose_failed, **anytime},
             State.MEASURE: {Measured: self._measured, Failed: self._measure_failed, **anytime},
             State.STOP: {Stopped: self._stopped, **anytime},
-            State.STOPPED: {Resumed: self._resumed, Safe: self._made_safe},
+            State.STOPPED: {Resumed: self._resumed, Safe: self._note},
         }
 
     def handle(self, event: Event) -> list[Action]:
@@ -190,7 +187,7 @@ class Campaign:
                 return self.stop is not None and event.outcome is self.stop.outcome
         return True
 
-    # One method an event -----------------------------------------------------------------------------------------
+    # The events -----------------------------------------------------------------------------------------
     def _opened(self, event: Opened) -> None:
         self.state = State.PROPOSE
 
@@ -243,17 +240,14 @@ class Campaign:
             self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
         self._ask_rules()
 
-    def _paused(self, event: Paused) -> None:
-        self.paused = True
-
-    def _continued(self, event: Continued) -> None:
-        self.paused = False
-
-    def _interrupted(self, event: Interrupted) -> None:
-        self.interrupted = True
-
-    def _made_safe(self, event: Safe) -> None:
-        self.safe = event
+    def _note(self, event: Paused | Continued | Interrupted | Safe) -> None:
+        match event:
+            case Safe():
+                self.safe = event
+            case Interrupted():
+                self.interrupted = True
+            case _:
+                self.paused = isinstance(event, Paused)
 
     def _abort_asked(self, event: AbortAsked) -> None:
         self.paused = False
@@ -266,7 +260,6 @@ class Campaign:
 
     # What follows from them --------------------------------------------------------------------------------------
     def _trial(self) -> Trial:
-        """The open trial."""
         if self.history.open_trial is None:
             raise OutOfTurn("no trial is open")
         return self.history.open_trial

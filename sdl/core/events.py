@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from sdl.types import Outcome, Power, Verdict
 
-SCHEMA = 4
-"""Version of the event format; `sdl.store.record` reads this version and every earlier one."""
+SCHEMA = 4  # version of the event format; `sdl.store.record` reads this version and every earlier one
 
 
 @dataclass(frozen=True, slots=True)

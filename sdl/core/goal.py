@@ -174,7 +174,7 @@ class Goal:
 
     @property
     def targets(self) -> dict[str, float]:
-        """The raw target of each channel that has one."""
+        """The target of each channel that has one."""
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
 
     def miss(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> float:
@@ -221,9 +221,7 @@ class Goal:
 def decimals(size: float, tolerance: float | None = None) -> int:
     """The number of decimals that readings of this size need; 0 for counts above 100.
 
-    Args:
-        size: the largest reading.
-        tolerance: of the readings, if known; a tenth of it is shown.
+    `size` is the largest reading; a tenth of the tolerance, if known, is shown.
     """
     size = abs(size)
     if not math.isfinite(size) or (size >= 100 and (tolerance is None or tolerance >= 1)):

@@ -134,7 +134,6 @@ class History:
         self.current_session = 1 + max((session for _, session in readings), default=-1)
 
     def begin(self, proposed: Proposed) -> None:
-        """Open the next trial."""
         self.open_trial = Trial(proposed, self.goal)
 
     def add_reading(self, reading: Reading | Measured) -> None:
@@ -148,7 +147,6 @@ class History:
 
     @property
     def latest(self) -> Trial | None:
-        """The open trial, or else the last finished one."""
         return self.open_trial or self.last
 
     def close(self, state: TrialState = TrialState.CLOSED) -> Trial:
@@ -157,8 +155,7 @@ class History:
         Raises:
             ValueError: no trial is open.
         """
-        closed = self.open_trial
-        if closed is None:
+        if (closed := self.open_trial) is None:
             raise ValueError("no trial is open")
         closed.close(state)
         self.trials += 1

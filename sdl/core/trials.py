@@ -15,8 +15,8 @@ from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.types import Reading, Verdict
 
+# Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back.
 SAME = 1e-6
-"""Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back."""
 
 
 class TrialState(StrEnum):
@@ -55,11 +55,8 @@ class Trial:
     faults: tuple[str, ...] = ()
     last_error: str = ""
     _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _mean: dict[str, float] | None = None
-    _miss: float | None = None
 
     def add(self, reading: Reading | Measured) -> None:
-        """Add a reading."""
         values, applied = reading.readings, self.applied
         if not self.readings:
             self._sums = {name: (float(value), 0.0) for name, value in values.items()}
@@ -71,35 +68,30 @@ class Trial:
             ):
                 self.applied = None
         self.readings += 1
-        self.last_error, self._mean, self._miss = "", None, None
+        self.last_error = ""
         if reading.saturated:
             self.saturated |= frozenset(reading.saturated)
         if reading.fault and reading.fault not in self.faults:
             self.faults += (reading.fault,)
 
     def fail(self, error: str) -> None:
-        """Add a failed attempt at a reading."""
         self.failures += 1
         self.last_error = error
 
     def close(self, state: TrialState) -> None:
-        """End the trial."""
-        self.state, self._miss = state, None
+        self.state = state
 
     @property
     def mean(self) -> Mapping[str, float]:
         """Mean raw reading of each channel; empty without a reading, NaN for a channel that a later reading lacks."""
-        if self._mean is None:
-            self._mean = {name: _total(total) / self.readings for name, total in self._sums.items()}
-        return self._mean
+        return {name: _total(total) / self.readings for name, total in self._sums.items()}
 
     @property
     def miss(self) -> float:
         """Tolerance ratio of the worst channel; inf for a failed trial, without a goal or common settings."""
-        if self._miss is None:
-            judged = self.goal is not None and self.applied is not None and not self.failed
-            self._miss = self.goal.miss(self.mean, self.saturated) if self.goal and judged else math.inf
-        return self._miss
+        if self.goal is None or self.applied is None or self.failed:
+            return math.inf
+        return self.goal.miss(self.mean, self.saturated)
 
     @property
     def inside(self) -> bool:
@@ -108,12 +100,10 @@ class Trial:
 
     @property
     def trial(self) -> int:
-        """Its number."""
         return self.proposed.trial
 
     @property
     def settings(self) -> Mapping[str, float]:
-        """The proposed settings."""
         return self.proposed.settings
 
     @property
@@ -133,7 +123,7 @@ class Trial:
 
     @property
     def judged(self) -> bool:
-        """Whether it has a tolerance ratio."""
+        """Whether it has a finite tolerance ratio."""
         return math.isfinite(self.miss)
 
     @property
@@ -143,7 +133,7 @@ class Trial:
 
     @property
     def worst_error(self) -> float | None:
-        """Distance of that channel from its target, or beyond its limit, as a fraction; None if unknown."""
+        """Relative distance of the worst channel from its target or limit; None if unknown."""
         if self.goal is None or not self.judged:
             return None
         return self.goal.bands[self.worst].error(self.mean[self.worst])
@@ -155,7 +145,6 @@ class Trial:
 
     @property
     def reached(self) -> bool:
-        """Whether it is confirmed, with all channels within tolerance."""
         return self.state is TrialState.REACHED
 
     @property
@@ -165,7 +154,7 @@ class Trial:
 
 
 def _add(total: tuple[float, float], value: float) -> tuple[float, float]:
-    """One more term of a compensated sum (Neumaier 1974), as the built-in `sum` of Python 3.12 adds it."""
+    """One more term of a compensated sum (Neumaier 1974), as in `sum` of Python 3.12."""
     high, low = total
     new = high + value
     return new, low + ((high - new) + value if abs(high) >= abs(value) else (value - new) + high)

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from sdl.solvers.base import Data
 
 
-Random = Callable[[int], "np.random.Generator"]
-"""The generator for the n-th draw of the design's stream."""
+Random = Callable[[int], "np.random.Generator"]  # the generator for the n-th draw of the design's stream
 
-MAX_POINTS = 100_000
-"""Most points of a plan."""
+MAX_POINTS = 100_000  # most points of a plan
 
 
 @runtime_checkable

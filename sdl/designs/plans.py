@@ -15,10 +15,9 @@ from sdl.arrays import Floats, Ints
 from sdl.types import Input
 
 Terms = Literal["linear", "interactions", "quadratic"]
-STARTS, SWEEPS = 6, 30
-"""Random starts of the exchange, and passes over all points from each."""
+STARTS, SWEEPS = 6, 30  # random starts of the exchange, and passes over all points from each
+# Relative difference below which two gains are equal: many are, by symmetry, and rounding must not decide.
 TIE = 1e-6
-"""Relative difference below which two gains are equal: many are, by symmetry, and rounding must not decide."""
 
 
 def levels(low: float, high: float, count: int, item: Input) -> tuple[float, ...]:
@@ -84,11 +83,7 @@ def terms(U: Floats, model: Terms) -> Floats:
 def d_optimal(values: tuple[tuple[float, ...], ...], model: Terms, size: int, seed: int) -> Floats:
     """(size, d) points with the largest determinant of XᵀX that an exchange finds from a few random starts.
 
-    Args:
-        values: the settings of each input to choose from.
-        model: whose coefficients the points are to determine.
-        size: number of points.
-        seed: of the starts.
+    `values` are the settings of each input to choose from; `model` has the coefficients to be determined.
     """
     rng = np.random.default_rng(seed)
     grid = np.array(list(itertools.product(*values)))

@@ -16,10 +16,10 @@ from sdl.solvers.base import Data, Targets, ask
 from sdl.space import Space
 
 CANDIDATES = 64
+# A channel saturated or missing in a larger fraction of the rows is left out, unless it is configured.
 CLIPPED = 0.1
-"""A channel saturated or missing in a larger fraction of the rows is left out, unless it is configured."""
+# Tolerance of the goals, relative to the reading: solvers need one; the result hardly depends on it.
 BAND = 0.01
-"""Tolerance of the goals, relative to the reading: solvers need one; the result hardly depends on it."""
 
 
 def choose(

@@ -1,4 +1,4 @@
-"""The contract of an instrument: what it has (known without connecting), and how one reading is taken."""
+"""The contract of an instrument: what it declares without a connection, and how its driver takes one reading."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Annotated, ClassVar, Protocol, runtime_checkable
 from pydantic import Field
 
 from sdl.clock import Clock
+from sdl.errors import InstrumentError
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState
 
+# The option `session_gap` of an instrument.
 SessionGap = Annotated[
     float, Field(gt=0, le=1e7, description="seconds between two readings that begin a new session of a data set")
 ]
-"""The option `session_gap` of an instrument."""
 
 
 class Driver(Protocol):
     """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those."""
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """Takes one reading at `settings` (every input, in its unit, inside its bounds).
+        """Take one reading at `settings` (every input, in its unit, inside its bounds).
 
         Raises:
             InstrumentError: no reading; its `retryable` and `maybe_measured` say what is known.
@@ -28,25 +29,56 @@ class Driver(Protocol):
         ...
 
     def safe(self) -> SafeState:
-        """Switches the instrument off: one bounded attempt (at most about a minute), and what is known after it.
+        """Make one attempt, of at most about a minute, to switch the instrument off; return its state afterwards.
 
-        `off` is said only where a reply of the instrument proves it, `not-needed` where nothing was switched on over
-        this connection. The caller asks again until then (`sdl.runner.shutdown`), so a driver does not. May be
-        called at any time, again and again; once off is proven and nothing was measured since, nothing is sent.
+        The state is `off` only if a reply proves it, `not-needed` if nothing was switched on over this connection.
+        The caller repeats the attempt until then (`sdl.runner.shutdown`); the driver does not. May be called at any
+        time and repeatedly; after `off`, nothing is sent until the next measurement.
 
         Raises:
-            InstrumentError: as good as `unknown`.
+            InstrumentError: the caller treats it as `unknown`.
         """
         ...
 
     def close(self) -> None:
-        """Gives the connection back; may be called twice."""
+        """Release the connection; may be called twice."""
         ...
+
+
+class OpenDriver:
+    """Base of drivers that refuse readings after `close`."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def require_open(self) -> None:
+        """Raise InstrumentError after `close`."""
+        if self.closed:
+            raise InstrumentError("this connection was closed; open another")
 
 
 @runtime_checkable
 class Instrument(Protocol):
-    """The YAML side: a frozen model with the address, time-outs or twin parameters."""
+    """The part of an instrument that a YAML file configures: a frozen model with addresses, time-outs, options.
+
+    Optional members:
+        off: settings at which it does no harm (a pump: stopped); it is left there, and backgrounds are measured there.
+            Inputs that `off` does not name are at their low.
+        session_gap: seconds between two readings that begin a new session, by default `SESSION_GAP`. Every kind of
+            ours has it as an option: `session_gap: SessionGap = SESSION_GAP`.
+        timeout_seconds: longest time until a reading fails; for estimates only.
+        may_repeat: whether equal readings in a row are possible without a fault, for example because a person rounds
+            them; by default the value of `simulated` (`sdl.drivers.checks.Repeats`).
+        ready(): raises ConfigError if something on this machine, such as an environment variable, would make every
+            reading fail. Called before a campaign begins; sends nothing.
+        simulation(start: str, seed: int): the simulated instrument that replaces it in `sdl lab simulate`: the same
+            input and channel names, in virtual time from `start` (ISO 8601).
+        tells_background: whether readings carry a background, for kinds without an option `background`.
+        known_as(look_up: bool): other names of the same instrument, such as one for each address of its host. Two
+            instruments that share a name are the same one. `look_up=False` sends no network query.
+    """
 
     @property
     def kind(self) -> str: ...
@@ -55,40 +87,25 @@ class Instrument(Protocol):
     @property
     def channels(self) -> tuple[Channel, ...]: ...
     @property
-    def identity(self) -> str: ...  # the same for two campaigns that would drive the same thing
+    def identity(self) -> str: ...  # equal for two campaigns that would drive the same instrument
     @property
     def simulated(self) -> bool: ...
     @property
-    def virtual(self) -> bool: ...  # simulated and in no hurry to really wait
+    def virtual(self) -> bool: ...  # simulated, and in virtual time
     @property
     def reading_seconds(self) -> float: ...  # a typical reading, for estimates only
     def open(self, clock: Clock) -> Driver: ...
 
-    # It may also declare `off`: the settings at which it does no harm (a pump: stopped; a cooler: what its owner says).
-    # It is left there, and backgrounds are measured there. Inputs that it leaves out, or all without it: at their low.
-    # `session_gap`: seconds between two readings that begin a new session; 600 without it. Every kind shipped here has
-    # it as an option: `session_gap: SessionGap = SESSION_GAP`.
-    # `timeout_seconds`: the longest one reading may take before it fails; for estimates only.
-    # `may_repeat`: True where equal readings in a row are no sign of a frozen sensor, because a person rounds them or
-    # the driver looks for itself; otherwise it is what `simulated` is (`sdl.drivers.checks.Repeats`).
-    # `ready()`: raises ConfigError where something of this machine, such as an environment variable, would break every
-    # reading; it sends nothing, and is called before a campaign begins.
-    # `simulation(start: str, seed: int)`: the instrument in virtual time that replaces it in `sdl lab simulate`: the
-    # same inputs (perhaps with another high) and channels; virtual time begins at `start` (ISO 8601).
-    # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.
-    # And `known_as(look_up: bool)`, where one instrument can be spelt in several ways: what else it is known by, such
-    # as a name for each address of its host. Two that share a name are one. False asks no network.
-
 
 class RealInstrument(Frozen):
-    """The base of kinds that drive hardware: never simulated, never in virtual time."""
+    """Base of kinds that drive hardware: neither simulated nor in virtual time."""
 
     simulated: ClassVar[bool] = False
     virtual: ClassVar[bool] = False
 
 
 def off_settings(instrument: Instrument) -> dict[str, float]:
-    """The settings at which an instrument is off: as it declares them, else every input at its low."""
+    """The settings at which an instrument is off: those that it declares, every other input at its low."""
     return {item.name: item.low for item in instrument.inputs} | dict(getattr(instrument, "off", None) or {})
 
 
@@ -98,11 +115,6 @@ def session_gap(instrument: Instrument) -> float:
 
 
 def names(instrument: Instrument, *, look_up: bool = True) -> tuple[str, ...]:
-    """The identity of an instrument, and what else it is known by.
-
-    Args:
-        instrument: as configured.
-        look_up: false asks no network, and finds fewer.
-    """
+    """The identity of an instrument and its other names; `look_up=False` sends no network query and finds fewer."""
     known = getattr(instrument, "known_as", None)
     return (instrument.identity, *(sorted(known(look_up)) if known else ()))

@@ -33,7 +33,7 @@ Background = Annotated[
 
 
 def share(background: Literal["none", "each"] | Every) -> float:
-    """Requests per reading, its share of a background included."""
+    """Requests per reading, including its share of a background."""
     period = _period(background)
     return 1.0 + (1.0 / period if period else 0.0)
 
@@ -43,7 +43,7 @@ def _period(background: Literal["none", "each"] | Every) -> int:
 
 
 class BaselineSampler:
-    """Take readings with their background, as often as one is due.
+    """Takes readings with their background, as often as one is due.
 
     Args:
         background: how often.
@@ -51,20 +51,15 @@ class BaselineSampler:
     """
 
     def __init__(self, background: Literal["none", "each"] | Every, off: Mapping[str, float]) -> None:
-        self._period = _period(background)
-        self._off = dict(off)
+        self._period, self._off = _period(background), dict(off)
         self._last: Mapping[str, float] = {}
         self._remaining = 0
 
     def reading(self, read: Callable[[dict[str, float]], Reading], settings: dict[str, float]) -> Reading:
-        """Take one reading at `settings`, with a new background or the last one.
-
-        Args:
-            read: takes one plain reading.
-            settings: checked.
+        """Take one reading at checked `settings`, with a new background or the last one; `read` takes a plain reading.
 
         Raises:
-            InstrumentError: as `read` raises it. After a background it says that the instrument may have measured.
+            InstrumentError: from `read`; after a new background it says that the instrument may have measured.
         """
         if not self._period:
             return read(settings)

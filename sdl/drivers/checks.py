@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
@@ -11,11 +11,10 @@ from sdl.drivers.base import Instrument
 from sdl.errors import BadReply, NotApplied, Rejected
 from sdl.types import Input, Power, Reading, SafeState
 
+# Exceptions that only a programming error in the driver causes, so that a retry is useless.
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
-"""Exceptions that only a mistake in the driver can cause: a retry would repeat them."""
 
-SAME = 3
-"""Equal readings in a row that are refused: with noise above the resolution one of them would differ."""
+SAME = 3  # equal readings in a row that are refused: with noise above the resolution they would differ
 
 
 def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str, float]:
@@ -29,33 +28,28 @@ def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str,
         missing = [name for name in names if name not in settings]
         unknown = [name for name in settings if name not in names]
         raise Rejected(f"settings must name {', '.join(names)}; missing: {missing}, unknown: {unknown}")
-    values = {}
+    try:
+        values = {name: float(value) for name, value in _numbers({name: settings[name] for name in names}).items()}
+    except (TypeError, ValueError) as error:
+        raise Rejected(str(error)) from None
     for item in inputs:
-        given = settings[item.name]
-        try:
-            value = math.nan if isinstance(given, bool | str | bytes) else float(given)
-        except (TypeError, ValueError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value):
-            raise Rejected(f"{item.name} = {given!r} is not a finite number")
-        if not item.low <= value <= item.high:
-            raise Rejected(f"{item.name} = {value!r} is outside {item.low:g} … {item.high:g}")
-        values[item.name] = value
+        if not item.low <= values[item.name] <= item.high:
+            raise Rejected(f"{item.name} = {values[item.name]!r} is outside {item.low:g} … {item.high:g}")
     return values
 
 
 def checked_reading(reading: Reading, settings: Mapping[str, float], channels: Set[str]) -> Reading:
-    """Return a driver's reading as finite numbers, marked `not-applied` where other settings were applied than asked.
+    """Return a driver's reading as finite numbers, marked `not-applied` if other settings were applied than requested.
 
     Args:
         reading: what `measure` returned.
-        settings: what was asked for.
+        settings: the requested ones.
         channels: every channel that the instrument declares.
 
     Raises:
-        NotApplied: it does not say what was applied to every input.
-        BadReply: not exactly the channels declared, or a value that is no number.
-        TypeError: no Reading at all.
+        NotApplied: it does not state the applied value of every input.
+        BadReply: it has other channels, or a value that is not a finite number.
+        TypeError: it is not a Reading.
     """
     if not isinstance(reading, Reading):
         raise TypeError(f"measure must return an sdl.types.Reading, it gave {str(reading)[:60]!r}")
@@ -65,10 +59,9 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
         raise NotApplied(f"the reading does not say what was applied: {reading.applied}") from error
     values = _complete(reading.readings, channels, "the reading")
     base = None if reading.background is None else _complete(reading.background, channels, "the background")
-    saturated = tuple(reading.saturated)
-    if saturated and not channels >= set(saturated):
+    saturated, fault = tuple(reading.saturated), reading.fault
+    if not channels >= set(saturated):
         raise BadReply(f"saturated names {', '.join(saturated)}; the instrument has: {', '.join(sorted(channels))}")
-    fault = reading.fault
     if not isinstance(fault, str | None):
         raise TypeError(f"the fault of a reading must be a word or None, not {str(fault)[:60]!r}")
     if fault is None and any(abs(applied[name] - v) > 1e-9 * max(1.0, abs(v)) for name, v in settings.items()):
@@ -77,11 +70,10 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
 
 
 class Repeats:
-    """Refuse readings of a frozen sensor or from a cache.
+    """Refuses readings of a frozen sensor or from a cache: `SAME` in a row that are equal in every channel.
 
-    `SAME` readings in a row that are equal in every channel are refused, at whatever settings they were taken, if one
-    of the channels can tell: it declares no resolution and is at neither end of its range. Simulated instruments may
-    repeat themselves, and those that say so (`may_repeat`).
+    The settings do not matter. At least one channel must be informative: without a declared resolution, not zero and
+    not saturated. Instruments with `may_repeat` (by default the simulated ones) are exempt.
     """
 
     def __init__(self, instrument: Instrument) -> None:
@@ -94,7 +86,7 @@ class Repeats:
         """Return the reading unchanged.
 
         Raises:
-            BadReply: it is the same as those before it.
+            BadReply: it equals the readings before it.
         """
         self._times = self._times + 1 if reading.readings == self._last else 1
         self._last = reading.readings
@@ -109,31 +101,28 @@ class Repeats:
 
 
 def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
-    """Return what a driver's `safe` returned; None, from drivers written before 0.2, becomes `unknown`.
+    """Return the result of a driver's `safe`; None, from drivers older than 0.2, becomes `unknown`.
 
-    Args:
-        answer: what it returned.
-        virtual: nothing real can have been left on.
+    `virtual`: the instrument is simulated in virtual time, so that nothing real can be on.
 
     Raises:
-        TypeError: neither of the two.
+        TypeError: it is neither a SafeState nor None.
     """
     if answer is None:
-        why = "its driver does not say whether it is off (`safe` returns None)"
-        return SafeState(Power.NOT_NEEDED if virtual else Power.UNKNOWN, None, "" if virtual else why)
+        if virtual:
+            return SafeState(Power.NOT_NEEDED)
+        return SafeState(Power.UNKNOWN, None, "its driver does not say whether it is off (`safe` returns None)")
     if not isinstance(answer, SafeState):
         raise TypeError(f"safe must return an sdl.types.SafeState, it gave {str(answer)[:60]!r}")
     return answer
 
 
 def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict[str, float]:
-    """Return the values of exactly these channels as plain numbers."""
     if given.keys() != channels:
         missing, unknown = sorted(channels - given.keys()), sorted(map(str, given.keys() - channels))
-        wrong = [
-            f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has unknown", unknown)) if names
-        ]
-        raise BadReply(f"{what} {' and '.join(wrong)}; the instrument declares: {', '.join(sorted(channels))}")
+        parts = [f"lacks {', '.join(missing)}"] if missing else []
+        parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+        raise BadReply(f"{what} {' and '.join(parts)}; the instrument declares: {', '.join(sorted(channels))}")
     try:
         return _numbers(given)
     except (TypeError, ValueError) as error:
@@ -141,18 +130,17 @@ def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict
 
 
 def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
-    """Convert numbers, also of numpy, to finite ints and floats.
+    """Convert numbers, also those of numpy, to finite ints and floats.
 
     Raises:
-        TypeError, ValueError: one is no number.
+        TypeError, ValueError: a value is not a finite number.
     """
     numbers = dict(given)
     for name, value in numbers.items():
-        kind = type(value)
-        if kind is not float and kind is not int:
+        if type(value) not in (float, int):
             if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{name} is {value!r}, which is not a number")
+                raise TypeError(f"{name} = {value!r} is not a finite number")
             numbers[name] = value = int(value) if isinstance(value, Integral) else float(value)
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value!r}, which is not finite")
+        if not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{name} = {value!r} is not a finite number")
     return numbers

@@ -14,12 +14,10 @@ from sdl.core.goal import Goal
 from sdl.drivers.base import Driver, Instrument, off_settings
 from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError
-from sdl.types import Reading, SafeState
+from sdl.types import Input, Reading, SafeState
 
-BACKGROUNDS = 3
-"""Readings with the instrument off."""
-GIVE_UP = 3
-"""Failures in a row after which no more readings are taken."""
+BACKGROUNDS = 3  # readings with the instrument off
+GIVE_UP = 3  # failures in a row after which no more readings are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class CommissioningCheck:
 
     Attributes:
         what: identity, readings, background, noise, settings, goal, or off.
-        good: False where a campaign would fail; None where there is no criterion.
+        good: False if a campaign would fail; None without a criterion.
         says: a sentence.
         figures: its numbers, for `--json`.
     """
@@ -39,100 +37,95 @@ class CommissioningCheck:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass
 class Examination:
-    """Take the readings and judge them.
+    """Takes the readings and evaluates them.
 
     Args:
         instrument: under test.
         clock: of its kind.
         goal: of the campaign; None if there is none.
-        make_safe: switches the instrument of an open driver off, for as long as that takes.
+        make_safe: switches the instrument of an open driver off.
         repeats: readings in the middle of the inputs, for the noise.
         begun: called with a description before every reading.
         ended: called with its result.
     """
 
-    def __init__(
-        self,
-        instrument: Instrument,
-        clock: Clock,
-        goal: Goal | None,
-        make_safe: Callable[[Driver], SafeState],
-        repeats: int = 5,
-        begun: Callable[[str], None] = lambda _: None,
-        ended: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._instrument, self._clock, self._goal, self._repeats = instrument, clock, goal, repeats
-        self._make_safe, self._begun, self._ended = make_safe, begun, ended
-        longest = getattr(instrument, "timeout_seconds", None)
-        self._limit = "" if longest is None else f"; waiting for {longest:.3g} s at most"
-        self._number, self._all = 0, BACKGROUNDS + repeats + len(instrument.inputs) + 1
-        self._names = [channel.name for channel in instrument.channels]
-        self._shown = list(goal.channels) if goal else self._names
+    instrument: Instrument
+    clock: Clock
+    goal: Goal | None
+    make_safe: Callable[[Driver], SafeState]
+    repeats: int = 5
+    begun: Callable[[str], None] = lambda _: None
+    ended: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self._names = [channel.name for channel in self.instrument.channels]
+        self._shown = list(self.goal.channels) if self.goal else self._names
         self._seconds: list[float] = []
         self._errors: list[str] = []
-        self._in_a_row = 0
+        self._number = self._in_a_row = 0
 
     def findings(self) -> Iterator[CommissioningCheck]:
-        """Yield each finding as soon as it is known, and leave the instrument safe.
+        """Yield each finding as soon as it is known, and switch the instrument off.
 
         Raises:
             InstrumentError: it cannot be opened, or gives no reading at all.
         """
-        item = self._instrument
+        item = self.instrument
         kind = "simulated" if item.simulated else "real"
-        yield CommissioningCheck(
-            "identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind}
-        )
-        driver = item.open(self._clock)
+        figures = {"identity": item.identity, "kind": item.kind}
+        yield CommissioningCheck("identity", None, f"{item.identity} ({kind})", figures)
+        driver = item.open(self.clock)
         try:
-            yield from self._look(driver)
+            yield from self._evaluate(driver)
         finally:
-            self._begun("switching it off")
-            state = self._make_safe(driver)
-            self._ended(state.state)
+            self.begun("switching it off")
+            state = self.make_safe(driver)
+            self.ended(state.state)
             with suppress(Exception):
                 driver.close()
         says = state.why or "a reply says that it is, and its readings fit"
-        yield CommissioningCheck(
-            "off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why}
-        )
+        off = {"state": state.state, "applied": state.applied, "why": state.why}
+        yield CommissioningCheck("off", state.proven, says, off)
 
-    def _look(self, driver: Driver) -> Iterator[CommissioningCheck]:
-        off = off_settings(self._instrument)
-        high = {item.name: item.high for item in self._instrument.inputs}
+    def _evaluate(self, driver: Driver) -> Iterator[CommissioningCheck]:
+        off = off_settings(self.instrument)
+        high = {item.name: item.high for item in self.instrument.inputs}
         background = self._take(driver, off, BACKGROUNDS)
-        middle = self._take(driver, {item.name: _middle(item) for item in self._instrument.inputs}, self._repeats)
-        ends = {name: self._take(driver, {**off, name: high[name]}, 1) for name in off}
-        full = self._take(driver, high, 1)
-        every = [*background, *middle, *full, *(reading for taken in ends.values() for reading in taken)]
+        middle = self._take(driver, {item.name: _middle(item) for item in self.instrument.inputs}, self.repeats)
+        ends = [reading for name in off for reading in self._take(driver, {**off, name: high[name]}, 1)]
+        every = [*background, *middle, *self._take(driver, high, 1), *ends]
         if not every:
             raise InstrumentError(f"not one reading: {self._errors[-1]}", retryable=False)
         yield self._latency(len(every))
         yield self._background(background)
         yield self._noise(middle)
         yield self._settings(every)
-        if self._goal is not None:
-            yield self._within_reach(background, every)
+        if self.goal is not None:
+            yield self._reach(self.goal, background, every)
 
     def _take(self, driver: Driver, settings: dict[str, float], times: int) -> list[Reading]:
+        total = BACKGROUNDS + self.repeats + len(self.instrument.inputs) + 1
+        longest = getattr(self.instrument, "timeout_seconds", None)
+        limit = "" if longest is None else f"; waiting for {longest:.3g} s at most"
         taken = []
         for _ in range(times):
             if self._in_a_row >= GIVE_UP:
                 break
-            began = self._clock.monotonic()
+            began = self.clock.monotonic()
             self._number += 1
-            self._begun(f"reading {self._number} of {self._all}, at {_listed(settings)}{self._limit}")
+            self.begun(f"reading {self._number} of {total}, at {_listed(settings)}{limit}")
             try:
                 taken.append(checked_reading(driver.measure(settings), settings, frozenset(self._names)))
             except InstrumentError as error:
                 self._errors.append(f"{type(error).__name__}: {error}")
                 self._in_a_row += 1
-                self._ended(f"failed: {error}")
+                self.ended(f"failed: {error}")
             else:
                 self._in_a_row = 0
-                self._seconds.append(self._clock.monotonic() - began)
-                self._ended(f"{self._seconds[-1]:.3g} s")
+                self._seconds.append(self.clock.monotonic() - began)
+                self.ended(f"{self._seconds[-1]:.3g} s")
         return taken
 
     def _latency(self, taken: int) -> CommissioningCheck:
@@ -148,24 +141,22 @@ class Examination:
             return CommissioningCheck("background", False, "no reading with the instrument off")
         means = self._means(background)
         full = sorted({name for reading in background for name in reading.saturated})
-        moved = max(self._names, key=lambda name: _spread(background, name))
-        says = f"with the instrument off: {self._list(means)}"
-        if len(background) > 1:
-            says += f"; largest change {_spread(background, moved):.4g}, of {moved}"
-        if full:
-            says += f"; already saturated: {', '.join(full)}"
-        good = not any(name in self._shown for name in full) if self._goal else None
+        spread = {name: max(values) - min(values) for name, values in self._values(background).items()}
+        moved = max(spread, key=spread.__getitem__)
+        says = f"with the instrument off: {', '.join(f'{name} {means[name]:.5g}' for name in self._shown)}"
+        says += f"; largest change {spread[moved]:.4g}, of {moved}" if len(background) > 1 else ""
+        says += f"; already saturated: {', '.join(full)}" if full else ""
+        good = not any(name in self._shown for name in full) if self.goal else None
         return CommissioningCheck("background", good, says, {"mean": means, "saturated": full})
 
     def _noise(self, repeated: Sequence[Reading]) -> CommissioningCheck:
         if len(repeated) < 2:
             return CommissioningCheck("noise", None, "fewer than two readings at the same settings")
-        sds = {name: stdev(reading.readings[name] for reading in repeated) for name in self._names}
-        means = self._means(repeated)
+        means, sds = self._means(repeated), {name: stdev(v) for name, v in self._values(repeated).items()}
         parts = {name: f" ({100 * sds[name] / means[name]:.2g} %)" if means[name] else "" for name in self._shown}
         says = "standard deviation in the middle of the inputs: "
         says += ", ".join(f"{name} {sds[name]:.3g}{part}" for name, part in parts.items())
-        frozen = not any(sds.values()) and any(item.resolution is None for item in self._instrument.channels)
+        frozen = not any(sds.values()) and any(item.resolution is None for item in self.instrument.channels)
         if frozen:
             says = (
                 f"all {len(repeated)} readings in the middle of the inputs are equal in every channel: is it frozen? "
@@ -175,45 +166,32 @@ class Examination:
 
     def _settings(self, every: Sequence[Reading]) -> CommissioningCheck:
         odd = [reading for reading in every if reading.fault]
-        if not odd:
-            return CommissioningCheck(
-                "settings", True, "all settings were applied as asked, from end to end of every input"
-            )
-        applied = _listed(odd[0].applied)
-        return CommissioningCheck(
-            "settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}"
-        )
+        says = "all settings were applied as asked, from end to end of every input"
+        if odd:
+            says = f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {_listed(odd[0].applied)}"
+        return CommissioningCheck("settings", not odd, says)
 
-    def _within_reach(self, background: Sequence[Reading], every: Sequence[Reading]) -> CommissioningCheck:
-        goal = self._goal
+    def _reach(self, goal: Goal, background: Sequence[Reading], every: Sequence[Reading]) -> CommissioningCheck:
+        base, seen = self._means(background) if background else {}, self._values(every)
         wrong = []
-        for name, band in goal.bands.items() if goal else ():
-            seen = [reading.readings[name] for reading in every]
-            if background and band.high < (base := self._means(background)[name]):
-                wrong.append(f"{name}: the background alone is {base:.5g}, above {band.high:g}")
-            elif band.low > max(seen):
-                wrong.append(f"{name}: the highest reading is {max(seen):g}, and at least {band.low:g} is needed")
-        if wrong:
-            return CommissioningCheck("goal", False, "; ".join(wrong))
-        return CommissioningCheck(
-            "goal", True, f"the channels exist, and the goal lies within their readings: {', '.join(self._shown)}"
-        )
+        for name, band in goal.bands.items():
+            if base.get(name, -math.inf) > band.high:
+                wrong.append(f"{name}: the background alone is {base[name]:.5g}, above {band.high:g}")
+            elif band.low > max(seen[name]):
+                wrong.append(f"{name}: the highest reading is {max(seen[name]):g}, and at least {band.low:g} is needed")
+        right = f"the channels exist, and the goal lies within their readings: {', '.join(self._shown)}"
+        return CommissioningCheck("goal", not wrong, "; ".join(wrong) or right)
+
+    def _values(self, readings: Sequence[Reading]) -> dict[str, list[float]]:
+        return {name: [reading.readings[name] for reading in readings] for name in self._names}
 
     def _means(self, readings: Sequence[Reading]) -> dict[str, float]:
-        return {name: fmean(reading.readings[name] for reading in readings) for name in self._names}
-
-    def _list(self, values: Mapping[str, float]) -> str:
-        return ", ".join(f"{name} {values[name]:.5g}" for name in self._shown)
+        return {name: fmean(values) for name, values in self._values(readings).items()}
 
 
-def _middle(item: Any) -> float:
+def _middle(item: Input) -> float:
     half = (item.high - item.low) / 2
-    return float(item.low + (half if item.step is None else math.floor(half / item.step) * item.step))
-
-
-def _spread(readings: Sequence[Reading], name: str) -> float:
-    values = [reading.readings[name] for reading in readings]
-    return max(values) - min(values)
+    return item.low + (half if item.step is None else math.floor(half / item.step) * item.step)
 
 
 def _listed(settings: Mapping[str, float]) -> str:

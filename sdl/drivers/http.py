@@ -1,39 +1,34 @@
-"""One GET over HTTP, bounded in time and size: the only place that touches httpx and translates its exceptions.
+"""One GET over HTTP, bounded in time and size: the only module that uses httpx and translates its exceptions.
 
-httpx limits the wait for each piece of an answer, not the whole of it; an answer that drips in would take for ever.
-So a watchdog cuts the connection when the whole is overdue. The hook that tells it of the connection also notes whether
-the request was on its way when something broke: from then on the instrument may have measured. Nothing is sent twice.
+httpx limits the wait for each piece of an answer, not for the whole, so an answer that drips in could take for ever.
+A timer cuts the connection when the whole is overdue. The hook that gives it the socket also notes when the request
+leaves: after that the instrument may have measured. No request is repeated.
 
-No cache may answer: a stored answer is no measurement. Caches are told so, every request has a number of its own (a
-further parameter, which the published server ignores as it does every name but R, G and B), and an answer that says
-that it was stored is refused.
+No cache may answer, because a stored answer is no measurement. Every request tells caches so and has a unique number
+(an additional parameter, which the published server ignores), and an answer with an age is refused.
 
-Each request has a connection of its own: a kept one that the server closes meanwhile could not be told from one that
-broke while measuring, and what the server says beyond its answer would be taken for the next one.
+Each request has its own connection: a kept one that the server closes in the meantime could not be distinguished from
+one that breaks during a measurement, and bytes after an answer would be taken for the next answer.
 """
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 import threading
-import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 from sdl.drivers.environment import check_variables, proxy_for
 from sdl.errors import BadReply, ConfigError, InstrumentError, Unreachable
 
-NUMBER = "_"
-"""The parameter that makes every address another one, for a cache that heeds nothing else."""
-BODY_LIMIT = 64 * 1024
-"""Bytes; a reading has some 200."""
+NUMBER = "_"  # the parameter that makes every address another one, for a cache that heeds nothing else
+BODY_LIMIT = 64 * 1024  # bytes; a reading has some 200
 
+# The meaning of each exception of httpx; by name, so that httpx is imported only for a request.
 CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "ConnectTimeout": (Unreachable, "no connection in time"),
     "ReadTimeout": (Unreachable, "no answer in time"),
@@ -44,15 +39,15 @@ CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "WriteError": (Unreachable, "the connection broke while the request was sent"),
     "CloseError": (Unreachable, "the connection broke while it was closed"),
     "ProxyError": (Unreachable, "the proxy refused"),
-    "LocalProtocolError": (InstrumentError, "the request could not be put into words of HTTP"),
+    "LocalProtocolError": (InstrumentError, "the request cannot be expressed in HTTP"),
     "RemoteProtocolError": (BadReply, "the answer is cut off or is not HTTP"),
     "UnsupportedProtocol": (InstrumentError, "the address is not http or https"),
     "InvalidURL": (InstrumentError, "the address is not a URL"),
     "DecodingError": (BadReply, "the answer cannot be decoded"),
-    "TooManyRedirects": (BadReply, "the answer leads in circles"),
+    "TooManyRedirects": (BadReply, "the answer redirects in a circle"),
 }
-"""What each exception of httpx means here, by its name, so that httpx is only imported to ask something."""
 
+# Plainer messages for known underlying exceptions, and whether a retry may help.
 _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ssl.SSLCertVerificationError, "its certificate cannot be trusted", False),
     (ssl.SSLError, "no secure connection (TLS) could be made", True),
@@ -61,12 +56,11 @@ _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ConnectionResetError, "the connection was reset", True),
     (BrokenPipeError, "the connection was reset", True),
 )
-"""Plainer words where the exception underneath is known, and whether asking again may help."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What came back: status code, the address it points to (redirects are not followed), body."""
+    """Status code, target of a redirect (not followed), body."""
 
     status: int
     location: str
@@ -74,79 +68,41 @@ class HttpReply:
 
 
 class _Watch:
-    """Notes when one request leaves, and can cut its connection."""
+    """Notes when a request leaves, and cuts its connection unless the block ends within `seconds`."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.sent = self.overdue = False
         self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.name, self._timer.daemon = "sdl http watchdog", True
+
+    def __enter__(self) -> _Watch:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore at every step of a request (its `trace` extension)."""
+        """Note the progress of a request; httpcore calls it at every step (extension `trace`)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
             if self.overdue:
                 self._cut()
         elif event.endswith(".send_request_headers.started"):
-            # A proxy is first asked to connect; that is not our request yet.
+            # CONNECT to a proxy precedes the request itself.
             self.sent = self.sent or info["request"].method != b"CONNECT"
 
-    def expire(self) -> None:
-        """End a request that takes too long."""
+    def _expire(self) -> None:
         self.overdue = True
         self._cut()
 
     def _cut(self) -> None:
         if self._socket is not None:
             with suppress(OSError):
-                # The plain socket's own method: that of ssl would pull the object from under the reading thread.
+                # The method of the plain socket: that of ssl would remove the object that the other thread reads from.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
-class _Watchdog:
-    """A thread that cuts requests that exceed their time.
-
-    One for all requests, only woken where it would look too late: on a busy machine starting a timer for each costs as
-    much as all the rest of a request.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._watch: _Watch | None = None
-        self._due = self._looks = math.inf
-        self._over = False
-        self._thread: threading.Thread | None = None
-
-    @contextmanager
-    def limit(self, watch: _Watch, seconds: float) -> Iterator[None]:
-        """Cuts the connection if the block is not left within `seconds`."""
-        with self._changed:
-            self._watch, self._due = watch, monotonic() + seconds
-            if self._thread is None or not self._thread.is_alive():  # after a fork it is not
-                self._thread = threading.Thread(target=self._run, name="sdl http watchdog", daemon=True)
-                self._thread.start()
-            elif self._due < self._looks:
-                self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._watch, self._due = None, math.inf
-
-    def end(self) -> None:
-        """Ends the thread soon; may be called twice."""
-        with self._changed:
-            self._over = True
-            self._changed.notify()
-
-    def _run(self) -> None:
-        with self._changed:
-            while not self._over:
-                remaining = self._due - monotonic()
-                if self._watch is not None and remaining <= 0:
-                    self._watch.expire()
-                    self._watch, self._due, remaining = None, math.inf, math.inf
-                self._looks = self._due
-                self._changed.wait(None if remaining == math.inf else remaining)
 
 
 class HttpConnection:
@@ -156,11 +112,11 @@ class HttpConnection:
         url: http or https, without query.
         connect: seconds to wait for a connection.
         read: seconds to wait for each piece of an answer.
-        user_agent: who asks.
-        environment: heed the machine's proxy and certificate variables.
+        user_agent: header for the server's operator.
+        environment: use the proxy and certificate variables of this machine.
 
     Raises:
-        ConfigError: those variables make no sense.
+        ConfigError: these variables cannot be used.
     """
 
     def __init__(self, url: str, *, connect: float, read: float, user_agent: str, environment: bool = True) -> None:
@@ -169,11 +125,9 @@ class HttpConnection:
 
         self.url = url
         proxy = proxy_for(url) if environment else ""
-        self._asked = f"{url} (by the proxy in {proxy})" if proxy else url
+        self._place = f"{url} (by the proxy in {proxy})" if proxy else url
         self.ever_sent = False
-        self._watchdog = _Watchdog()
-        weakref.finalize(self, self._watchdog.end)  # where nobody closes it
-        # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
+        # No compressed answers: they could be small in transit and huge when unpacked.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         headers |= {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache", "Connection": "close"}
         try:
@@ -199,45 +153,38 @@ class HttpConnection:
         """
         import httpx
 
-        watch = _Watch()
+        watch = _Watch(within)
         body = bytearray()
         params = {**params, NUMBER: uuid4().hex}
         try:
             with (
-                self._watchdog.limit(watch, within),
+                watch,
                 self._client.stream("GET", self.url, params=params, extensions={"trace": watch.trace}) as reply,
             ):
                 for piece in reply.iter_raw():
                     body += piece
                     if len(body) > BODY_LIMIT:
-                        raise BadReply(f"{self._asked}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
+                        raise BadReply(f"{self._place}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             if not watch.overdue:
-                raise translate(error, self._asked, sent=watch.sent) from error
+                raise translate(error, self._place, sent=watch.sent) from error
         finally:
             self.ever_sent = self.ever_sent or watch.sent
         if watch.overdue:
-            raise Unreachable(f"{self._asked}: no whole answer within {within:g} s", maybe_measured=watch.sent)
+            raise Unreachable(f"{self._place}: no whole answer within {within:g} s", maybe_measured=watch.sent)
         if (age := reply.headers.get("age", "")).isdecimal() and age.strip("0"):
             raise BadReply(
-                f"{self._asked}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
+                f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
                 "leave this address out"
             )
         return HttpReply(reply.status_code, reply.headers.get("location", ""), bytes(body))
 
     def close(self) -> None:
-        self._watchdog.end()
         self._client.close()
 
 
 def translate(error: Exception, url: str, *, sent: bool) -> InstrumentError:
-    """Translate an exception of httpx or the system into one of ours.
-
-    Args:
-        error: what was raised.
-        url: where, for the message.
-        sent: whether the request was on its way.
-    """
+    """Translate an exception of httpx or the system; `sent` says whether the request had left for `url`."""
     known = (CAUSES[base.__name__] for base in type(error).__mro__ if base.__name__ in CAUSES)
     leaf, words = next(known, (Unreachable, f"{type(error).__name__}: {error}"))
     retryable = leaf.retryable

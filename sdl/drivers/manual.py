@@ -1,7 +1,4 @@
-"""A person as the instrument: the settings are printed; the person sets them and types the readings.
-
-It needs a terminal, and refuses to open without one.
-"""
+"""A person as the instrument, at a terminal: sets the printed settings and types the readings."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from typing import ClassVar, Literal, TextIO
 from pydantic import Field, model_validator
 
 from sdl.clock import Clock
-from sdl.drivers.base import RealInstrument, SessionGap, off_settings
+from sdl.drivers.base import OpenDriver, RealInstrument, SessionGap, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
 from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState
 
+# Seconds for a person to confirm that the instrument is off, before the question is repeated.
 CONFIRM = 55.0
-"""Seconds for a person to confirm that the instrument is off, before the question is repeated."""
 
 
 class Manual(RealInstrument):
@@ -68,7 +65,6 @@ class Manual(RealInstrument):
 
     @property
     def identity(self) -> str:
-        """The label."""
         return f"manual:{self.label}"
 
     def open(self, clock: Clock) -> ManualDriver:
@@ -84,7 +80,7 @@ class Manual(RealInstrument):
         return ManualDriver(self, sys.stdin, sys.stderr)
 
 
-class ManualDriver:
+class ManualDriver(OpenDriver):
     """A person at a terminal.
 
     Args:
@@ -96,32 +92,31 @@ class ManualDriver:
     def __init__(self, manual: Manual, answers: TextIO, asks: TextIO) -> None:
         self._manual, self._answers, self._asks = manual, answers, asks
         self._baseline = BaselineSampler(manual.background, off_settings(manual))
-        self._touched = self._closed = False
+        self._touched = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading, typed.
+        """Return a reading that the person types.
 
         Raises:
-            Rejected: settings outside the bounds; nobody was asked.
+            Rejected: settings outside the bounds; the person was not asked.
             InstrumentError: nothing was typed, or the person says that there is no reading.
         """
-        if self._closed:
-            raise InstrumentError("this was closed; open another")
+        self.require_open()
         reading = self._baseline.reading(self._ask, checked(settings, self._manual.inputs))
         return replace(reading, fault="not-applied" if dict(reading.applied) != dict(settings) else None)
 
     def safe(self) -> SafeState:
-        """Ask the person to set the safe settings, if anything was set before, and to confirm it within `CONFIRM` s."""
+        """If anything was set, ask the person to set the safe settings and to confirm within `CONFIRM` s."""
         if not self._touched:
             return SafeState(Power.NOT_NEEDED)
         off = off_settings(self._manual)
         settings = ", ".join(f"{name} = {value:g}" for name, value in off.items())
         self._say(f"Please leave it safe: {settings}. Press Enter when it is, or type why it is not.")
         if not self._is_answered():
-            return SafeState(Power.UNKNOWN, None, f"nobody confirmed within {CONFIRM:g} s that it is set to {settings}")
+            return SafeState(Power.UNKNOWN, None, f"no confirmation within {CONFIRM:g} s that it is set to {settings}")
         line = self._answers.readline()
         if not line:
-            return SafeState(Power.UNKNOWN, None, "the terminal was closed before anybody confirmed that it is off")
+            return SafeState(Power.UNKNOWN, None, "the terminal was closed before a confirmation that it is off")
         if line.strip():
             return SafeState(Power.ON, None, f"the person says: {line.strip()}")
         self._touched = False
@@ -133,10 +128,6 @@ class ManualDriver:
             return bool(select.select([self._answers], [], [], CONFIRM)[0])
         except (OSError, ValueError):  # it cannot be asked: no file, or not a file on this system
             return True
-
-    def close(self) -> None:
-        """Ends it; the terminal stays open."""
-        self._closed = True
 
     def _ask(self, settings: dict[str, float]) -> Reading:
         manual, self._touched = self._manual, True

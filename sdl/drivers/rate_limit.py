@@ -1,7 +1,7 @@
-"""Limits on the requests to a shared instrument: least interval, requests a day, and a circuit breaker.
+"""Limits on the requests to a shared instrument: a minimum interval, requests per day, and a circuit breaker.
 
-Each open connection counts for itself; a new or resumed run counts from 0. The limits only wait or refuse; retries are
-the campaign's.
+Each open connection counts its own requests; a new or resumed run starts at 0. The limits wait or refuse; retries are
+up to the campaign.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ DAY = 86_400.0
 
 
 class RateLimiter:
-    """Wait or refuse before every request.
+    """Waits or refuses before every request.
 
     Args:
-        clock: what the pauses are taken on.
-        interval: least seconds from the end of one request to the beginning of the next, so that others get in.
-        a_day: most requests in 24 hours; None for as many as it takes.
-        failures: so many failures in a row open the breaker; None for never.
-        rest: seconds for which an open breaker refuses; then one request is let through.
+        clock: for the pauses.
+        interval: minimum seconds from the end of one request to the beginning of the next, so that others get a turn.
+        a_day: maximum number of requests in 24 hours; None: no limit.
+        failures: number of failures in a row that opens the breaker; None: never.
+        rest: seconds for which an open breaker refuses; afterwards it lets one request through.
     """
 
     def __init__(
@@ -38,21 +38,20 @@ class RateLimiter:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Surround one request: wait for its turn, count its failure.
+        """Enclose one request: wait for its turn, and count a failure.
 
         Raises:
             InstrumentError: the requests of the day are used up, or the breaker is open. Nothing was sent.
         """
         self._check()
         if self._ended is not None:
-            since = self._clock.monotonic() - self._ended
-            self._clock.sleep(self._interval - since)
+            self._clock.sleep(self._interval - (self._clock.monotonic() - self._ended))
         if self._a_day is not None:
             self._request_times.append(self._clock.monotonic())
         try:
             yield
         except Rejected:
-            raise  # ours, or a plain word of the instrument: it is well
+            raise  # by us or by the instrument, which works
         except InstrumentError as error:
             self._failed, self._last = self._failed + 1, str(error)
             raise
@@ -69,7 +68,7 @@ class RateLimiter:
                 raise InstrumentError(
                     f"not asked: {self._failed} requests in a row failed, so it is left alone for another {wait:.0f} s "
                     f"(breaker, rest); the last failure: {self._last}",
-                    retryable=True,  # how long that goes on is the campaign's to say: `retry`
+                    retryable=True,  # the campaign's `retry` decides how often
                 )
         while self._request_times and now - self._request_times[0] >= DAY:
             self._request_times.popleft()

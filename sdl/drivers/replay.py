@@ -1,7 +1,8 @@
-"""Earlier readings instead of an instrument.
+"""Earlier readings in place of an instrument.
 
-Settings that were measured give their readings by time, from the first again after the last. Others
-give those of the nearest settings, where they are near enough, with what was applied there; else there is no reading.
+At settings that were measured, the replay returns their readings by time, and starts again after the last. At other
+settings it returns a reading of the nearest ones, with the settings applied there, if they are near enough; otherwise
+there is no reading.
 """
 
 from __future__ import annotations
@@ -10,31 +11,30 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from sdl.clock import Clock
-from sdl.core.events import Opened
-from sdl.drivers.base import SessionGap
+from sdl.drivers.base import OpenDriver, SessionGap
 from sdl.drivers.checks import checked
-from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
+from sdl.drivers.claude_light.driver import CHANNELS, INPUTS
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
 from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
-SAME = 1e-9
-"""Settings that differ by no more, as a fraction of the range, are the same."""
+SAME = 1e-9  # largest difference between equal settings, as a fraction of the range
 
 
 class Replay(Frozen):
-    """Earlier readings instead of an instrument; time is virtual."""
+    """Earlier readings in place of an instrument; time is virtual."""
 
     simulated: ClassVar[bool] = True
     virtual: ClassVar[bool] = True
-    start_time: ClassVar[float] = 0.0  # 1970: a replay must not be taken for the day of the readings
+    start_time: ClassVar[float] = 0.0  # 1970: a replay must not be mistaken for the day of the readings
 
     kind: Literal["replay"] = "replay"
     source: str = Field(description="a run's directory, its record.jsonl, a log or a table of readings")
@@ -50,8 +50,7 @@ class Replay(Frozen):
     @field_validator("source")
     @classmethod
     def _readable(cls, value: str) -> str:
-        # Whole, so that a campaign can be resumed from another folder.
-        path = os.path.abspath(os.path.expanduser(value))
+        path = os.path.abspath(os.path.expanduser(value))  # a campaign may be resumed from another directory
         try:
             _load(path, _stamp(path))
         except SdlError as error:
@@ -60,23 +59,22 @@ class Replay(Frozen):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """Those of the record; R, G, B of a log."""
+        """The inputs of the record; R, G and B for a log."""
         return self._loaded.inputs
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Those of the record; of a log those of Claude-Light that its fullest lines hold."""
+        """The channels of the record; for a log, the Claude-Light channels of its most complete line."""
         return self._loaded.channels
 
     @property
     def identity(self) -> str:
-        """Name of the run or file, and the content."""
+        """Name of the run or file, with a hash of its content."""
         file = Path(os.path.realpath(self.source))
         return f"replay:{file.parent.name if file.name == FILE else file.name}@{self._loaded.digest}"
 
     @property
     def reading_seconds(self) -> float:
-        """Virtual seconds a reading takes."""
         return self.latency
 
     @property
@@ -84,59 +82,49 @@ class Replay(Frozen):
         return _load(self.source, _stamp(self.source))
 
     def open(self, clock: Clock) -> ReplayDriver:
-        """Ready to answer from the first line on."""
         return ReplayDriver(self, self._loaded.rows, clock)
 
 
-class ReplayDriver:
-    """An open replay. A resumed campaign opens another, which begins with the first line again."""
+class ReplayDriver(OpenDriver):
+    """An open replay. A resumed campaign opens another one, which starts with the first line again."""
 
     def __init__(self, replay: Replay, rows: tuple[Reading, ...], clock: Clock) -> None:
-        self._replay, self._clock = replay, clock
-        self._inputs = replay.inputs
-        self._places: dict[tuple[float, ...], list[Reading]] = {}
+        self._replay, self._clock, self._inputs = replay, clock, replay.inputs
+        places: dict[tuple[float, ...], list[Reading]] = {}
         for row in rows:
-            self._places.setdefault(self._place(row.applied), []).append(row)
-        self._given: dict[tuple[float, ...], int] = {}
-        self._closed = False
+            places.setdefault(self._place(row.applied), []).append(row)
+        self._first = {place: rows[0] for place, rows in places.items()}
+        self._turns = {place: cycle(rows) for place, rows in places.items()}
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """Return the next reading at these settings, or at the nearest.
 
         Raises:
             Rejected: settings outside the bounds.
-            InstrumentError: none was taken near enough.
+            InstrumentError: there is no reading near enough.
         """
-        if self._closed:
-            raise InstrumentError("this replay was closed; open another")
+        self.require_open()
         place = self._place(checked(settings, self._inputs))
-        nearest = min(self._places, key=lambda known: _apart(known, place))
-        far = _apart(nearest, place)
+        nearest = min(self._turns, key=lambda known: _distance(known, place))
+        far = _distance(nearest, place)
         if far > max(self._replay.within, SAME):
-            there = ", ".join(f"{k} = {v:g}" for k, v in self._places[nearest][0].applied.items())
+            there = ", ".join(f"{k} = {v:g}" for k, v in self._first[nearest].applied.items())
             raise InstrumentError(
                 f"{Path(self._replay.source).name} has no reading within {self._replay.within:g} of the inputs' "
                 f"ranges; the nearest, at {there}, is {far:.3g} away"
             )
         self._clock.sleep(self._replay.latency)
-        turn = self._given.get(nearest, 0)
-        self._given[nearest] = turn + 1
-        row = self._places[nearest][turn % len(self._places[nearest])]
+        row = next(self._turns[nearest])
         return replace(row, applied=dict(settings)) if far <= SAME else replace(row, fault="not-applied")
 
     def safe(self) -> SafeState:
-        """Nothing was switched on."""
         return SafeState(Power.NOT_NEEDED)
-
-    def close(self) -> None:
-        """Ends it."""
-        self._closed = True
 
     def _place(self, settings: Mapping[str, float]) -> tuple[float, ...]:
         return tuple((settings[item.name] - item.low) / (item.high - item.low) for item in self._inputs)
 
 
-def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+def _distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
@@ -149,11 +137,11 @@ class _Source:
 
 
 def _stamp(source: str) -> tuple[int, int]:
-    """Changes when the file does."""
+    """Size and modification time of the file: the key of the cache."""
     try:
         status = os.stat(os.path.join(source, FILE) if os.path.isdir(source) else source)
     except OSError:
-        return (0, 0)  # said better where it is read
+        return (0, 0)  # reported where it is read
     return status.st_size, status.st_mtime_ns
 
 
@@ -165,32 +153,23 @@ def _load(source: str, _: tuple[int, int]) -> _Source:
         SdlError: it cannot be read, or has no row.
     """
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
-    opened = _opened(file)
-    if opened is not None:
-        inputs, channels = datasets.recorded_instrument(opened, file)
-    else:
-        inputs = tuple(Input(name=name) for name in "RGB")
-        channels = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
+    try:
+        opened = datasets.read_opened(file)
+    except OSError as error:
+        raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
+    inputs, channels = datasets.recorded_instrument(opened, file) if opened else (INPUTS, CHANNELS)
     rows = [row.reading for row in datasets.load(file, inputs, channels, ()).rows]
     if opened is None and rows:
         fullest = max(rows, key=lambda row: len(row.readings)).readings
         channels = tuple(channel for channel in channels if channel.name in fullest)
     names = {channel.name for channel in channels}
-    whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
-    if not whole:
+    complete = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
+    if not complete:
         raise InstrumentError(f"{file}: not one reading to replay")
-    return _Source(inputs, channels, whole, file_sha(file)[:8])
-
-
-def _opened(file: Path) -> Opened | None:
-    """The first event where the file is a record."""
-    try:
-        return datasets.read_opened(file)
-    except OSError as error:
-        raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
+    return _Source(inputs, channels, complete, file_sha(file)[:8])
 
 
 def _cut(row: Reading, names: set[str]) -> Reading:
-    """Without a background that does not have every channel."""
-    whole = row.background is not None and names <= row.background.keys()
-    return replace(row, background=row.background if whole else None, fault=None)
+    """Drop a background that lacks a channel."""
+    complete = row.background is not None and names <= row.background.keys()
+    return replace(row, background=row.background if complete else None, fault=None)

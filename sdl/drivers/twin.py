@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 from sdl.clock import Clock
 from sdl.drivers.base import SessionGap
 from sdl.drivers.baseline import Background, share
-from sdl.twin import tomlfile
 from sdl.twin.faults import Fault
 from sdl.twin.state import TwinState, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Twin(Frozen):
-    """A simulated Claude-Light: noise, light, drift and faults of the real one. In virtual time a night passes fast."""
+    """A simulated Claude-Light with the noise, ambient light, drift and faults of the real one, in virtual time."""
 
     simulated: ClassVar[bool] = True
 
@@ -40,7 +39,7 @@ class Twin(Frozen):
     )
     ambient: str = Field(
         default="constant",
-        description="the light of the room: constant (the state's own), none, day (an office by the hour, with sun, "
+        description="the ambient light: constant (the state's own), none, day (an office by the hour, with sun, "
         "clouds, lamps and nights), or the path of your own .toml file",
     )
     drift: bool = Field(default=False, description="the light of the inputs changes a little from day to day")
@@ -64,8 +63,7 @@ class Twin(Frozen):
     @classmethod
     def _known(cls, value: str) -> str:
         load(value)
-        # Whole, so that a campaign can be resumed from another folder.
-        return str(locate(value)) if value.endswith(".toml") else value
+        return str(locate(value)) if value.endswith(".toml") else value  # a campaign may be resumed elsewhere
 
     @field_validator("ambient")
     @classmethod
@@ -78,11 +76,11 @@ class Twin(Frozen):
             ambient.load_room(value)
         except ValueError as error:
             raise ValueError(f"constant, none, or a room: {error}") from None
-        return str(tomlfile.locate(value, ambient.FOLDER)) if value.endswith(".toml") else value
+        return str(ambient.ROOMS.locate(value)) if value.endswith(".toml") else value
 
     @field_validator("latency")
     @classmethod
-    def _patient(cls, value: float | str | None) -> float | str | None:
+    def _in_range(cls, value: float | str | None) -> float | str | None:
         if isinstance(value, float) and not 0 <= value <= 3600:
             raise ValueError(f"{value:g} seconds; allowed: 0 to 3600, or real")
         return value
@@ -113,23 +111,23 @@ class Twin(Frozen):
             raise ValueError(f"latency: the state {self.state} does not say how it scatters; add `latencies` to it")
         for index, fault in enumerate(self.faults):
             for key, name, known in (
-                ("channel", fault.channel if fault.uses("channel") else None, state.channels),
-                ("other", fault.other if fault.uses("other") else None, state.channels),
+                ("channel", fault.channel, state.channels),
+                ("other", fault.other, state.channels),
                 ("input", fault.input, state.inputs),
             ):
-                if name is not None and name not in known:
+                if name is not None and name not in known and (key == "input" or fault.uses(key)):
                     raise ValueError(f"faults[{index}].{key}: unknown {name!r}; allowed: {', '.join(known)}")
         return self
 
     @property
     def condition(self) -> TwinState:
-        """The state with the variant and without the room's light where that is asked for."""
+        """The state with the variant applied, and without ambient light for `ambient: none`."""
         state = vary(load(self.state), self.variant, self.seed or 0)
         return state.without_ambient() if self.ambient == "none" else state
 
     @property
     def room(self) -> Room | None:
-        """The room whose light changes; None: it does not."""
+        """The room whose light changes; None: the ambient light is constant."""
         if self.ambient in ("constant", "none"):
             return None
         from sdl.twin.ambient import load_room  # a model to build, which most campaigns need not wait for
@@ -138,37 +136,36 @@ class Twin(Frozen):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The inputs of the state, 0 … 1."""
         return self.condition.input_list()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The channels of the state."""
         return self.condition.channel_list()
 
     @property
     def identity(self) -> str:
-        """State, variant and seed: two twins with the same identity are the same instrument."""
+        """State, variant and seed; twins with the same identity are the same instrument."""
         variant = f":{self.variant}" if self.variant else ""
         return f"twin:{fingerprint(self.state)}{variant}:{self.seed or 0}"
 
     @property
     def virtual(self) -> bool:
-        """Whether nobody has to wait for it."""
         return not self.realtime
 
     def reading_noise(self, channel: str, reading: float) -> float:
-        """Standard deviation of one reading of a channel where it reads so much, lit by the input that it sees best."""
+        """Standard deviation of one reading of a channel, lit only by the input to which it responds most."""
+        if not self.noise:
+            return 0.0
         state = self.condition
         seen = state.channels[channel]
         gain = max(seen.gain.values())
         part = min(max((reading - seen.ambient) / gain, 0.0), 1.0) if gain > 0 else 0.0
         jitter = state.jitter[seen.window] * gain * math.sqrt(part * (1.0 - part))
-        return math.hypot(jitter, state.dark_noise, state.proportional_noise * reading) if self.noise else 0.0
+        return math.hypot(jitter, state.dark_noise, state.proportional_noise * reading)
 
     @property
     def reading_seconds(self) -> float:
-        """Seconds a reading takes, with its part of a background."""
+        """Seconds per reading, with its share of a background."""
         return self._one_reading * share(self.background)
 
     @property
@@ -177,15 +174,14 @@ class Twin(Frozen):
 
     @property
     def start_time(self) -> float:
-        """When virtual time begins, seconds since 1970 UTC."""
+        """Start of virtual time, seconds since 1970 UTC."""
         return (datetime.fromisoformat(self.start) if self.start else load(self.state).start).timestamp()
 
     def simulation(self, start: str, seed: int) -> Twin:
-        """Itself in virtual time from `start` on; it keeps its own seed."""
+        """The same twin in virtual time from `start`; it keeps its seed."""
         return self.model_copy(update={"realtime": False, "start": start})
 
     def open(self, clock: Clock) -> TwinDriver:
-        """A twin that lives in the time of `clock`."""
         from sdl.drivers.twin_driver import TwinDriver
 
         return TwinDriver(self, clock)

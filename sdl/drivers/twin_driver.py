@@ -1,18 +1,18 @@
-"""An open twin: the time that a reading takes, and its faults, with the same outcomes as over a wire."""
+"""An open twin: the time that a reading takes and the faults of the instrument, with the outcomes of a real one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdl.clock import Clock
-from sdl.drivers.base import off_settings
+from sdl.drivers.base import OpenDriver, off_settings
 from sdl.drivers.baseline import BaselineSampler
 from sdl.drivers.checks import checked
-from sdl.errors import BadReply, Busy, InstrumentError, Unreachable
+from sdl.errors import BadReply, Busy, Unreachable
 from sdl.twin.ambient import STREAM, Sky
 from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, lights, spoil
 from sdl.twin.model import Plant
@@ -21,14 +21,9 @@ from sdl.types import Power, Reading, SafeState
 if TYPE_CHECKING:
     from sdl.drivers.twin import Twin
 
+# Seconds: two readings never share a microsecond, because the noise is a function of the time.
 SHORTEST = 1e-6
-"""Seconds: two readings never share a microsecond, because the noise is a function of the time."""
-CONNECT = 0.05
-"""Seconds until a connection is refused or breaks."""
-LOST = {
-    "truncated": "the answer breaks off",
-    "not-json": "the answer is not JSON",
-}
+CONNECT = 0.05  # seconds until a connection is refused or breaks
 
 
 def plant_of(twin: Twin) -> Plant:
@@ -37,13 +32,13 @@ def plant_of(twin: Twin) -> Plant:
     return Plant(twin.condition, seed, Sky(twin.room, seed) if twin.room else None, twin.drift, twin.noise)
 
 
-class TwinDriver:
+class TwinDriver(OpenDriver):
     """An open twin.
 
     Attributes:
-        plant: the physics, for judging an answer without noise.
-        lit: whether the light is on; a measurement switches it on, `safe` off. After the fault html-500 it stays on,
-            and the LED in use, until the next request has failed, too: as with the published server (`sdl.twin.world`).
+        plant: the physics, for evaluating an answer without noise.
+        lit: whether the light is on: `measure` switches it on, `safe` off. After the fault html-500 the light stays on
+            and the LED in use until the next request has failed too, as on the published server (`sdl.twin.world`).
     """
 
     def __init__(self, twin: Twin, clock: Clock) -> None:
@@ -52,24 +47,21 @@ class TwinDriver:
         self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
         self._baseline = BaselineSampler(twin.background, off_settings(twin))
         self._wait = max(twin._one_reading, SHORTEST)
-        self._clock = clock
-        self._start = twin.start_time
+        self._clock, self._start = clock, twin.start_time
         self._count = 0
         self._last: Reading | None = None
-        self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading, `latency` seconds later, and its background where one is asked for.
+        """Take one reading after `latency` seconds, with its background if configured.
 
         Raises:
             Rejected: settings outside the bounds, or not exactly the inputs.
-            Unreachable, Busy, BadReply: a fault that was asked for.
+            Unreachable, Busy, BadReply: a configured fault.
         """
-        if self._closed:
-            raise InstrumentError("this twin was closed; open another")
-        return self._baseline.reading(self._one, checked(settings, self._inputs))
+        self.require_open()
+        return self._baseline.reading(self._read, checked(settings, self._inputs))
 
-    def _one(self, values: dict[str, float]) -> Reading:
+    def _read(self, values: dict[str, float]) -> Reading:
         faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)
         self._count += 1
         _before(faults, self._clock)
@@ -92,81 +84,76 @@ class TwinDriver:
         return reading
 
     def safe(self) -> SafeState:
-        """Switches the light off."""
         if self._left_open:
             self._give_up()
         self.lit = False
         return SafeState(Power.OFF, off_settings(self._twin))
 
-    def close(self) -> None:
-        """Ends it; the light stays as it is."""
-        self._closed = True
-
     def _give_up(self) -> None:
-        """Tries to use the LED that a failed reading left open, as long as the server does; then it is closed."""
+        """Wait as long as the server tries to use an LED that a failed reading left open; then the LED is free."""
         self._clock.sleep(BUSY_LIMIT)
         self._left_open = self.lit = False
 
     def _latency(self) -> float:
         if self._twin.latency != "real":
             return self._wait
-        # One number more than a reading's own draws are made from, so that neither tells of the other.
+        # One number more than the seed of the reading's own draws, so that the two are independent.
         seeds = [self._twin.seed or 0, STREAM, round(self._clock.now() * 1e6), 1]
         return self._twin.condition.latency_quantile(float(np.random.default_rng(seeds).random()))
 
 
 def _before(faults: Sequence[Fault], clock: Clock) -> None:
-    """What happens before the light goes on.
+    """Apply the faults that precede the measurement.
 
     Raises:
         Unreachable, Busy: there is no measurement.
     """
     for fault in faults:
-        if fault.name == "clock-jump":
-            clock.sleep(fault.duration)
-        elif fault.name in ("refused", "reset-before"):
-            clock.sleep(CONNECT)
-            # The side that sees a connection break cannot know how far the other side had got.
-            word, unknown = ("refused", False) if fault.name == "refused" else ("reset", True)
-            raise Unreachable(f"the twin {word} the connection (fault {fault.name})", maybe_measured=unknown)
-        elif fault.name == "busy":
-            clock.sleep(min(fault.duration, BUSY_LIMIT))
-            if fault.duration >= BUSY_LIMIT:
-                raise Busy(f"somebody else uses the twin, for {fault.duration:g} s (fault busy)")
+        match fault.name:
+            case "clock-jump":
+                clock.sleep(fault.duration)
+            case "refused" | "reset-before":
+                clock.sleep(CONNECT)
+                # After a reset the client cannot know whether the server had begun to measure.
+                word, unknown = ("refused", False) if fault.name == "refused" else ("reset", True)
+                raise Unreachable(f"the twin {word} the connection (fault {fault.name})", maybe_measured=unknown)
+            case "busy":
+                clock.sleep(min(fault.duration, BUSY_LIMIT))
+                if fault.duration >= BUSY_LIMIT:
+                    raise Busy(f"another user has the twin for {fault.duration:g} s (fault busy)")
 
 
 def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full: float, clock: Clock) -> Reading:
-    """What becomes of the reading on its way back.
+    """Apply the faults that change a reading on its way back.
 
-    Args:
-        faults: in the order of the plan.
-        reading: what the sensor saw.
-        last: the reading before it, for a frozen sensor.
-        full: full scale, counts.
-        clock: for answers that are late.
+    `last` is the previous reading, for a frozen sensor; `full` is full scale in counts.
 
     Raises:
-        Unreachable: no answer, though it measured.
-        BadReply: an answer that is no reading.
+        Unreachable: there is no answer, although the twin measured.
+        BadReply: the answer is not a reading.
     """
     out: dict[str, Any] = dict(reading.readings)
     for fault in faults:
+        lost = ""
         match fault.name:
             case "reset-after":
-                _lose("broke the connection", fault)
+                lost = "broke the connection"
             case "time-out":
                 clock.sleep(fault.duration)
-                _lose(f"did not answer within {fault.duration:g} s", fault)
+                lost = f"did not answer within {fault.duration:g} s"
             case "slow-drip":
                 clock.sleep(min(fault.duration, CLIENT_TIMEOUT))
                 if fault.duration >= CLIENT_TIMEOUT:
-                    _lose(f"had not answered in full after {CLIENT_TIMEOUT:g} s", fault)
+                    lost = f"had not answered in full after {CLIENT_TIMEOUT:g} s"
             case "truncated" | "not-json":
-                raise BadReply(f"{LOST[fault.name]} (fault {fault.name})")
+                what = "is cut off" if fault.name == "truncated" else "is not JSON"
+                raise BadReply(f"the answer {what} (fault {fault.name})")
             case "frozen":
                 out = dict((last or reading).readings)
             case _:
                 out = spoil(fault, out)
+        if lost:
+            raise Unreachable(f"the twin {lost} (fault {fault.name})", maybe_measured=True)
     for name in reading.readings:
         if name not in out:
             raise BadReply(f"channel {name} is missing (fault missing-channel)")
@@ -174,7 +161,3 @@ def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full
         if not isinstance(value, int | float) or not 0 <= value <= full:
             raise BadReply(f"channel {name} = {value!r} is not a whole number from 0 to {full:g}")
     return replace(reading, readings=out, saturated=tuple(name for name, value in out.items() if value >= full))
-
-
-def _lose(what: str, fault: Fault) -> NoReturn:
-    raise Unreachable(f"the twin {what} (fault {fault.name})", maybe_measured=True)

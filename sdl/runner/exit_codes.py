@@ -8,6 +8,8 @@ from sdl.types import Outcome
 
 INTERRUPTED = {"SIGINT": 130, "SIGTERM": 143}
 
+# Exit code for each outcome. `exit_code` returns 4 for a failed solver, and 3 instead of 0 if no reply confirms that
+# the instrument is off.
 EXIT_CODES = {
     Outcome.REACHED: 0,
     Outcome.DONE: 0,
@@ -17,8 +19,6 @@ EXIT_CODES = {
     Outcome.ABORTED: 1,
     Outcome.FAILED: 3,
 }
-"""Exit code for each outcome. `exit_code` returns 4 for a failed solver, and 3 instead of 0 if no reply confirms that
-the instrument is off."""
 
 
 def exit_code(result: Result) -> int:

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from sdl.core.campaign import Campaign
 
-POLL_SECONDS = 0.5
-"""Seconds between two questions while the campaign waits."""
+POLL_SECONDS = 0.5  # seconds between two questions while the campaign waits
 
 
 @dataclass(frozen=True, slots=True)

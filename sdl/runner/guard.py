@@ -12,9 +12,9 @@ from pathlib import Path
 from sdl.parallel import children
 from sdl.runner import guardian
 
+# Seconds that a solver may continue after SIGTERM. Including the start of another `sdl` and the instrument's reply,
+# the instrument is off within 10 s.
 OVERRUN = 2.0
-"""Seconds that a solver may continue after SIGTERM. Including the start of another `sdl` and the instrument's reply,
-the instrument is off within 10 s."""
 
 
 class Guard:
@@ -49,7 +49,6 @@ class Guard:
         self._pipe = -1
 
     def close(self) -> None:
-        """End the guardian."""
         signal.set_wakeup_fd(self._before)
         os.close(self._pipe)
         self._process.kill()

@@ -17,19 +17,12 @@ import signal
 import sys
 import time
 
-SOLVES, SOLVED = 128, 129
-"""Larger than any signal number."""
-KILL_TIMEOUT = 5.0
-"""Seconds to wait for a killed process to end."""
+SOLVES, SOLVED = 128, 129  # larger than any signal number
+KILL_TIMEOUT = 5.0  # seconds to wait for a killed process to end
 
 
 def overruns(pipe: int, seconds: float) -> bool:
-    """Wait until a solver has continued for `seconds` s after SIGTERM; False if the campaign ended before.
-
-    Args:
-        pipe: file descriptor to read the bytes from.
-        seconds: after the signal.
-    """
+    """Wait until a solver has continued for `seconds` s after SIGTERM; False if the campaign ended before."""
     solving = terminated = False
     until: float | None = None
     while select.select([pipe], [], [], None if until is None else max(0.0, until - time.monotonic()))[0]:

@@ -14,11 +14,9 @@ from sdl.types import SESSION_GAP, Reading
 
 log = logging.getLogger("sdl")
 
-Watch = Callable[[Event, Campaign], None]
-"""Receives every event after it is written and folded."""
+Watch = Callable[[Event, Campaign], None]  # receives every event after it is written and folded
 
-DEFAULT_TWIN = "night-2025-10"
-"""The twin's state for `watch: twin`."""
+DEFAULT_TWIN = "night-2025-10"  # the twin's state for `watch: twin`
 
 
 def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | None:
@@ -26,14 +24,11 @@ def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | 
     if config.watch is None:
         return watch
     state = load(DEFAULT_TWIN if config.watch == "twin" else config.watch)
-    have = {item.name for item in config.instrument.inputs}
-    if have != state.inputs.keys():
-        log.warning(
-            "watch: %s has the inputs %s, the instrument %s: they are not compared",
-            config.watch,
-            ", ".join(state.inputs),
-            ", ".join(sorted(have)),
-        )
+    inputs = {item.name for item in config.instrument.inputs}
+    if inputs != state.inputs.keys():
+        theirs, ours = ", ".join(state.inputs), ", ".join(sorted(inputs))
+        text = "watch: %s has the inputs %s, the instrument %s: they are not compared"
+        log.warning(text, config.watch, theirs, ours)
         return watch
     monitor, warned = TwinMonitor(state, session_gap(config.instrument)), False
 
@@ -63,18 +58,18 @@ class TwinMonitor:
     def __init__(self, state: TwinState, session_gap: float = SESSION_GAP) -> None:
         self._state, self._session_gap = state, session_gap
         self._readings: list[tuple[Reading, int]] = []
-        self._last = -float("inf")
+        self._session, self._last = 0, -float("inf")
 
     def observe(self, event: Measured) -> str | None:
         """Add a reading; a sentence if the instrument no longer matches its twin, else None."""
         from sdl.twin.monitor import departure
 
-        session = self._readings[-1][1] if self._readings else 0
         reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
-        self._readings.append((reading, session + (event.at - self._last > self._session_gap)))
+        self._session += event.at - self._last > self._session_gap
         self._last = event.at
+        self._readings.append((reading, self._session))
         return departure(self._state, self._readings)
 
     def reset(self) -> None:
-        """Forget all readings, as after a person has attended to the instrument."""
+        """Forget all readings, for example after maintenance."""
         self._readings.clear()

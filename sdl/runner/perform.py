@@ -12,7 +12,7 @@ import logging
 import traceback
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Literal, Protocol
+from typing import Protocol
 
 from sdl.clock import Clock
 from sdl.config import ResolvedCampaign
@@ -46,9 +46,7 @@ from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
 
-SIGNALS_WAITED_OUT = 2
-"""Signals that an attempt to switch off ignores before the next one breaks it off. Between two attempts one is
-enough."""
+SIGNALS_WAITED_OUT = 2  # signals ignored during an attempt to switch off; between two attempts one ends them
 
 
 class Log(Protocol):
@@ -127,8 +125,8 @@ class Runner:
                 failed = False
             except KeyboardInterrupt:
                 if not self._signals.received:
-                    raise  # not of our making, such as a driver's or a watcher's own
-                failed = False  # the second Ctrl-C: at once, still safe
+                    raise  # not from our signal handler, but from a driver or an observer
+                failed = False  # the second Ctrl-C: end at once, with the instrument switched off
             finally:
                 with self._signals.shield(last=True):
                     self._make_safe(0.0)  # at once, before anything is written
@@ -192,7 +190,7 @@ class Runner:
         return []
 
     def _sample_background(self) -> Mapping[str, float] | None:
-        """One reading with the instrument off, over a connection of its own; None if it fails."""
+        """One reading with the instrument off, over a new connection; None if it fails."""
         instrument = self.config.instrument
         if getattr(instrument, "background", None) is not None:
             instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
@@ -215,14 +213,13 @@ class Runner:
 
     def _execute(self, action: Action) -> Event:
         match action:
-            case Propose():
+            case Propose(trial):
                 with self._signals.solving():
-                    return self._proposer.propose(action.trial)
-            case Measure():
-                return self._measure(action)
-            case Stop():
+                    return self._proposer.propose(trial)
+            case Stop(outcome, reason, by):
                 best = self.campaign.history.best
-                return Stopped(action.outcome, action.reason, best.trial if best else None, action.by, self.clock.now())
+                return Stopped(outcome, reason, best.trial if best else None, by, self.clock.now())
+        return self._measure(action)
 
     def _measure(self, action: Measure) -> Measured | Failed:
         began = self.clock.monotonic()
@@ -233,14 +230,13 @@ class Runner:
                 self._driver = self.config.instrument.open(self.clock)
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
             reading = self._repeats.checked(reading)
-        except ConfigError as error:  # only a person can mend it
+        except ConfigError as error:  # only a person can correct it
             return Failed(*place, "driver", cut(str(error)), False, False, self.clock.now())
         except InstrumentError as error:
-            text = f"{type(error).__name__}: {error}"
-            hopeless = self._driver is None and not error.retryable  # it cannot be opened
-            stage: Literal["measure", "driver"] = "driver" if hopeless else "measure"
-            maybe = error.maybe_measured and not hopeless
-            return Failed(*place, stage, cut(text), error.retryable, maybe, self.clock.now())
+            text, again = cut(f"{type(error).__name__}: {error}"), error.retryable
+            if self._driver is None and not again:  # it cannot be opened
+                return Failed(*place, "driver", text, again, False, self.clock.now())
+            return Failed(*place, "measure", text, again, error.maybe_measured, self.clock.now())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in driver may raise anything
@@ -288,7 +284,6 @@ class Runner:
                 self._write_safe(shutdown)
 
     def _switch_off(self) -> SafeState | None:
-        """Make one attempt."""
         if self._driver is None:
             self._driver = self.config.instrument.open(self.clock)
         if self._unfinished and not self.config.instrument.virtual:
@@ -308,7 +303,6 @@ class Runner:
             log.warning("not recorded: %s", error)
 
     def _close(self) -> None:
-        """Close the connection."""
         if self._driver is not None:
             with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                 self._driver.close()

@@ -3,8 +3,8 @@
 The design comes first: all of its points, or as many as the solver says it needs. Prior rows never replace single
 points of it, because the points of a design belong together (each point of an axis design separates one input from the
 others, and it is unknown which of them a prior row could replace): with at least as many prior rows as planned points
-the solver is asked at once, with fewer the whole design is measured. Later the design supplies a point whenever the
-solver cannot answer.
+the solver proposes at once, with fewer the whole design is measured. Later the design supplies a point whenever the
+solver cannot propose.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from sdl.inverse.propose import data_of, propose
 from sdl.solvers.base import Data
 from sdl.space import Space
 
-DESIGN, SOLVER = 0, 1
-"""Streams of random numbers: default_rng([seed, stream, n])."""
+DESIGN, SOLVER = 0, 1  # streams of random numbers: default_rng([seed, stream, n])
 
+# `by` of a point beyond a design's plan: the one farthest from the points measured so far.
 FARTHEST = "farthest"
-"""`by` of a point beyond a design's plan: the one farthest from the points measured so far."""
 
 
 class Proposer:
@@ -43,7 +42,7 @@ class Proposer:
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
     def propose(self, trial: int) -> Proposed | Failed:
-        """The settings of a trial, or why there are none."""
+        """The next settings, or the reason why there are none."""
         history, goal = self._campaign.history, self._campaign.plan.goal
         why = ""
         if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
@@ -56,16 +55,9 @@ class Proposer:
         return self._by_design(trial, why)
 
     def _by_solver(self, trial: int, goal: Goal) -> Proposed:
-        history = self._campaign.history
-        prefer, average = self._config.prefer, self._config.average
-        data = data_of(
-            history,
-            self._inputs,
-            self._channels,
-            goal.channels,
-            prefer=prefer.cost(self._inputs) if prefer else None,
-            average=average,
-        )
+        history, prefer = self._campaign.history, self._config.prefer
+        cost = prefer.cost(self._inputs) if prefer else None
+        data = data_of(history, self._inputs, self._channels, goal.channels, prefer=cost, average=self._config.average)
         answer = propose(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
         return Proposed(
             trial,
@@ -120,7 +112,7 @@ class Proposer:
         )
 
     def _rows(self) -> Data:
-        """The rows so far, for a design that uses them; without a goal all channels count."""
+        """The rows for a design that learns from them; without a goal, all channels count."""
         goal = self._campaign.plan.goal
         channels = goal.channels if goal is not None else [channel.name for channel in self._channels]
         return data_of(self._campaign.history, self._inputs, self._channels, channels)
@@ -129,21 +121,8 @@ class Proposer:
         return Failed(trial, 0, 0, "propose", cut(error), False, False, self._clock.now())
 
     def _targets(self) -> dict[str, float]:
-        """The targets given to the solver: the goal minus the background."""
         goal, base = self._campaign.plan.goal, self._campaign.history.background or {}
         return {name: target - base.get(name, 0.0) for name, target in goal.targets.items()} if goal else {}
 
     def _random(self, stream: int, n: int) -> np.random.Generator:
-        return random_stream(self._config.seed, stream, n)
-
-
-def random_stream(seed: int, stream: int, n: int) -> np.random.Generator:
-    """`default_rng([seed, stream, n])`, from the 32-bit words that numpy derives from it: twice as fast.
-
-    Args:
-        seed: below 2**63.
-        stream: below 2**32.
-        n: below 2**32.
-    """
-    high = [seed >> 32] if seed >> 32 else []
-    return np.random.default_rng(np.array([seed & 0xFFFFFFFF, *high, stream, n], np.uint32))
+        return np.random.default_rng([self._config.seed, stream, n])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdl.clock import Clock, RealClock, VirtualClock
@@ -44,26 +44,13 @@ def instrument_lease(instrument: Instrument, purpose: str) -> contextlib.Abstrac
     return lease(instrument.identity, f"({purpose}, {user()})", names(instrument))
 
 
+NUMERICS = ("numpy", "scipy", "scikit-learn", "gmr", "ForestDiffusion", "emcee", "pydoe", "xgboost", "xgboost-cpu")
+_versions = functools.cache(lambda: versions_of(*NUMERICS, "pydantic"))  # slower than a campaign of a sweep
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that influence proposals, as kept in every record."""
     return dict(_versions())
-
-
-@functools.cache
-def _versions() -> Mapping[str, str]:
-    """Read once: loaded packages do not change, and a sweep's campaigns are shorter than the look-up."""
-    return versions_of(
-        "numpy",
-        "scipy",
-        "scikit-learn",
-        "gmr",
-        "ForestDiffusion",
-        "emcee",
-        "pydoe",
-        "xgboost",
-        "xgboost-cpu",
-        "pydantic",
-    )
 
 
 def user() -> str:
@@ -80,13 +67,7 @@ def opened_event(
     """The first event; also copies the priors' rows into the run's directory."""
     copy_sha = datasets.save(record.folder / PRIOR, priors) if priors and record.folder else ""
     prior = tuple(
-        {
-            "source": p.source,
-            "sha256": p.sha256,
-            "rows": len(p.rows),
-            "left_out": dict(p.left_out),
-            "copy_sha256": copy_sha,
-        }
+        {"source": p.source, "sha256": p.sha256, "rows": len(p.rows), "left_out": p.left_out, "copy_sha256": copy_sha}
         for p in priors
     )
     instrument = config.instrument
@@ -144,7 +125,7 @@ def load_priors(config: CampaignFile) -> list[datasets.Dataset]:
 
 
 def _trials(source: Path) -> str:
-    """The number of trials in a record without readings, as text; empty for another kind of file."""
+    """Number of trials in a record without readings, as text; empty for another kind of file."""
     if not (source.is_dir() or source.name == FILE):
         return ""
     events = list(read(source))

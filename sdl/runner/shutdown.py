@@ -21,10 +21,10 @@ from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
 
+# Seconds: until a warning is given, until the attempts end, between two attempts.
 WARN_AFTER, RETRY_FOR, RETRY_EVERY = 20.0, 120.0, 1.0
-"""Seconds: until a warning is given, until the attempts end, between two attempts."""
+# Begins every message about an instrument that is not known to be off.
 MAY_BE_ON = "the instrument may still be on"
-"""Begins every message about an instrument that is not known to be off."""
 
 
 class MonotonicClock(RealClock):
@@ -49,8 +49,8 @@ class SwitchOffPolicy:
 
     def attempts(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
         """The attempts on one instrument; `clock` is its campaign's."""
-        own = clock if instrument.virtual else MonotonicClock()
-        return SwitchOff(ask, self.clock or own, virtual=instrument.virtual)
+        waits = self.clock or (clock if instrument.virtual else MonotonicClock())
+        return SwitchOff(ask, waits, virtual=instrument.virtual)
 
 
 class SwitchOff:
@@ -124,7 +124,6 @@ class SwitchOff:
             self._warn()
 
     def _warn(self) -> None:
-        """Warn, once."""
         with self._lock:
             if self.warned or self.state.proven:
                 return

@@ -25,8 +25,7 @@ from sdl.runner.guard import Guard
 
 log = logging.getLogger("sdl")
 
-COPY = 70
-"""Exit code of a copy of the process that comes back to the campaign."""
+COPY = 70  # exit code of a copy of the process that comes back to the campaign
 
 
 class Signals:
@@ -68,7 +67,7 @@ class Signals:
             signal.signal(number, handler)
 
     def copied(self) -> None:
-        """Leave the signals of a copy of this process to the code that made it."""
+        """Restore the previous handlers in a copy of this process."""
         if self._guard is not None:
             self._guard.leave()
         for number, handler in self._before.items():

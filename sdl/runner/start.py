@@ -26,6 +26,7 @@ from sdl.store.resolve import RUNS
 from sdl.types import Outcome
 
 log = logging.getLogger("sdl")
+HEAD = "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
 
 
 def run(
@@ -89,14 +90,10 @@ def run(
         opened = opened_event(resolved, name, record, priors, clock)
         record.append(opened)
         if isinstance(record, Record):
-            text = (
-                "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
-            )
-            write_file(record.folder / "campaign.yaml", text + yamlfile.dump(resolved.plain()))
+            write_file(record.folder / "campaign.yaml", HEAD + yamlfile.dump(resolved.plain()))
         state = started_campaign(resolved, opened, record.folder, priors)
         watch = notify(watch, opened, state)
-        more: dict[str, Any] = {"gate": gate, "switch_off": switch_off, "guarded": guarded}
-        return Runner(resolved, state, record, clock, watch, **more).go()
+        return Runner(resolved, state, record, clock, watch, gate=gate, guarded=guarded, switch_off=switch_off).go()
 
 
 def resume(
@@ -149,13 +146,14 @@ def resume(
             return result_of(folded.campaign, record.folder)
         stack.enter_context(instrument_lease(resolved.instrument, record.folder.name))
         clock = clock_for(resolved.instrument, folded.at)
-        more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "switch_off": switch_off}
+        runner = Runner(
+            resolved, folded.campaign, record, clock, watch, unfinished=unfinished, gate=gate,
+            guarded=guarded and not interrupted, interrupted=interrupted, switch_off=switch_off,
+        )  # fmt: skip
         if interrupted:
             log.warning("the solver continued after %s, so its process was killed", interrupted)
-            return Runner(resolved, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
-        runner = Runner(resolved, folded.campaign, record, clock, watch, guarded=guarded, **more)
-        if final:
-            return runner.go()  # which only makes the instrument safe
+        if final or interrupted:
+            return runner.go()  # which only switches the instrument off
         folded.campaign.plan = rules_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:

@@ -43,7 +43,6 @@ class Space:
 
     @property
     def width(self) -> Floats:
-        """(p,) range of each column."""
         return self.high - self.low
 
     def encode(self, settings: Mapping[str, float]) -> Floats:
@@ -51,7 +50,7 @@ class Space:
         return np.array([settings[name] for name in self.names], dtype=np.float64)
 
     def decode(self, row: Floats) -> dict[str, float]:
-        """Settings of a row (p,), as they are: `project` makes them what the instrument can take."""
+        """Settings of a row (p,), unchanged; `project` makes them feasible."""
         return dict(zip(self.names, row.tolist(), strict=True))
 
     def steps_near(self, row: Floats, reach: int = 2) -> list[list[float]]:

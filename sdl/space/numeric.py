@@ -6,8 +6,8 @@ import math
 
 from sdl.types import Input
 
+# Settings that differ by less, as a fraction of the range, are the same: inputs without a step are rounded to it.
 PRECISION = 1e-6
-"""Settings that differ by less, as a fraction of the range, are the same: inputs without a step are rounded to it."""
 
 
 class Numeric:

@@ -1,10 +1,10 @@
 """Rows for a solver from existing readings: records of campaigns, logs, and tables such as CSV or Parquet files.
 
 A Claude-Light log, as users of that instrument keep it, is one JSON object per line: `{"in": [R, G, B],
-"out": {"445nm": …}, "time": unix}` (paper, section 5.2; also the server's own results.jsonl, whose time is `t0`); `in`
+"out": {"445nm": …}, "time": unix}` (paper, section 5.2; also the server's results.jsonl, with `t0` for the time); `in`
 may also map input names to values. A table has one column per input and channel, as `sdl export` writes it. A campaign
-copies the rows of its priors into its own directory in the form of a log, with `background`, `saturated` and `sitting`
-(the session), and reads only that copy afterwards.
+copies the rows of its priors to its own directory as a log, with `background`, `saturated` and `sitting` (the session),
+and reads only that copy afterwards.
 
 Rows with a time are sorted by it. Unusable lines are skipped and counted by reason; a file with more than a tenth of
 them is refused.
@@ -13,6 +13,7 @@ them is refused.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -29,28 +30,24 @@ from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
 from sdl.types import SESSION_GAP, Channel, Input, Reading
 
-MAX_READING = 1e12
-"""Largest absolute value of a reading; squares of larger ones lose precision."""
-MAX_UNUSABLE = 0.1
-"""Largest fraction of the lines of a file that may be unusable."""
+MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
+MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
+# Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits.
 BOUNDS_ROUNDING = 1e-6
-"""Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits."""
+# Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes.
 SCALES = (10, 100, 255, 1000, 1023, 4095, 65535, 1_000_000)
-"""Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
-MAX_LINES_SHOWN = 5
-"""Line numbers shown for each reason."""
+MAX_LINES_SHOWN = 5  # line numbers shown for each reason
 
+# Columns that hold the time; the first one present counts.
 TIME_COLUMNS = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
-"""Columns that hold the time; the first one present counts."""
 DUPLICATE = "the same reading again, with the same time"
 ASKED_SUFFIX, BACKGROUND_SUFFIX = "_asked", "_background"
+# Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`.
 EXPORT_COLUMNS = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
-"""Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`."""
-DAY_COLUMNS = ("time_local", "day", "date")
-"""Columns that hold the day, for files without a time."""
+DAY_COLUMNS = ("time_local", "day", "date")  # columns that hold the day, for files without a time
 _TIME_UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
+# A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973.
 _MILLISECONDS = 1e11
-"""A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973."""
 _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 
@@ -72,8 +69,8 @@ class Dataset:
         source: name of the file or run, as given.
         sha256: hash of the file.
         rows: sorted by time; rows without a time keep their place in the file.
-        lines: numbers of the lines that were not used, by reason.
-        bad: the reasons for which a line is not a reading at all.
+        lines: numbers of the unused lines, by reason.
+        bad: the reasons that apply to lines that are not readings.
     """
 
     source: str
@@ -84,7 +81,6 @@ class Dataset:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Number of lines that were not used, by reason."""
         return {reason: len(lines) for reason, lines in self.lines.items()}
 
     @property
@@ -94,12 +90,12 @@ class Dataset:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The same for lines that are not readings."""
+        """The sentences about lines that are not readings at all."""
         return tuple(self._describe(reason) for reason in self.lines if reason in self.bad)
 
     def _describe(self, reason: str) -> str:
         lines = self.lines[reason]
-        shown = ", ".join(map(str, lines[:MAX_LINES_SHOWN])) + (", …" if len(lines) > MAX_LINES_SHOWN else "")
+        shown = ", ".join(map(str, lines[:MAX_LINES_SHOWN])) + ", …" * (len(lines) > MAX_LINES_SHOWN)
         return f"{len(lines)} left out: {reason} (line{'' if len(lines) == 1 else 's'} {shown})"
 
 
@@ -211,17 +207,13 @@ def describe_columns(file: Path) -> FileColumns:
         rows = [cells for _, cells in table.rows if not isinstance(cells, Unusable)]
         given = [cells.get("in") for cells in rows]
         named = dict.fromkeys(name for part in given if isinstance(part, Mapping) for name in part)
-        outs = [cells["out"] for cells in rows if isinstance(cells.get("out"), Mapping)]
-        channels = dict.fromkeys(name for part in outs for name in part)
+        channels = dict.fromkeys(name for cells in rows if isinstance(out := cells.get("out"), Mapping) for name in out)
         unnamed = max((len(part) for part in given if isinstance(part, list)), default=0)
         return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels))
-    inputs = [name for name in table.columns if f"{name}{ASKED_SUFFIX}" in table.columns]
-    rest = [
-        name
-        for name in table.columns
-        if name not in (*inputs, *EXPORT_COLUMNS) and not name.endswith((ASKED_SUFFIX, BACKGROUND_SUFFIX))
-    ]
-    return FileColumns(table.columns, tuple(inputs), 0, tuple(rest) if inputs else ())
+    inputs = tuple(name for name in table.columns if f"{name}{ASKED_SUFFIX}" in table.columns)
+    own = (*inputs, *EXPORT_COLUMNS)
+    rest = (n for n in table.columns if n not in own and not n.endswith((ASKED_SUFFIX, BACKGROUND_SUFFIX)))
+    return FileColumns(table.columns, inputs, 0, tuple(rest) if inputs else ())
 
 
 def find_column(name: str, columns: Sequence[str]) -> str | None:
@@ -230,11 +222,7 @@ def find_column(name: str, columns: Sequence[str]) -> str | None:
     Raises:
         ConfigError: several columns match.
     """
-    keys: tuple[Callable[[str], str], ...] = (
-        str,
-        lambda text: _split_unit(text)[0],
-        lambda text: _split_unit(text)[0].lower(),
-    )
+    keys: tuple[Callable[[str], str], ...] = (str, _bare_name, lambda text: _bare_name(text).lower())
     for key in keys:
         matches = [each for each in columns if key(each) == key(name)]
         if len(matches) > 1:
@@ -301,7 +289,7 @@ def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], 
 
 
 def _recorded_gap(opened: Opened | None) -> float:
-    """The `session_gap` of the instrument of a record (s); the default without a record or option."""
+    """Session gap of a record's instrument in seconds; the default without a record or option."""
     instrument = opened.config.get("instrument") if opened else None
     gap = instrument.get("session_gap") if isinstance(instrument, Mapping) else None
     return float(gap) if isinstance(gap, (int, float)) else SESSION_GAP
@@ -327,12 +315,9 @@ def one_line(error: Exception) -> str:
 
 
 def _reason_unused(reading: Reading, required: Sequence[str]) -> str:
-    missing = [name for name in required if name not in reading.readings]
-    if missing:
+    if missing := [name for name in required if name not in reading.readings]:
         return f"without {', '.join(missing)}"
-    if any(name in reading.saturated for name in required):
-        return "saturated in a channel of the goal"
-    return ""
+    return "saturated in a channel of the goal" if any(name in reading.saturated for name in required) else ""
 
 
 def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
@@ -343,18 +328,16 @@ def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, h
 
 def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, float]]) -> str:
     """Name the common factor that would bring all settings inside their bounds; empty if there is none."""
-    settings_of_rows: list[dict[str, float]] = []
+    values: list[tuple[float, float, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
-            settings_of_rows.append(_numbers(form(cells).settings))
-    values = [(number, *bounds[name]) for row in settings_of_rows for name, number in row.items() if name in bounds]
+            values += [(v, *bounds[name]) for name, v in _numbers(form(cells).settings).items() if name in bounds]
     if all(_in_bounds(*value) for value in values):
         return ""
-    for way in ("divided", "multiplied"):
-        for scale in SCALES:
-            factor = 1 / scale if way == "divided" else scale
-            if all(_in_bounds(number * factor, low, high) for number, low, high in values):
-                return f"; the settings are of another scale than the instrument's: {way} by {scale} all would fit"
+    for way, scale in itertools.product(("divided", "multiplied"), SCALES):
+        factor = 1 / scale if way == "divided" else scale
+        if all(_in_bounds(number * factor, low, high) for number, low, high in values):
+            return f"; the settings are of another scale than the instrument's: {way} by {scale} all would fit"
     return ""
 
 
@@ -392,7 +375,7 @@ class _ReadRow:
     local: float = math.nan
 
     def key(self) -> str:
-        """Equal for readings with equal values and times."""
+        """A text that is equal for readings with equal values and times."""
         return f"{self.at!r} {self.reading!r}"
 
 
@@ -445,7 +428,7 @@ def _parser(
         dark = {
             name: background
             for name, place in outputs.items()
-            if (background := find_column(f"{_split_unit(place)[0]}{BACKGROUND_SUFFIX}", rest))
+            if (background := find_column(f"{_bare_name(place)}{BACKGROUND_SUFFIX}", rest))
         }
         extra = {name: find_column(name, rest) for name in ("saturated", "fault", *TIME_COLUMNS, *DAY_COLUMNS)}
     except ConfigError as error:
@@ -560,10 +543,8 @@ def _read(
     at, day = _parse_time(line.time, line.day)
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
-    fault = str(line.fault) if line.fault else None
-    return _ReadRow(
-        number, Reading(settings, values, background, saturated, fault), at, day, session, _local_time(line.day)
-    )
+    reading = Reading(settings, values, background, saturated, str(line.fault) if line.fault else None)
+    return _ReadRow(number, reading, at, day, session, _local_time(line.day))
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
@@ -593,13 +574,12 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
     if time is None or time != time or time == "":
         return math.nan, day_text
     try:
-        if isinstance(time, str) and len(time.strip()) <= len("2025-10-28"):  # a day, which orders nothing within it
+        if _is_day(time):  # it orders nothing within the day
             return math.nan, datetime.fromisoformat(time.strip()).date().isoformat()
-        moment = datetime.fromisoformat(time.strip()) if isinstance(time, str) else time
-        if isinstance(moment, datetime):
-            at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if isinstance(time, (str, datetime)):
+            at = _timestamp(time)
         else:
-            at = float(moment) / (1000 if abs(moment) >= _MILLISECONDS else 1)
+            at = float(time) / (1000 if abs(time) >= _MILLISECONDS else 1)
         return at, day_text or datetime.fromtimestamp(at, UTC).date().isoformat()
     except (ValueError, TypeError, OverflowError, OSError) as error:
         reason = "a time that cannot be read"
@@ -609,29 +589,33 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
 
 def _local_time(day: Any) -> float:
     """Seconds since 1970 of `2025-07-29 16:29`, its time zone unknown and taken as UTC; NaN of a day alone."""
-    try:
-        if not isinstance(day, str) or len(day.strip()) <= len("2025-07-29"):
-            return math.nan
-        moment = datetime.fromisoformat(day.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return math.nan
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if isinstance(day, str) and not _is_day(day):
+            return _timestamp(day)
+    return math.nan
+
+
+def _is_day(time: Any) -> bool:
+    return isinstance(time, str) and len(time.strip()) <= len("2025-10-28")
+
+
+def _timestamp(time: str | datetime) -> float:
+    """Seconds since 1970; a time without a zone is taken as UTC."""
+    moment = datetime.fromisoformat(time.strip()) if isinstance(time, str) else time
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
     """The readings sorted by time, each with its session.
 
-    A reading without a time is placed at its local time, one with only a day at the start of that day; one without
-    either follows the line before it.
+    A reading without a time is placed at its local time, one with a day alone at the start of that day, any other
+    after the line before it.
     """
     stamps = [row.local if math.isnan(row.at) else row.at for row in read_rows]
     times, last = [], -math.inf
     for row, stamp in zip(read_rows, stamps, strict=True):
-        if stamp == stamp:
-            last = stamp
-        else:
-            with contextlib.suppress(ValueError):
-                last = datetime.fromisoformat(row.day).replace(tzinfo=UTC).timestamp()
+        with contextlib.suppress(ValueError):
+            last = _timestamp(row.day) if math.isnan(stamp) else stamp
         times.append(last)
     session, before = 0, None
     for i in sorted(range(len(read_rows)), key=times.__getitem__):
@@ -643,6 +627,10 @@ def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool
             session += other_day or abs(stamps[i] - stamps[before]) > session_gap
         before = i
         yield row, session
+
+
+def _bare_name(column: str) -> str:
+    return _split_unit(column)[0]
 
 
 def _split_unit(name: str) -> tuple[str, str]:

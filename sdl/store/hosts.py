@@ -7,10 +7,8 @@ import ipaddress
 import socket
 import threading
 
-HERE = "localhost"
-"""Stands for every address of this machine."""
-TIMEOUT = 5.0
-"""Time limit in seconds for looking up a name."""
+HERE = "localhost"  # stands for every address of this machine
+TIMEOUT = 5.0  # time limit in seconds for looking up a name
 
 
 def normalise(host: str) -> str:
@@ -32,9 +30,7 @@ def names(host: str, *, look_up: bool = True) -> set[str]:
 
     Two hosts that share one of these are the same. Without an address within `TIMEOUT` s, only the host is returned.
 
-    Args:
-        host: a name or an IP address.
-        look_up: query the name servers; if false, only IP addresses and localhost have an address.
+    `look_up=False` sends no query: only IP addresses and localhost have an address then.
     """
     text = normalise(host)
     if text == HERE or text.endswith(f".{HERE}"):

@@ -30,10 +30,10 @@ from sdl.errors import InUse, RecordError
 from sdl.store.lock import Lock, acquire
 from sdl.store.plainfile import open_fd
 
+# Environment variable with another directory for the leases; it must be the same in all processes.
 DIRECTORY_VARIABLE = "SDL_LEASES"
-"""Environment variable with another directory for the leases; it must be the same in all processes."""
+# Attempts to take a lease, and seconds between them: a process that reads the holder locks it for a moment.
 TRIES, PAUSE = 10, 0.02
-"""Attempts to take a lease, and seconds between them: a process that reads the holder locks it for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,6 @@ class Holder:
 @contextlib.contextmanager
 def lease(identity: str, purpose: str = "", names: Iterable[str] = ()) -> Iterator[None]:
     """Hold the lease of an instrument inside the block.
-
-    Args:
-        identity: of the instrument.
-        purpose: shown to others.
-        names: its other names.
 
     Raises:
         InUse: another process of this machine drives it; the message names the holder.
@@ -110,14 +105,14 @@ def _acquire(name: str, identity: str, purpose: str) -> Lock:
     folder = directory()
     _prepare(folder)
     path = folder / _file(name)
-    for attempts_left in reversed(range(TRIES)):
+    present = ""
+    for _ in range(TRIES):
         try:
             return Lock(path, purpose, opener=_opener, what=identity)
         except InUse as error:
-            if not attempts_left:
-                raise InUse(identity, _printable(error.holder)) from None
+            present = error.holder
             time.sleep(PAUSE)
-    raise RecordError(f"{path}: cannot be locked")  # never reached
+    raise InUse(identity, _printable(present))
 
 
 def _prepare(folder: Path) -> None:

@@ -72,7 +72,6 @@ _held: set[Lock] = set()
 
 
 def _forked() -> None:
-    """Close the parent's locks in a forked child; the parent keeps them."""
     for lock in list(_held):
         lock._close()
 

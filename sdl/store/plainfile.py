@@ -19,11 +19,8 @@ _MODE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 def open_fd(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, follow: bool = False) -> int:
     """Open a regular file and return its descriptor.
 
-    Args:
-        path: the file.
-        flags: those of `os.open`; a file that this process creates needs `O_CREAT | O_EXCL`.
-        mode: permissions of a file that is created.
-        follow: follow a link, for a file that the user named.
+    `flags` are those of `os.open`; a file that this process creates needs `O_CREAT | O_EXCL`. `follow` follows a link,
+    for a file that the user named.
 
     Raises:
         OSError: it cannot be opened, is a link, or is not a regular file.
@@ -66,10 +63,7 @@ def open_new(path: Path) -> BufferedWriter:
 def describe_change(fd: int, path: Path, length: int) -> str:
     """Describe what others did to a file that this process appends to, as a predicate; empty if nothing.
 
-    Args:
-        fd: the open file.
-        path: its name.
-        length: its length in bytes after this process's last write.
+    `fd` is the open file `path`, with `length` bytes after this process's last write.
 
     Raises:
         OSError: the descriptor is closed.

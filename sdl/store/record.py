@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import hashlib
 import itertools
 import json
-import operator
 import os
 import re
 import tempfile
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -40,8 +40,9 @@ from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
 FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
+NO_SPACE = (errno.EFBIG, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+# Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate.
 SAVED_BYTES = 4 << 20
-"""Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate."""
 
 
 _STRICT = ConfigDict(strict=True, revalidate_instances="always", allow_inf_nan=False)
@@ -85,7 +86,6 @@ class EventSchema:
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
         self.adapters = {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
         self.enums = {name: dict(_enums(of)) for name, of in self.fields.items()}
-        self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
         self.schema, self.first, self.once, self.added_in = schema, first, once, added_in or {}
         self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
@@ -108,8 +108,7 @@ CAMPAIGN = EventSchema(
     file=FILE,
     added_in={"Proposed": {"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}}},
 )
-START = "0" * 32
-"""The previous sha of the first line."""
+START = "0" * 32  # the previous sha of the first line
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -137,8 +136,8 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
     Raises:
         ValueError: JSON cannot represent a value, such as NaN.
     """
-    kind = type(event)
-    body = {"event": kind.__name__, **dict(zip(form.fields[kind.__name__], form.values[kind](event), strict=True))}
+    kind = type(event).__name__
+    body = {"event": kind, **{name: getattr(event, name) for name in form.fields[kind]}}
     # A lone surrogate, as in a file name that is no UTF-8, comes out as its JSON escape.
     text = _json(body)[:-1].encode(errors="backslashreplace")
     sha = _sha(previous, text)
@@ -159,8 +158,7 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[An
         raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
     try:
         body = json.loads(text + b"}")
-        kind = form.kinds[body.pop("event")]
-        return _build(kind, body, form), sha
+        return _build(form.kinds[body.pop("event")], body, form), sha
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
 
@@ -202,10 +200,6 @@ def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
 def read(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Any]:
     """Yield the verified events of a record, without a torn last line.
 
-    Args:
-        path: the run's directory, or the file.
-        form: which events it holds.
-
     Raises:
         Damaged, RecordError: as `scan`.
     """
@@ -229,13 +223,16 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     Raises:
         Damaged: with file and line.
     """
-    folder = path if path.is_dir() else path.parent
+    return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
+
+
+def _verify(folder: Path, path: Path, items: Iterable[Line | Tail], form: EventSchema) -> Checked:
     file = folder / form.file if path.is_dir() else path
     seal = _read_seal(folder / form.seal)
     last: Line | None = None
     finished = False
     notes: list[str] = []
-    for item in scan(path, form):
+    for item in items:
         if isinstance(item, Line):
             last, finished = item, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
@@ -246,22 +243,19 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
             notes.append(f"the last line is torn ({len(item.torn)} bytes), as a crash leaves it; a resume cuts it off")
         elif item.newline_missing:
             notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
-    if seal and (last is None or last.number < seal[0]):
-        lines = last.number if last else 0
+    lines = last.number if last else 0
+    if seal and lines < seal[0]:
         raise Damaged(str(file), lines + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
     if last is None:
-        raise RecordError(
-            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it again"
-        )
-    sealed = seal is not None and seal[0] == last.number
+        what = "campaign" if form.once else "lab"
+        raise RecordError(f"{file}: empty: the {what} was ended before it began; run it again")
+    sealed = seal is not None and seal[0] == lines
     if not finished:
-        notes.append(
-            ("unfinished; " if form.last else "")
-            + "whether whole lines are missing at its end cannot be told from a crash"
-        )
+        unfinished = "unfinished; " if form.last else ""
+        notes.append(f"{unfinished}whether whole lines are missing at its end cannot be told from a crash")
     elif not sealed:
         notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
-    return Checked(last.number, finished, sealed, last.sha, tuple(notes))
+    return Checked(lines, finished, sealed, last.sha, tuple(notes))
 
 
 class Record:
@@ -279,14 +273,13 @@ class Record:
         for event in self.events:
             self._finished = form.finished(event, self._finished)
         self._lock, self._fd = lock, fd
-        self._number = len(lines)
-        self._sha = lines[-1].sha if lines else START
+        self._number, self._sha = len(lines), lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
         self._end = bytearray(_read_from(fd, max(self._length - SAVED_BYTES, 0)))
         self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
         self._prior = _open_prior(folder, self.events[0]) if self.events else -1
         self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
-        self._told: Lost | None = None
+        self._lost_error: Lost | None = None
 
     @classmethod
     def create(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
@@ -319,17 +312,10 @@ class Record:
             raise RecordError(f"{folder}: no {form.file} here; name the directory of a {what}")
         lock = Lock(folder / form.lock)
         try:
-            check_error = None
-            try:
-                check(folder, form)
-            except Damaged:
-                raise
-            except RecordError as error:
-                check_error = error  # empty, or torn in its first line: told by the caller
             items = list(scan(folder, form))
             lines = [item for item in items if isinstance(item, Line)]
-            if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
-                raise check_error
+            if lines or form.once:  # the journal of a lab may be empty
+                _verify(folder, folder, items, form)
             notes = _repair(folder, lines, items[-1], form) if isinstance(items[-1], Tail) else ()
             fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
@@ -351,12 +337,11 @@ class Record:
         try:
             if happened := describe_change(self._fd, self._file, self._length):
                 raise self._lost(f"{happened} while it was being written", line)
-            written = os.write(self._fd, line)
-            if written != len(line):
-                raise OSError(28, "no space left on the disk")
+            if os.write(self._fd, line) != len(line):
+                raise OSError(errno.ENOSPC, "no space left on the disk")
             os.fsync(self._fd)
         except OSError as error:
-            full = error.errno in (27, 28, 122)
+            full = error.errno in NO_SPACE
             try:
                 os.ftruncate(self._fd, self._length)
                 os.fsync(self._fd)
@@ -366,8 +351,7 @@ class Record:
                 self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
                 if lost is not None:
                     raise lost from error
-            kind = Full if full else RecordError
-            raise kind(
+            raise (Full if full else RecordError)(
                 f"{self.folder / self._form.file}: {type(event).__name__} not written: {error.strerror}; "
                 f"make room and resume; the line was: {line.decode().strip()}"
             ) from error
@@ -379,11 +363,11 @@ class Record:
             self._prior = _open_prior(self.folder, event)
         self._number += 1
         self._sha = sha
-        self._told = None
+        self._lost_error = None
         self._finished = self._form.finished(event, self._finished)
         if self._finished:
             with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
-                write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
+                write_file(self.folder / self._form.seal, _seal(self._number, sha))
 
     def close(self) -> None:
         """Release the file and the lock; may be called twice."""
@@ -396,13 +380,11 @@ class Record:
     def _lost(self, happened: str, line: bytes) -> Lost:
         """Save what this process wrote, once, and return the error that says what happened and where the copy is.
 
-        Args:
-            happened: predicate of a sentence about the file.
-            line: the line to be written next. That of a campaign is saved too, since it may be a reading; that of a
-                lab is not, since a lab does not act on what it cannot write.
+        `happened` is the predicate of a sentence about the file. The next `line` is saved too if it belongs to a
+        campaign, since it may be a reading; a lab does not act on what it cannot write.
         """
-        if self._told is not None:
-            return Lost(str(self._told), self._told.saved)
+        if self._lost_error is not None:
+            return Lost(str(self._lost_error), self._lost_error.saved)
         campaign = self._form.last is not None
         message = f"{self.folder / self._form.file}: {happened}; "
         if (saved := self._save(line if campaign else b"")) is None:
@@ -416,8 +398,8 @@ class Record:
                 again = f"stop the lab, move the copy to {self.folder}, and start the lab again"
                 then = f"continue from it with `sdl resume {saved}`" if campaign else again
                 message += f"a complete copy is saved in {saved}: {then}"
-        self._told = Lost(message, None if saved is None else str(saved))
-        return self._told
+        self._lost_error = Lost(message, None if saved is None else str(saved))
+        return self._lost_error
 
     def _save(self, line: bytes) -> Path | None:
         """Write all known lines into a new folder: beside the run, below the runs, here, or in the temporary folder."""
@@ -452,7 +434,7 @@ def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIG
         folder.mkdir(parents=True)
         (folder / form.file).write_bytes(b"".join(lines))
         if finished:
-            (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
+            (folder / form.seal).write_text(_seal(len(lines), sha), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 
@@ -474,8 +456,9 @@ def write_file(path: Path, text: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-        kind = Full if error.errno in (27, 28, 122) else RecordError
-        raise kind(f"{path}: cannot be written: {error.strerror}") from error
+        raise (Full if error.errno in NO_SPACE else RecordError)(
+            f"{path}: cannot be written: {error.strerror}"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -509,7 +492,6 @@ def _read_from(fd: int, start: int) -> bytes:
 
 
 def _device(place: Path) -> int | None:
-    """The device of a folder; None if the folder is gone."""
     try:
         return place.stat().st_dev
     except OSError:
@@ -529,7 +511,7 @@ def _sha(previous: str, text: bytes) -> str:
 
 
 def _one_byte_off(raw: bytes, previous: str, form: EventSchema) -> bool:
-    """Whether this is a complete line whose newline was changed to another byte, which no crash does."""
+    """Whether this is a complete line whose newline was changed, which no crash does."""
     try:
         decode(raw[:-1], previous, form)
     except ValueError:
@@ -553,6 +535,10 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
         stream.truncate(lines[-1].end if lines else 0)
         os.fsync(stream.fileno())
     return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
+
+
+def _seal(lines: int, sha: str) -> str:
+    return json.dumps({"lines": lines, "sha": sha}) + "\n"
 
 
 def _read_seal(path: Path) -> tuple[int, str] | None:

@@ -11,11 +11,9 @@ from pathlib import Path
 from sdl.errors import ConfigError
 from sdl.store.plainfile import open_existing
 
-RUNS = Path("runs")
-"""Default directory of runs."""
+RUNS = Path("runs")  # default directory of runs
 
-FILE = "record.jsonl"
-"""The record; a directory that has one is a run."""
+FILE = "record.jsonl"  # the record; a directory that has one is a run
 
 
 def folders(runs: Path = RUNS) -> list[Path]:
@@ -80,7 +78,7 @@ def source(name: str, base: Path, runs: Path = RUNS) -> Path:
 
 
 def _plain(name: str | Path, runs: Path) -> str:
-    """The name relative to the directory of runs, which a shell may have completed."""
+    """The name relative to the directory of runs, as shells complete it."""
     return str(name).rstrip("/").removeprefix("./").removeprefix(f"{runs}/")
 
 

@@ -34,12 +34,9 @@ import jsonlines
 
 from sdl.errors import ConfigError, Problem
 
-MAX_BYTES = 1 << 30
-"""Bytes of an uncompressed file."""
-PEEK = 20
-"""A file is JSON lines if one of its first lines begins with `{`; this many are examined."""
-MAX_QUOTE_LINES = 20
-"""Largest number of lines in a quoted cell."""
+MAX_BYTES = 1 << 30  # bytes of an uncompressed file
+PEEK = 20  # a file is JSON lines if one of its first lines begins with `{`; this many are examined
+MAX_QUOTE_LINES = 20  # largest number of lines in a quoted cell
 
 _NOTHING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
@@ -162,7 +159,7 @@ def _not_json(error: BaseException) -> str:
 
 
 def _array(text: str) -> Iterator[tuple[int, Any]]:
-    """The items of a JSON array; one document, so that nothing behind a mistake in it can be trusted."""
+    """The items of a JSON array; an error in it makes the whole file unusable."""
     decoder, space = json.JSONDecoder(), re.compile(r"\s*")
     at, number, counted = text.index("[") + 1, 1, 0
 
@@ -228,7 +225,7 @@ def _csv(lines: Sequence[str]) -> Table:
 
 
 def _whole(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their number; those that a quoted cell spans as one."""
+    """Lines with their number, without blank ones; the lines of a quoted cell are joined."""
     at = 0
     while at < len(lines):
         end = at + 1
@@ -280,7 +277,7 @@ def _fields(split: Callable[[str], list[str]], line: str, width: int) -> list[st
 
 
 def _reader(cells: Sequence[str]) -> Callable[[str], Any]:
-    """What a cell means in a file with these cells: None, a number, or text."""
+    """A function that converts a cell to None, a number or text, by the number format of these cells."""
     numbers = [cell for cell in cells if ("," in cell or "." in cell) and _NUMBER.fullmatch(cell)]
     commas = [cell for cell in numbers if "," in cell]
     comma = bool(commas) and len(commas) == len(numbers) and not all(map(_THOUSANDS.fullmatch, commas))

@@ -54,10 +54,8 @@ class TailReader:
 def follow(folder: Path, ended: Callable[[Event | None], bool], wait: Callable[[], None]) -> Iterator[Event]:
     """Yield the events of a run as they are written.
 
-    Args:
-        folder: the run's directory.
-        ended: called with the last event (None before the first) when there is nothing new; true ends the iteration.
-        wait: called before the next attempt.
+    When there is nothing new, `ended` receives the last event (None before the first), and true ends the iteration;
+    otherwise `wait` is called.
     """
     tail, last = TailReader(folder), None
     while True:

@@ -17,21 +17,19 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, RecordError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.parallel import children, pool
 from sdl.sweep.work import Row, SweepTask, run_tasks
 
 if TYPE_CHECKING:
     from distributed import Client
 
+# Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress.
 TASK_SECONDS = 0.5
-"""Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress."""
-MAX_PER_TASK = 50
-"""Largest number of campaigns per task; so many are repeated when a worker is lost."""
-TASKS_PER_THREAD = 2
-"""Pending tasks per thread of a worker."""
+MAX_PER_TASK = 50  # largest number of campaigns per task; so many are repeated when a worker is lost
+TASKS_PER_THREAD = 2  # pending tasks per thread of a worker
+# Seconds to wait for the scheduler, its first worker, and workers with an instrument.
 CONNECT_TIMEOUT = 30.0
-"""Seconds to wait for the scheduler, its first worker, and workers with an instrument."""
 
 
 def each(
@@ -51,11 +49,10 @@ def each(
             workers have other versions of packages that influence proposals.
         RecordError: the connection to the scheduler was lost.
     """
-    try:
-        import distributed
-        from distributed.comm import CommClosedError
-    except ImportError as error:
-        raise ConfigError(missing("clusters (--cluster)", "sweep", error)) from error
+    require("clusters (--cluster)", "sweep", "distributed")
+    import distributed
+    from distributed.comm import CommClosedError
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(children.child_environment(**pool.ONE_THREAD))
         stack.enter_context(_quiet())
@@ -63,7 +60,7 @@ def each(
             has = dict.fromkeys(resources, 1) if resources else None
             cluster = distributed.LocalCluster(
                 n_workers=1 if resources else jobs or pool.cores(), threads_per_worker=1, processes=True,
-                host="127.0.0.1", dashboard_address=None, resources=has, silence_logs=50,
+                host="127.0.0.1", dashboard_address="127.0.0.1:0", resources=has, silence_logs=50,
             )  # fmt: skip
             target: Any = stack.enter_context(cluster)
         else:
@@ -148,7 +145,7 @@ def _done(
 
 
 def _check_workers(client: Client, address: str, resources: Sequence[str]) -> int:
-    """The number of threads of all workers, once they meet the needs of the sweep."""
+    """The number of threads of all workers; they must meet the needs of the sweep."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
     except TimeoutError as error:
@@ -161,18 +158,15 @@ def _check_workers(client: Client, address: str, resources: Sequence[str]) -> in
         if not missing:
             break
         if time.monotonic() > until:
-            message = f"no worker has the resource {missing[0]}; start one beside the instrument: "
-            message += f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
+            start = f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
+            message = f"no worker has the resource {missing[0]}; start one beside the instrument: {start}"
             raise ConfigError(f"--cluster {address}: {message}")
         time.sleep(0.2)
     from sdl.runner import versions
 
     here = versions()
     for worker, there in client.run(versions).items():
-        other = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
-        if other:
-            message = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
-            raise ConfigError(
-                f"--cluster {address}: the worker {worker} has {message}; results would depend on the worker"
-            )
+        if other := sorted(name for name in {*here, *there} if here.get(name) != there.get(name)):
+            has = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
+            raise ConfigError(f"--cluster {address}: the worker {worker} has {has}; results would depend on the worker")
     return sum(int(worker["nthreads"]) for worker in workers.values())

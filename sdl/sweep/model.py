@@ -13,15 +13,14 @@ from pydantic import Field, field_validator, model_validator
 from sdl.config.mistakes import NAME, short
 from sdl.types import Frozen
 
-MAX_CAMPAIGNS = 10_000_000
-"""Largest number of campaigns in a sweep."""
+MAX_CAMPAIGNS = 10_000_000  # largest number of campaigns in a sweep
+# Keys of a campaign that cannot be varied, with the reason.
 RESERVED = {
     "seed": "the seeds are listed under `seeds`",
     "name": "the name only decides where records are filed",
     "description": "the description does not affect the campaign",
     "prior": "all campaigns use the same priors",
 }
-"""Keys of a campaign that cannot be varied, with the reason."""
 
 
 class Draw(Frozen):
@@ -52,17 +51,16 @@ class Draw(Frozen):
         return self
 
     def value(self, seed: int, draw: int, key: str) -> Any:
-        """The value of a key in one draw; depends on these three only, so that adding a key changes no other value."""
+        """The value of `key` in one draw; it depends on these arguments only, so that keys can be added."""
         part = random.Random(f"{seed} {draw} {key}").random()  # the same in every version of Python
         if self.choose is not None:
             return self.choose[int(part * len(self.choose))]
-        low, high = self.low or 0.0, self.high or 0.0
+        low, high, margin = self.low or 0.0, self.high or 0.0, 0.5 if self.whole else 0.0
+        start, end = low - margin, high + margin
+        drawn = start * (end / start) ** part if self.log else start + (end - start) * part
         if self.whole:
-            low, high = low - 0.5, high + 0.5
-        drawn = low * (high / low) ** part if self.log else low + (high - low) * part
-        drawn = round(drawn) if self.whole else float(f"{drawn:.6g}")
-        lowest, highest = self.low or 0.0, self.high or 0.0
-        return min(max(drawn, int(lowest)), int(highest)) if self.whole else min(max(drawn, lowest), highest)
+            return min(max(round(drawn), int(low)), int(high))
+        return min(max(float(f"{drawn:.6g}"), low), high)
 
 
 class RandomDraws(Frozen):
@@ -156,11 +154,9 @@ class Sweep(Frozen):
 
     @property
     def seed_list(self) -> range | tuple[int, ...]:
-        """The seeds in order."""
         return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
 
     @property
     def size(self) -> int:
-        """The number of campaigns."""
         cells = math.prod(len(values) for values in self.grid.values())
         return cells * (self.random.draws if self.random else 1) * len(self.seed_list) * self.repeats

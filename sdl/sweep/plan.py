@@ -27,8 +27,8 @@ from sdl.sweep.model import Sweep
 from sdl.sweep.work import SweepTask
 
 MAX_PROBLEMS = 20
+# Keys of a campaign that are not part of its digest: they do not affect the result, or are added to the id.
 NOT_IDENTITY = ("name", "description", "expect", "seed")
-"""Keys of a campaign that are not part of its digest: they do not affect the result, or are added to the id."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,14 @@ class SweepPlan:
 
     @property
     def real(self) -> bool:
-        """Whether a real instrument is used."""
         return any(point.resource for point in self.points)
 
     def place(self, number: int) -> tuple[Point, int, int]:
-        """Point, seed and repeat of campaign `number`."""
         rest, repeat = divmod(number, self.sweep.repeats)
         index, seed = divmod(rest, len(self._seeds))
         return self.points[index], self._seeds[seed], repeat
 
     def ids(self) -> Iterator[str]:
-        """The id of every campaign, in order."""
         return map(self._id, range(len(self)))
 
     def _id(self, number: int) -> str:
@@ -132,23 +129,35 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
     """
     where = where or yamlfile.Tree({}, {}, "")
     base, source, home = _base(sweep, folder, where)
-    problems = _Problems(sweep, where, source)
+    mistakes: dict[tuple[str, str], list[str]] = {}  # the values that lead to each (path, message)
     points: list[Point] = []
     instruments: list[Instrument] = []
+    total = 0
     for values in _combinations(sweep):
-        problems.total += 1
+        total += 1
         raw = _with(base, values)
         try:
             resolved = config.parse(raw, base=home, runs=runs)
         except ConfigError as error:
-            problems.add(error, values)
-            if len(problems.places) >= MAX_PROBLEMS:
+            text = ", ".join(f"{key}={short(value)}" for key, value in values.items())
+            for problem in error.problems:
+                mistakes.setdefault((problem.path, problem.message), []).append(text)
+            if len(mistakes) >= MAX_PROBLEMS:
                 break
             continue
         instruments.append(resolved.instrument)
         resource = "" if resolved.instrument.simulated else sweep.resource or str(resolved.instrument.kind)
         points.append(Point(values, _resolved(resolved, raw), _identity(raw), resource))
-    problems.raise_all(useless_repeats=sweep.repeats > 1 and any(one.simulated and one.virtual for one in instruments))
+    problems = []
+    for (path, message), cases in mistakes.items():
+        others = f", and {len(cases) - 1} more" if cases[1:] else ""
+        note = f" (with {cases[0]}{others})" if cases[0] and len(cases) < total else ""
+        problems.append(_placed(path, message + note, sweep, where, source))
+    if sweep.repeats > 1 and any(one.simulated and one.virtual for one in instruments):
+        message = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
+        problems.append(Problem(message, "repeats", where.file, where.line("repeats")))
+    if problems:
+        raise ConfigError(*problems)
     inputs, channels = (
         tuple(dict.fromkeys(item.name for one in instruments for item in getattr(one, key)))
         for key in ("inputs", "channels")
@@ -159,7 +168,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
 
 
 def _base(sweep: Sweep, folder: Path, where: yamlfile.Tree) -> tuple[Mapping[str, Any], yamlfile.Tree, Path]:
-    """The campaign that is varied, the file that it is in, and the folder where its paths start from."""
+    """The base campaign, the file that holds it, and the directory of its relative paths."""
     campaign, tree = sweep.campaign, where
     if isinstance(campaign, str):
         file = folder / campaign
@@ -173,53 +182,19 @@ def _base(sweep: Sweep, folder: Path, where: yamlfile.Tree) -> tuple[Mapping[str
 
 
 def _with(base: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The base campaign with one set of values."""
     for key in sorted(values, key=_kind_first):
         base = config.put(base, key, values[key])
     return base
 
 
-@dataclass
-class _Problems:
-    """The mistakes of all campaigns, each with the values that lead to it.
-
-    Attributes:
-        base: the file of the base campaign; `where` itself when the campaign stands in the sweep's file.
-        total: number of campaigns looked at.
-    """
-
-    sweep: Sweep
-    where: yamlfile.Tree
-    base: yamlfile.Tree
-    places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    total: int = 0
-
-    def add(self, error: ConfigError, values: Mapping[str, Any]) -> None:
-        """Adds the mistakes of one campaign."""
-        text = ", ".join(f"{key}={short(value)}" for key, value in values.items())
-        for problem in error.problems:
-            self.places.setdefault((problem.path, problem.message), []).append(text)
-
-    def raise_all(self, *, useless_repeats: bool) -> None:
-        """Raise them, if there are any, each with its place in a file."""
-        problems = [self._placed(*one, values) for one, values in self.places.items()]
-        if useless_repeats:
-            message = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
-            problems.append(Problem(message, "repeats", self.where.file, self.where.line("repeats")))
-        if problems:
-            raise ConfigError(*problems)
-
-    def _placed(self, path: str, message: str, values: list[str]) -> Problem:
-        """One mistake: in the sweep's file where it lies in what is varied, else in the base."""
-        others = f", and {len(values) - 1} more" if values[1:] else ""
-        note = f" (with {values[0]}{others})" if values[0] and len(values) < self.total else ""
-        for key in self.sweep.keys:
-            if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
-                group = ("grid",) if key in self.sweep.grid else ("random", "keys")
-                line = self.where.lines.get((*group, key))
-                return Problem(message + note, f"{'.'.join(group)}.{key}", self.where.file, line)
-        place = f"campaign.{path}" if self.base is self.where else path
-        return Problem(message + note, place, self.base.file, self.base.line(place))
+def _placed(path: str, message: str, sweep: Sweep, where: yamlfile.Tree, base: yamlfile.Tree) -> Problem:
+    """A mistake with its place: in the sweep file if it concerns a varied key, else in the base campaign."""
+    for key in sweep.keys:
+        if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
+            group = ("grid",) if key in sweep.grid else ("random", "keys")
+            return Problem(message, f"{'.'.join(group)}.{key}", where.file, where.lines.get((*group, key)))
+    place = f"campaign.{path}" if base is where else path
+    return Problem(message, place, base.file, base.line(place))
 
 
 def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -234,7 +209,7 @@ def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def _kind_first(key: str) -> list[str]:
-    """Sort key: whole keys before their parts, and a kind before its options, which a new kind drops."""
+    """Sort key: a key before its parts, and `kind` before its options, which a new kind drops."""
     return ["" if part == "kind" else part for part in key.split(".")]
 
 

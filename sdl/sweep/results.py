@@ -13,52 +13,31 @@ a machine: the same sweep gives the same file, whatever the workers and however 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 from sdl.store.record import write_file
 from sdl.sweep.plan import SweepPlan
-from sdl.sweep.work import Row
+from sdl.sweep.work import OUTCOME, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
 MOVE = "move it away, and its campaigns are run again"
-CHUNK = 10_000
-"""Rows held in memory as Python values at a time."""
-OUTCOME = {
-    "outcome": "string",
-    "reason": "string",
-    "by": "string",
-    "trials": "int32",
-    "readings": "int32",
-    "failed": "int32",
-    "best": "int32",
-    "error": "float64",
-    "miss": "float64",
-    "worst": "string",
-}
-"""Columns of every campaign, as in `sdl.sweep.work.row`; with the meaning of `sdl.runs.runs.Result`."""
+CHUNK = 10_000  # rows converted at a time
 
 
-def needs_pyarrow() -> None:
-    """Check that pyarrow is installed.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(missing("the results of a sweep", "sweep", error)) from error
+needs_pyarrow = partial(require, "the results of a sweep", "sweep", "pyarrow.parquet")
 
 
 class Results:
@@ -92,7 +71,7 @@ class Results:
                     f"{folder} holds results of {len(strangers)} campaigns that are not in {plan.sweep.name}: values "
                     "or seeds may be added to a sweep, not taken away or changed; name another directory with -o"
                 )
-            self.changed = self._about(versions)
+            self.changed = self._compare_versions(versions)
             self._journal = open_fd(folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             self._length = os.fstat(self._journal).st_size
         except OSError as error:
@@ -121,7 +100,7 @@ class Results:
         self._length = before + len(text)
 
     def _check_journal(self) -> int:
-        """The length of the journal, which no other process may have changed."""
+        """Length of the journal, which no other process may have changed."""
         if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
             advice = "run the sweep again: the campaigns whose rows are missing are repeated"
             raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {advice}", None)
@@ -136,15 +115,17 @@ class Results:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = schema_of(self._plan)
-        number = {name: i for i, name in enumerate(self._plan.ids())}
-        tables = [pa.table({n: pa.array([], t) for n, t in zip(schema.names, schema.types, strict=True)})]
-        if (data := self.folder / DATA).exists():
+        schema, data = schema_of(self._plan), self.folder / DATA
+        tables = [schema.empty_table()]
+        if data.exists():
             old = _read(data)
-            # Values added to the plan move the numbers of the others, and may widen a column.
-            tables.append(self._moved(old, number, schema))
-        for rows in _chunks(_lines(journal)):
-            tables.append(self._table(rows, number, schema))
+            # Values added to the plan change the numbers of the campaigns, and may change the type of a column.
+            present = {name: old[name] for name in old.column_names}
+            ids = present["id"].to_pylist()
+            tables.append(self._table(ids, schema, lambda name, kind: present.get(name, pa.nulls(len(ids), kind))))
+        unique = _unique(_lines(journal))
+        while rows := list(itertools.islice(unique, CHUNK)):
+            tables.append(self._table([row["id"] for row in rows], schema, partial(self._column, rows)))
         whole = pa.concat_tables(tables).sort_by("number")
         part = data.with_suffix(".part")
         try:
@@ -180,7 +161,7 @@ class Results:
             known.update(row["id"] for row in _lines(journal, mend=True))
         return known
 
-    def _about(self, versions: dict[str, str]) -> dict[str, tuple[str, str]]:
+    def _compare_versions(self, versions: dict[str, str]) -> dict[str, tuple[str, str]]:
         file = self.folder / ABOUT
         then: dict[str, str] = {}
         if file.exists():
@@ -196,39 +177,25 @@ class Results:
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
-    def _table(self, rows: Sequence[Row], number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """Rows of the journal."""
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self._plan.ids())}
+
+    def _column(self, rows: Sequence[Row], name: str, kind: pa.DataType) -> pa.Array:
+        """One column of rows of the journal."""
         import pyarrow as pa
 
-        def column(name: str, kind: pa.DataType) -> pa.Array:
-            try:
-                return pa.array([row.get(name) for row in rows], kind)
-            except (pa.ArrowException, OverflowError) as error:
-                message = f"a row's {name} is no {kind}"
-                raise RecordError(f"{self.folder / JOURNAL}: damaged: {message}: {error}; {MOVE}") from error
+        try:
+            return pa.array([row.get(name) for row in rows], kind)
+        except (pa.ArrowException, OverflowError) as error:
+            message = f"a row's {name} is no {kind}"
+            raise RecordError(f"{self.folder / JOURNAL}: damaged: {message}: {error}; {MOVE}") from error
 
-        return self._planned([row["id"] for row in rows], number, schema, column)
-
-    def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """The data set so far, with the numbers and columns of the present plan."""
+    def _table(self, ids: Sequence[str], schema: pa.Schema, column: Callable[[str, pa.DataType], Any]) -> pa.Table:
+        """A table of some campaigns: identifying columns from the plan, the rest from `column`."""
         import pyarrow as pa
 
-        def column(name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
-            return old[name] if name in old.column_names else pa.nulls(len(old), kind)
-
-        return self._planned(old["id"].to_pylist(), number, schema, column)
-
-    def _planned(
-        self,
-        ids: Sequence[str],
-        number: Mapping[str, int],
-        schema: pa.Schema,
-        column: Callable[[str, pa.DataType], Any],
-    ) -> pa.Table:
-        """The table of some campaigns: number, id, seed, repeat and varied keys by the plan, the rest from `column`."""
-        import pyarrow as pa
-
-        numbers = [number[name] for name in ids]
+        numbers = [self._numbers[name] for name in ids]
         places = [self._plan.place(at) for at in numbers]
         planned: dict[str, Any] = {
             "number": numbers,
@@ -298,16 +265,10 @@ def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
         os.truncate(journal, whole)
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
+def _unique(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows without repetitions, which a copied journal may contain."""
     seen: set[str] = set()
     for row in rows:
-        if row["id"] in seen:  # a copied journal may contain rows twice
-            continue
-        seen.add(row["id"])
-        chunk.append(row)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+        if row["id"] not in seen:
+            seen.add(row["id"])
+            yield row

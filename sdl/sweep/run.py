@@ -12,8 +12,7 @@ from sdl.sweep.plan import SweepPlan
 from sdl.sweep.results import DATA, RECORDS, Results
 from sdl.sweep.work import Row, SweepTask, run_task, timeout_row
 
-Progress = Callable[[int, int], None]
-"""Called with the numbers of campaigns done and in all."""
+Progress = Callable[[int, int], None]  # called with the numbers of campaigns done and in all
 
 
 @dataclass(frozen=True)

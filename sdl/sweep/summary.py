@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, RecordError
-from sdl.extras import missing
+from sdl.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-MAX_DRAWN = 60
-"""Largest number of groups in a figure."""
+MAX_DRAWN = 60  # largest number of groups in a figure
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,7 @@ def format_trials(value: float) -> str:
 def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     """Read the data set and summarise it.
 
-    Args:
-        data: results.parquet; only the necessary columns are read.
-        keys: columns that define the groups; without any there is one group.
+    `keys` are the columns that define the groups; without any there is one group.
 
     Raises:
         RecordError: it cannot be read.
@@ -131,10 +128,9 @@ def row_figure(labels: Sequence[str], purpose: str, title: str, x_label: str) ->
     Raises:
         ConfigError: matplotlib, which `purpose` needs, is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(missing(purpose, "", error)) from error
+    require(purpose, "", "matplotlib.figure")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.5, 1.3 + 0.33 * len(labels)), layout="constrained")
     axes = figure.add_subplot()
     axes.set_yticks(range(len(labels)), labels, fontsize=9)

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_ONE = threading.Lock()
-"""A worker with several threads runs one campaign at a time, because some libraries use a global random generator."""
+# Columns of every campaign, with the meaning of `sdl.runs.runs.Result`.
+OUTCOME = {
+    "outcome": "string", "reason": "string", "by": "string", "trials": "int32", "readings": "int32",
+    "failed": "int32", "best": "int32", "error": "float64", "miss": "float64", "worst": "string",
+}  # fmt: skip
 
+# A worker with several threads runs one campaign at a time, because some libraries use a global random generator.
+_ONE = threading.Lock()
+
+# Seconds before a cluster's worker with a hanging campaign exits, so that its other results can be fetched.
 EXIT_DELAY = 10.0
-"""Seconds before a cluster's worker with a hanging campaign exits, so that its other results can be fetched."""
 
 
 class SweepTask(NamedTuple):
@@ -50,15 +56,10 @@ def run_task(task: SweepTask) -> Row:
 
 
 def run_tasks(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
-    """Run campaigns one after the other in the worker of a cluster.
+    """Run campaigns one after the other in the worker of a cluster; return their rows.
 
-    Args:
-        tasks: the campaigns.
-        limit: real seconds per campaign. If one takes longer, this process exits soon after, because nothing else can
-            stop it; Dask's nanny starts a new one.
-
-    Returns:
-        Their rows, up to the first that took too long.
+    A campaign that takes longer than `limit` real seconds ends the list, and this process exits soon after, because
+    nothing else can stop the campaign; Dask's nanny starts a new process.
     """
     children.restore_environment()
     if limit is None:
@@ -97,19 +98,7 @@ def _row_of(task: SweepTask) -> Row:
 
 def row(name: str, done: Result) -> Row:
     """A result as flat values: the columns of the data set except the varied keys."""
-    columns: Row = {
-        "id": name,
-        "outcome": str(done.outcome),
-        "reason": done.reason,
-        "by": done.by,
-        "trials": done.trials,
-        "readings": done.readings,
-        "failed": done.failed,
-        "best": done.best,
-        "error": done.error,
-        "miss": done.miss,
-        "worst": done.worst,
-    }
+    columns: Row = {"id": name, **{key: getattr(done, key) for key in OUTCOME}, "outcome": str(done.outcome)}
     for title, values in (("settings", done.settings), ("applied", done.applied), ("measured", done.measured)):
         columns |= {f"{title}.{key}": value for key, value in values.items()}
     return columns

@@ -1,4 +1,4 @@
-"""Conformance tests that solvers and instruments of any package can run.
+"""Conformance tests for solvers and instruments, for use in other packages.
 
     from sdl.testing import SolverContract
 
@@ -7,7 +7,7 @@
         def solver(self):
             return Mine()
 
-They need pytest, and nothing else that `sdl` does not need itself.
+They need pytest in addition to the requirements of `sdl`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 __all__ = ["InstrumentContract", "SolverContract"]
 
+# Property of a passed test item of the plugin whose seeds are too few for its claim.
 UNSURE = "sdl: too few to tell"
-"""Property of a passed test item of the plugin whose seeds are too few for its claim."""
 
 _PLACES = {
     "InstrumentContract": "sdl.testing.instrument_contract",

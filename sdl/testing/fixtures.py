@@ -68,7 +68,7 @@ def sdl_server() -> Iterator[Callable[..., TwinServer]]:
 
 @pytest.fixture
 def sdl_runs(tmp_path: Path) -> Path:
-    """A directory for runs, empty."""
+    """An empty directory for runs."""
     folder = tmp_path / "runs"
     folder.mkdir()
     return folder

@@ -1,11 +1,12 @@
-"""A campaign file with an `expect:` block as pytest sees it: an item a seed, one for all; loaded where one is found."""
+"""The pytest items of a campaign file with an `expect:` block: one per seed, and one for all seeds together."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,80 +18,88 @@ from sdl.parallel import children
 from sdl.testing import UNSURE
 
 if TYPE_CHECKING:
-    from sdl.testing.work import Work
     from sdl.verify import SeedResult, VerifyPlan, VerifyTask
 
 REPORT_SECONDS = 60
 
 
 class CampaignTests(pytest.File):
-    """One campaign file: an item a seed and, where something is expected of them together, one for all."""
+    """One campaign file: an item per seed, and one for expectations of all seeds together."""
 
     plan: VerifyPlan
     _seen: dict[int, SeedResult]
-    _work: Work | None = None
+    _given: list[VerifyTask]
+    _results: Generator[tuple[int, SeedResult], None, None] | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Items; one that fails for a file with mistakes, so that everything else is still collected."""
+        """The items of a file; one failing item for a file with mistakes."""
         from sdl import verify, yamlfile
         from sdl.errors import SdlError
 
         try:
             tree = yamlfile.read(self.path).value
-            plan = (
-                verify.plan(self.path, (), self.config.getoption("--sdl-seeds"))
-                if isinstance(tree, Mapping) and _ours(tree)
-                else None
-            )
+            if not isinstance(tree, Mapping) or not _ours(tree):
+                return
+            plan = verify.plan(self.path, (), self.config.getoption("--sdl-seeds"))
         except SdlError as error:
             yield MistakeItem.from_parent(self, name="mistakes", message=str(error))
             return
-        if plan is None:  # `expect: null`, or no campaign file
+        if plan is None:  # `expect: null`
             return
-        self.plan, self._seen = plan, {}
+        self.plan, self._seen, self._given = plan, {}, []
         for task in plan.tasks:
             yield self._grouped(SeedItem.from_parent(self, name=f"seed-{task.seed}", task=task))
         if verify.needs_all_seeds(plan.expect):
             yield self._grouped(AllSeedsItem.from_parent(self, name="all-seeds"))
 
     def seen(self, task: VerifyTask) -> SeedResult:
-        """Return the result of a seed; each runs once per process."""
+        """The result of a seed, which runs once per process."""
         if task.seed not in self._seen:
             self._seen[task.seed] = self.ran(task)
         return self._seen[task.seed]
 
     def ran(self, task: VerifyTask) -> SeedResult:
-        """Runs a campaign in a process of its own, killed when its time is over; in this one without a limit."""
+        """Run a campaign in a process that is killed at the time limit; in this process without a limit."""
         from sdl import verify
-        from sdl.testing.work import Work
 
         limit = self.config.getoption("--sdl-limit")
         if not limit:
             return verify.run(task)
-        if self._work is None:
-            self._work = Work(self.plan, limit)
+        if self._results is None:
+            self._given, self._results = [], self._start_process(limit)
+        self._given.append(task)
         try:
-            return self._work.on(task)
+            return next(self._results)[1]
         except BaseException:  # also that of pytest-timeout, whose limit may be shorter: the process is killed
             self.teardown()
             raise
 
+    def _start_process(self, limit: float) -> Generator[tuple[int, SeedResult], None, None]:
+        """The results of the campaigns in `_given`, each of which runs when its result is requested."""
+        from sdl import verify
+        from sdl.parallel import pool
+
+        def crashed(error: pool.Crashed) -> SeedResult:
+            return verify.lost_campaign(self._given[error.index], self.plan, error)
+
+        tasks = (self._given[index] for index in itertools.count())
+        return pool.each(verify.run, tasks, ordered=False, crashed=crashed, limit=limit)
+
     def teardown(self) -> None:
-        """End the process that ran the campaigns."""
-        if self._work is not None:
-            self._work.close()
-            self._work = None
+        if self._results is not None:
+            self._results.close()
+            self._results = None
 
     @property
     def typed(self) -> str:
-        """The file as a person would type it here."""
+        """The file relative to the directory that pytest was started in."""
         try:
             return os.path.relpath(self.path, self.config.invocation_params.dir)
         except ValueError:  # another drive
             return str(self.path)
 
     def shown(self, task: VerifyTask) -> VerifyTask:
-        """The same task with the file named as a person would type it here."""
+        """The same task with that file name."""
         return replace(task, file=self.typed)
 
     def _grouped(self, item: pytest.Item) -> pytest.Item:
@@ -100,7 +109,7 @@ class CampaignTests(pytest.File):
 
 
 def _ours(tree: Mapping[str, Any]) -> bool:
-    """Whether a file that expects something is a campaign, perhaps one with mistakes."""
+    """Whether a file with `expect:` is a campaign, possibly with mistakes."""
     return "instrument" in tree or all(isinstance(tree.get(key), Mapping) for key in ("expect", "goal"))
 
 
@@ -119,17 +128,16 @@ class _Item(pytest.Item):
         return parent
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What was expected and seen; a traceback only of what is no failed expectation."""
+        """The failed expectation; a traceback only of other errors."""
         if isinstance(excinfo.value, NotAsExpected):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it is, for pytest."""
         return self.path, None, self.name
 
     def text(self, wrong: Sequence[tuple[str, str, str]], ended: str, seed: int | None, again: str) -> str:
-        """What is not met, (claim, expected, seen) each, how it ended, and the commands that do it again."""
+        """The report of failed claims (claim, expected, seen), the outcome, and the commands that repeat it."""
         plan = self.file.plan
         claims = [f"{claim}: expected {expected}, seen {seen}" for claim, expected, seen in wrong]
         lines = [f"{plan.campaign.name}, {claims[0]}", *(f"  also      {claim}" for claim in claims[1:])]
@@ -145,11 +153,11 @@ class _Item(pytest.Item):
 
     @property
     def typed(self) -> str:
-        """What a person types here for this item alone."""
+        """The name of this item on pytest's command line."""
         return f"{self.file.typed}::{self.name}"
 
     def _kept(self, task: VerifyTask) -> list[str]:
-        """Runs the seed once more with its record kept where `--sdl-report` says; lines about that."""
+        """Repeat the seed with its record kept in `--sdl-report`; return lines that name record and report."""
         folder = self.config.getoption("--sdl-report")
         if folder is None:
             return []
@@ -188,17 +196,17 @@ class MistakeItem(_Item):
 
 
 class SeedItem(_Item):
-    """What every seed must keep, of one seed."""
+    """The claims about every seed, for one seed."""
 
     def __init__(self, task: VerifyTask, **rest: Any) -> None:
         super().__init__(**rest)
         self.task = task
 
     def runtest(self) -> None:
-        """Runs the campaign.
+        """Run the campaign.
 
         Raises:
-            NotAsExpected: it came to something else.
+            NotAsExpected: a claim is not met.
         """
         from sdl import verify
 
@@ -210,10 +218,10 @@ class SeedItem(_Item):
 
 
 class AllSeedsItem(_Item):
-    """What the seeds must keep together: a median, a p95."""
+    """The claims about all seeds together: a median, a p95."""
 
     def runtest(self) -> None:
-        """Judges all seeds; those that this process has not run yet are run.
+        """Evaluate all seeds; those that this process has not run yet are run.
 
         Raises:
             NotAsExpected: a median or p95 lies above its limit.
@@ -221,18 +229,15 @@ class AllSeedsItem(_Item):
         from sdl import verify
 
         plan = self.file.plan
-        findings = verify.evaluate(plan.expect, [self.file.seen(task) for task in plan.tasks])
-        findings = tuple(finding for finding in findings if finding.share < 1)
-        for finding in findings:
-            if finding.level is verify.Level.UNSURE:
-                sentence = (
-                    f"{finding.claim} {finding.expected}, seen {finding.seen}: {verify.describe_certainty(finding)}"
-                )
-                self.user_properties.append((UNSURE, f"{self.nodeid}: {sentence}"))
-        wrong = [finding for finding in findings if finding.level is verify.Level.NOT]
+        seeds = [self.file.seen(task) for task in plan.tasks]
+        findings = [f for f in verify.evaluate(plan.expect, seeds) if f.share < 1]
+        for f in findings:
+            if f.level is verify.Level.UNSURE:
+                text = f"{self.nodeid}: {f.claim} {f.expected}, seen {f.seen}: {verify.describe_certainty(f)}"
+                self.user_properties.append((UNSURE, text))
+        wrong = [f for f in findings if f.level is verify.Level.NOT]
         if wrong:
             claims = [(f.claim, f.expected, f"{f.seen}, {verify.describe_kept(f)}") for f in wrong]
             worst, again = wrong[0].seed, f"sdl verify {shlex.quote(self.file.typed)}"
-            seen = next((seen for seen in map(self.file.seen, plan.tasks) if seen.seed == worst), None)
-            ended = "" if seen is None else f"seed {worst}, the worst: {verify.describe_end(seen)}"
-            raise NotAsExpected(self.text(claims, ended, worst, again))
+            ends = (f"seed {worst}, the worst: {verify.describe_end(seen)}" for seen in seeds if seen.seed == worst)
+            raise NotAsExpected(self.text(claims, next(ends, ""), worst, again))

@@ -10,8 +10,8 @@
     sdl_twin      opens a twin that lives by it      sdl_run     runs a campaign there, gives the Run
     sdl_server    serves a twin, with faults, behind the real instrument's HTTP surface
 
-It is loaded with pytest by everybody who has `sdl` installed, so it imports nothing until something of it is used, and
-a YAML file that does not say `expect:` is not looked into. `-p no:sdl` switches it off.
+pytest loads it wherever `sdl` is installed, so it imports nothing until something of it is used, and does not parse
+YAML files without `expect:`. `-p no:sdl` switches it off.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ pytest_plugins = ("sdl.testing.fixtures",)
 
 EXPECTS = re.compile(rb"^[\"']?expect[\"']?[ \t]*:", re.MULTILINE)
 CAMPAIGN = re.compile(rb"^[\"']?(?:instrument|goal)[\"']?[ \t]*:", re.MULTILINE)
+# The same pattern for files in JSON.
 IN_BRACES = [re.compile(rb"[{,\s][\"']?" + key + rb"[\"']?\s*:") for key in (b"expect", b"(?:instrument|goal)")]
-"""The same pattern for files in JSON."""
-LARGEST = 256 * 1024
-"""Largest campaign file, bytes."""
-LIMIT = 600.0
-"""Real seconds that one campaign may take, as with `sdl verify`."""
+LARGEST = 256 * 1024  # largest campaign file, bytes
+LIMIT = 600.0  # real seconds that one campaign may take, as with `sdl verify`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,7 +74,7 @@ def _positive(text: str) -> int:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CampaignTests | None:
-    """A campaign file that expects something."""
+    """The items of a campaign file with `expect:`."""
     if file_path.suffix not in (".yaml", ".yml", ".json"):
         return None
     try:
@@ -93,7 +91,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CampaignTe
 
 
 def _perhaps(text: bytes) -> bool:
-    """Whether a file may be a campaign with an `expect:`, at little cost: of most files that is all that happens."""
+    """A cheap check whether a file may be a campaign with `expect:`."""
     if not text.lstrip().startswith(b"{"):
         return bool(EXPECTS.search(text) and CAMPAIGN.search(text))
     try:

@@ -26,10 +26,8 @@ from sdl.space import Space
 from sdl.testing.instrument_contract import fail, need
 from sdl.types import Channel, Frozen, Input, Verdict
 
-FULL_SCALE = 100.0
-"""mV: the end of every channel's range."""
-CONSTANT, PROPORTIONAL = 0.02, 0.002
-"""Standard deviation of a reading: mV, and as a fraction of it."""
+FULL_SCALE = 100.0  # mV: the end of every channel's range
+CONSTANT, PROPORTIONAL = 0.02, 0.002  # standard deviation of a reading: mV, and as a fraction of it
 
 SHAPES = {
     "three inputs, three channels": (3, 3, (0, 1, 2)),
@@ -102,7 +100,6 @@ class SolverContract:
         raise NotImplementedError("override the fixture `solver`")
 
     def ask(self, solver: Solver, plant: AffinePlant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
-        """Fit the solver and return its proposals."""
         return ask(solver.fit(data), targets, Space(plant.inputs), np.random.default_rng(seed))
 
     def test_it_is_a_frozen_model_that_its_kind_names(self, solver: Solver) -> None:
@@ -258,6 +255,6 @@ class SolverContract:
 
 
 def _numpy_state() -> tuple[str, bytes, int, int, float]:
-    """Numpy's global generator, as something to compare."""
+    """The state of numpy's global generator, as values that can be compared."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return str(name), np.asarray(keys).tobytes(), int(rest[0]), int(rest[1]), float(rest[2])

@@ -1,10 +1,10 @@
-"""The light of the room: daylight by the hour, sun and cloud, lamps that are switched, and the night.
+"""Ambient light: daylight by the hour, sun and clouds, lamps, and the night.
 
     daylight(t)   the q-th quantile of daylight at that hour, q = Phi(w(t)); w is a sum of smooth random waves
     lamps(t)      on while a random wave of their own is high enough, inside the working hours
     ambient       dark + daylight(t) * its spectrum + lamps(t) * their spectrum
 
-A pure function of (seed, time): the waves run between normal numbers that are drawn by their place in time.
+A pure function of (seed, time): the waves interpolate normal numbers that are drawn by their place in time.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ from statistics import NormalDist
 
 from pydantic import Field, model_validator
 
-from sdl.twin import tomlfile
+from sdl.twin.tomlfile import TomlFiles
 from sdl.types import Frozen
 
 FOLDER = Path(__file__).parent / "rooms"
-STREAM = 2
-"""The twin's place in `default_rng([seed, stream, n])`."""
+STREAM = 2  # the twin's place in `default_rng([seed, stream, n])`
 
 QUANTILES = (0.01, 0.10, 0.50, 0.75, 0.90, 0.99)
 _NORMAL = NormalDist()
 _LEVELS = tuple(_NORMAL.inv_cdf(q) for q in QUANTILES)
 _BLOCK = 256
-_LAMPS, _GUSTS = 90, 91
-"""Numbers of these waves; those of daylight are counted from 0."""
+_LAMPS, _GUSTS = 90, 91  # numbers of these waves; daylight uses those from 0
 _GUST_SECONDS = 900.0
 
 
@@ -52,24 +50,24 @@ class Hour(Frozen):
 class Wave(Frozen):
     """One wave of the weather."""
 
-    seconds: float = Field(gt=0, description="from one random number to the next")
+    seconds: float = Field(gt=0, description="interval of the random numbers")
     part: float = Field(gt=0, le=1, description="its standard deviation; all squared add up to 1")
     gusts: float = Field(
-        default=0.0, ge=0, le=2, description="how much it swells and fades: standard deviation of its logarithm"
+        default=0.0, ge=0, le=2, description="variation of its amplitude: standard deviation of the logarithm"
     )
 
 
 class Switch(Frozen):
-    """When the lamps are on."""
+    """The schedule of the lamps."""
 
     counts: float = Field(ge=0, description="counts at 515 nm")
-    share: float = Field(gt=0, lt=1, description="part of the working hours")
-    minutes: float = Field(gt=0, description="how long they stay as they are, about")
+    share: float = Field(gt=0, lt=1, description="fraction of the working hours")
+    minutes: float = Field(gt=0, description="approximate time between two switches")
     hours: list[float] = Field(min_length=2, max_length=2, description="the working hours")
 
 
 class Room(Frozen):
-    """The numbers of a room, read from a TOML file."""
+    """Parameters of the ambient light of a room, read from a TOML file."""
 
     about: str = ""
     utc_offset: float = Field(ge=-14, le=14, description="its clock: hours from UTC")
@@ -92,24 +90,19 @@ class Room(Frozen):
         return self
 
 
-def load_room(name: str) -> Room:
-    """Read a shipped room by its name, or the `.toml` file at a path.
-
-    Raises:
-        ValueError: the file cannot be found, read or understood; the message names the wrong key.
-    """
-    return tomlfile.load(Room, name, FOLDER)
+ROOMS = TomlFiles(Room, FOLDER)
+load_room = ROOMS.load
 
 
 @dataclass(frozen=True)
 class Sky:
-    """The light of one room, for one seed."""
+    """The ambient light of one room, for one seed."""
 
     room: Room
     seed: int = 0
 
     def at(self, time: float) -> dict[str, float]:
-        """Counts of every channel that the room adds at `time` (seconds since 1970 UTC)."""
+        """Ambient counts of each channel at `time` (seconds since 1970 UTC)."""
         day, lit = self.daylight(time), self.lamps(time)
         room = self.room
         return {name: dark + day * room.daylight[name] + lit * room.lamps[name] for name, dark in room.dark.items()}
@@ -151,15 +144,11 @@ class Sky:
 
 
 def wander(seed: int, wave: int, x: float) -> float:
-    """A smooth random wave at `x`, normal with standard deviation 1: normal numbers at whole x, blended in between."""
+    """A smooth random wave at `x`, standard normal: independent at integers, interpolated between them."""
     whole = math.floor(x)
     blend = (x - whole) ** 2 * (3 - 2 * (x - whole))
-    one, other = _normal(seed, wave, whole), _normal(seed, wave, whole + 1)
+    one, other = (_normals(seed, wave, place // _BLOCK)[place % _BLOCK] for place in (whole, whole + 1))
     return ((1 - blend) * one + blend * other) / math.hypot(1 - blend, blend)
-
-
-def _normal(seed: int, wave: int, place: int) -> float:
-    return _normals(seed, wave, place // _BLOCK)[place % _BLOCK]
 
 
 @lru_cache(maxsize=256)
@@ -170,7 +159,7 @@ def _normals(seed: int, wave: int, block: int) -> list[float]:
 
 
 def _between(x: tuple[float, ...], y: list[float], at: float) -> float:
-    """Linear between the points, constant beyond."""
+    """Linear interpolation, constant outside the points."""
     right = bisect_right(x, at)
     if right in (0, len(x)):
         return y[-1 if right else 0]

@@ -142,8 +142,8 @@ def comparable(data: Evidence, plant: Plant) -> Left:
     left = left_over(data, plant)
     counts, fitted = left.counts.copy(), left.room.fitted
     counts[~data.X.any(axis=1) & np.isnan(data.background).all(axis=1)] = np.nan
-    for sitting in np.unique(data.sitting[fitted]):
-        here = (data.sitting == sitting) & fitted
+    for sitting in np.unique(data.session[fitted]):
+        here = (data.session == sitting) & fitted
         n = (~np.isnan(counts[here])).sum(axis=0)
         counts[here] *= np.where(n < 2, np.nan, np.sqrt(np.maximum(n, 2) / (np.maximum(n, 2) - 1)))
     return replace(left, counts=_without_moves(data, plant, left, counts))
@@ -161,8 +161,8 @@ def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> 
     if gain[least] >= TELLS * gain.max():
         return counts
     counts = counts.copy()
-    for sitting in np.unique(data.sitting):
-        here = (data.sitting == sitting) & ~np.isnan(counts[:, least])
+    for sitting in np.unique(data.session):
+        here = (data.session == sitting) & ~np.isnan(counts[:, least])
         if here.sum() < FEW_MOVES or np.nanmedian(left.room.counts[here, least]) < DARK:
             continue
         light = np.column_stack([np.ones(here.sum()), left.light[here]])

@@ -1,4 +1,4 @@
-"""The fit of a twin as a picture; needs the extra `report`."""
+"""A figure of the fit of a twin; needs the extra `report`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sdl.errors import ConfigError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.twin.check import comparable
 from sdl.twin.evidence import Evidence
 from sdl.twin.model import Plant
@@ -15,23 +15,20 @@ from sdl.twin.state import TwinState
 
 
 def draw(data: Evidence, state: TwinState, file: Path) -> None:
-    """Draws what the twin leaves of each reading, in deviations, over the reading; a panel a channel.
+    """Draw the residual of each reading, in standard deviations, against the reading: one panel per channel.
 
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(missing("pictures (--plot)", "", error)) from error
-    left = comparable(data, Plant(state))
-    z = left.counts / left.due
+    require("figures (--plot)", "", "matplotlib.figure")
+    from matplotlib.figure import Figure
+
+    residuals = comparable(data, Plant(state))
+    z = residuals.counts / residuals.due
     shown = [column for column in range(len(state.channels)) if (~np.isnan(z[:, column])).any()]
     across = min(len(shown), 5)
     down = -(-len(shown) // across)
     figure = Figure(figsize=(2.6 * across + 0.4, 2.4 * down + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
     names = list(state.channels)
     for place, column in enumerate(shown, start=1):
         axes = figure.add_subplot(down, across, place)
@@ -46,4 +43,4 @@ def draw(data: Evidence, state: TwinState, file: Path) -> None:
     try:
         figure.savefig(file, dpi=110)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: the picture cannot be written: {error}") from error
+        raise ConfigError(f"{file}: the figure cannot be written: {error}") from error

@@ -1,26 +1,24 @@
-"""What can go wrong with the twin, when, and how: one table for the twin in the process and for the served one.
+"""Faults of the twin: one table for the twin in the process and for the served one.
 
     faults:
       - {name: busy, at: [3], seconds: 20}                  the fourth reading since it was opened
       - {name: null-channel, probability: 0.05}             each reading, by chance
       - {name: light-step, after: 600, lasts: 60}           ten minutes after the start of the twin's time
 
-Chance comes from stream 3 of the seed, so that the same plan gives the same faults again.
+Chance comes from stream 3 of the seed, so that the same plan gives the same faults.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, model_validator
 
 from sdl.types import Frozen
 
-STREAM = 3
-"""The faults' place in `default_rng([seed, stream, n])`."""
+STREAM = 3  # the faults' place in `default_rng([seed, stream, n])`
 
 Name = Literal[
     "busy",
@@ -48,74 +46,77 @@ Name = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """A row of the table of faults.
 
     Attributes:
         does: what happens to the reading.
-        outcome: what a campaign on the twin makes of it.
+        outcome: of a campaign on the twin.
+        uses: the options `channel`, `other` and `input` that it reads.
+        seconds: default of the option; None: it has none.
+        size: default of the option; None: it has none.
     """
 
     does: str
     outcome: str
+    uses: tuple[str, ...] = ()
+    seconds: float | None = None
+    size: float | None = None
 
 
+_LOST = "recovered: Unreachable, may have measured, tried again"
+_REFUSED = "recovered: BadReply, tried again"
+_NOT_SEEN = "not seen in a reading: no goal is reached (unreachable, spent); `sdl twin check` says so"
+_CHANNEL = ("channel",)
+
+# A test compares the twin with every row.
 MEANING: Mapping[Name, Meaning] = {
-    "busy": Meaning("another user has it for `seconds`", "recovered: later; from 49 s on Busy, tried again"),
+    "busy": Meaning("another user has it for `seconds`", "recovered: later; from 49 s on Busy, tried again", (), 20.0),
     "refused": Meaning("no connection; nothing is measured", "recovered: Unreachable, tried again"),
-    "reset-before": Meaning(
-        "the connection breaks before the measurement", "recovered: Unreachable, may have measured, tried again"
-    ),
-    "reset-after": Meaning(
-        "the connection breaks after the measurement", "recovered: Unreachable, may have measured, tried again"
-    ),
-    "time-out": Meaning(
-        "it measures, and no answer comes for `seconds`", "recovered: Unreachable, may have measured, tried again"
-    ),
+    "reset-before": Meaning("the connection breaks before the measurement", _LOST),
+    "reset-after": Meaning("the connection breaks after the measurement", _LOST),
+    "time-out": Meaning("it measures, and no answer comes for `seconds`", _LOST, (), 75.0),
     "slow-drip": Meaning(
-        "the answer takes `seconds` to arrive", "recovered: late; from 75 s on Unreachable, tried again"
+        "the answer takes `seconds` to arrive", "recovered: late; from 75 s on Unreachable, tried again", (), 10.0
     ),
     "html-500": Meaning(
         "the sensor fails: an error page after 49 s, the light stays on, and the LED in use until the next request has "
         "failed after 49 s, too",
         "recovered: BadReply twice, tried again",
     ),
-    "truncated": Meaning("it measures, the answer breaks off", "recovered: BadReply, tried again"),
-    "not-json": Meaning("it measures, the answer is not JSON", "recovered: BadReply, tried again"),
-    "missing-channel": Meaning("`channel` is left out of the answer", "recovered: BadReply, tried again"),
-    "null-channel": Meaning("`channel` is null", "recovered: BadReply, tried again"),
-    "nan-channel": Meaning("`channel` is NaN", "recovered: BadReply, tried again"),
-    "negative-channel": Meaning("`channel` is -1", "recovered: BadReply, tried again"),
-    "text-channel": Meaning("`channel` is a word", "recovered: BadReply, tried again"),
-    "huge-channel": Meaning("`channel` is 1e300", "recovered: BadReply, tried again"),
+    "truncated": Meaning("it measures, the answer breaks off", _REFUSED),
+    "not-json": Meaning("it measures, the answer is not JSON", _REFUSED),
+    "missing-channel": Meaning("`channel` is left out of the answer", _REFUSED, _CHANNEL),
+    "null-channel": Meaning("`channel` is null", _REFUSED, _CHANNEL),
+    "nan-channel": Meaning("`channel` is NaN", _REFUSED, _CHANNEL),
+    "negative-channel": Meaning("`channel` is -1", _REFUSED, _CHANNEL),
+    "text-channel": Meaning("`channel` is a word", _REFUSED, _CHANNEL),
+    "huge-channel": Meaning("`channel` is 1e300", _REFUSED, _CHANNEL),
     "clamp": Meaning(
-        "no input goes above `size`, and the answer says so", "named on the reading (not-applied); used as applied"
+        "no input goes above `size`, and the answer says so",
+        "named on the reading (not-applied); used as applied",
+        size=0.5,
     ),
-    "swapped-channels": Meaning(
-        "`channel` and `other` change places",
-        "not seen in a reading: no goal is reached (unreachable, spent); `sdl twin check` says so",
-    ),
-    "frozen": Meaning(
-        "the sensor repeats its last reading",
-        "not seen in a reading: no goal is reached (unreachable, spent); `sdl twin check` says so",
-    ),
+    "swapped-channels": Meaning("`channel` and `other` change places", _NOT_SEEN, ("channel", "other")),
+    "frozen": Meaning("the sensor repeats its last reading", _NOT_SEEN),
     "dead-led": Meaning(
         "`input` gives no light (all of them, if none is named)",
         "no goal is reached (unreachable, spent); `sdl twin check` says so",
+        ("input",),
     ),
     "light-step": Meaning(
-        "the room is `size` counts brighter at 515 nm", "learned from newer readings, or from a background"
+        "the room is `size` counts brighter at 515 nm", "learned from newer readings, or from a background", size=3000.0
     ),
     "saturating-light": Meaning(
         "the room is so bright that channels are full", "named on the reading (saturated), which is then a bound"
     ),
-    "clock-jump": Meaning("time leaps ahead by `seconds`", "recovered: the times in the record leap"),
+    "clock-jump": Meaning(
+        "time leaps ahead by `seconds`", "recovered: the times in the record leap", (), seconds=3600.0
+    ),
 }
-"""What each fault does and what comes of it; a test holds the twin to every row."""
+NAMES: tuple[Name, ...] = get_args(Name)
 
-SECONDS: Mapping[str, float] = {"busy": 20.0, "time-out": 75.0, "slow-drip": 10.0, "clock-jump": 3600.0}
-SIZE: Mapping[str, float] = {"clamp": 0.5, "light-step": 3000.0}
+# Values that no sensor gives.
 ODD: Mapping[str, Any] = {
     "null-channel": None,
     "nan-channel": math.nan,
@@ -123,20 +124,11 @@ ODD: Mapping[str, Any] = {
     "text-channel": "overflow",
     "huge-channel": 1e300,
 }
-"""Values that no sensor gives."""
-USES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("missing-channel", *ODD), ("channel",)),
-    "swapped-channels": ("channel", "other"),
-    "dead-led": ("input",),
-}
+# How often the real server tries to measure within one request, and the seconds between.
 TRIES, PAUSE = 50, 1.0
-"""How often the real server tries to measure within one request, and the seconds between."""
-BUSY_LIMIT = (TRIES - 1) * PAUSE
-"""Seconds after which it gives up."""
-CLIENT_TIMEOUT = 75.0
-"""Seconds after which a client of the real server gives up."""
-BLINDING = 1e6
-"""Counts at 515 nm: brighter than the sensor can tell in any channel."""
+BUSY_LIMIT = (TRIES - 1) * PAUSE  # seconds after which it gives up
+CLIENT_TIMEOUT = 75.0  # seconds after which a client of the real server gives up
+BLINDING = 1e6  # counts at 515 nm: brighter than the sensor can tell in any channel
 
 
 class Fault(Frozen):
@@ -173,59 +165,52 @@ class Fault(Frozen):
             raise ValueError(f"at: readings are counted from 0, not {min(self.at)}")
         if self.lasts is not None and self.after is None:
             raise ValueError("lasts: only with after")
-        if self.seconds is not None and self.name not in SECONDS:
-            raise ValueError(f"seconds: {self.name} has none; allowed for {', '.join(SECONDS)}")
-        if self.size is not None and self.name not in SIZE:
-            raise ValueError(f"size: {self.name} has none; allowed for {', '.join(SIZE)}")
+        for option in ("seconds", "size"):
+            having = [name for name, meaning in MEANING.items() if getattr(meaning, option) is not None]
+            if getattr(self, option) is not None and self.name not in having:
+                raise ValueError(f"{option}: {self.name} has none; allowed for {', '.join(having)}")
         if self.name == "clamp" and self.amount > 1:
             raise ValueError(f"size: clamp is a value of the inputs, 0 to 1, not {self.amount:g}")
         return self
 
     def uses(self, key: str) -> bool:
-        """Whether this fault looks at `channel`, `other` or `input`."""
-        return key in USES.get(self.name, ())
+        """Whether this fault uses `channel`, `other` or `input`."""
+        return key in MEANING[self.name].uses
 
     @property
     def duration(self) -> float:
-        """`seconds`, or the default of this fault."""
-        return SECONDS.get(self.name, 0.0) if self.seconds is None else self.seconds
+        return (MEANING[self.name].seconds or 0.0) if self.seconds is None else self.seconds
 
     @property
     def amount(self) -> float:
-        """`size`, or the default of this fault."""
-        return SIZE.get(self.name, 0.0) if self.size is None else self.size
+        return (MEANING[self.name].size or 0.0) if self.size is None else self.size
 
 
-Plan = Sequence[Fault]
-
-
-def due(plan: Plan, seed: int, n: int, time: float, draw: int | None = None) -> list[Fault]:
-    """The faults that befall one reading, in the order of the plan. Pure: the same arguments give the same faults.
+def due(plan: Sequence[Fault], seed: int, n: int, time: float, draw: int | None = None) -> list[Fault]:
+    """The faults of one reading, in the order of the plan. Pure: the same arguments give the same faults.
 
     Args:
         plan: the faults that may happen.
         seed: of the twin.
         n: number of the reading since the twin was opened, from 0.
         time: seconds since the start of the twin's time.
-        draw: what chance hangs on; the microsecond of `time` if None (so that a resumed campaign in virtual time meets
-            the same faults). Where time is real, hand in `n`.
+        draw: seeds the chance; by default the microsecond of `time`, so that a resumed campaign in virtual time meets
+            the same faults. In real time pass `n`.
     """
     key = max(round(time * 1e6), 0) if draw is None else draw
-    happening = []
-    for index, fault in enumerate(plan):
+
+    def happens(index: int, fault: Fault) -> bool:
         if fault.at is not None:
-            happens = n in fault.at
-        elif fault.after is not None:
-            happens = fault.after <= time < fault.after + (math.inf if fault.lasts is None else fault.lasts)
-        else:
-            happens = _chance(seed, index, key) < (fault.probability or 0.0)
-        if happens:
-            happening.append(fault)
-    return happening
+            return n in fault.at
+        if fault.after is not None:
+            return fault.after <= time < fault.after + (math.inf if fault.lasts is None else fault.lasts)
+        return _chance(seed, index, key) < (fault.probability or 0.0)
+
+    return [fault for index, fault in enumerate(plan) if happens(index, fault)]
 
 
 def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
-    """The `out` of an answer as this fault leaves it; unchanged by a fault that does not touch the answer's values."""
+    """The `out` of an answer under this fault; other faults leave it unchanged."""
     spoiled = dict(out)
     if fault.name == "missing-channel":
         spoiled.pop(fault.channel, None)
@@ -237,11 +222,7 @@ def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lights(faults: Sequence[Fault], settings: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float], float]:
-    """The settings that the instrument reports, the light that its inputs give, and the additional daylight.
-
-    Returns:
-        Settings as applied; settings with the light of dead inputs at 0; counts of daylight at 515 nm.
-    """
+    """The settings as reported, the settings with dead inputs at 0, and additional daylight (counts at 515 nm)."""
     applied, brighter = dict(settings), 0.0
     dead: set[str] = set()
     for fault in faults:
@@ -254,9 +235,6 @@ def lights(faults: Sequence[Fault], settings: Mapping[str, float]) -> tuple[dict
         elif fault.name == "dead-led":
             dead |= {fault.input} if fault.input else applied.keys()
     return applied, applied | dict.fromkeys(dead, 0.0), brighter
-
-
-NAMES: tuple[Name, ...] = get_args(Name)
 
 
 def _chance(seed: int, index: int, draw: int) -> float:

@@ -1,12 +1,13 @@
-"""Fits a twin to readings: gains, ends, curves, noise, ambient light and drift, starting from a state that is known.
+"""Fit a twin to readings: gains, ends, curves, noise, ambient light and drift, starting from a known state.
 
-Gains, ends and curves by Gauss-Newton on the readings weighted by their noise, the room's light of every sitting taken
-off, and readings that miss by more than three deviations counted less (Huber). What the readings say little of stays
-near the state they start from: it enters as one more reading of each parameter, with the deviations below.
+Gains, ends and curves are fitted by Gauss-Newton to the readings, weighted by their noise, after the ambient light of
+each session is subtracted; residuals above three standard deviations get a smaller weight (Huber). Each parameter has
+a normal prior around the known state, with the standard deviations below.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -22,24 +23,20 @@ from sdl.twin.evidence import Evidence, jitter_of, left_over
 from sdl.twin.model import Plant
 from sdl.twin.state import Dimming, Drift, TwinState
 
-GAIN = 0.3
-"""How far a gain may be from the known state's: part of it, plus a hundredth of full scale."""
-END = 0.003
-"""How far an end may be from the known state's, part of full light."""
+# Standard deviations of the prior:
+GAIN = 0.3  # of a gain, relative; a hundredth of full scale is added
+END = 0.003  # of an end, fraction of full light
+# Of the curve of a channel: .2 % of full light in the middle of the range. In a sweep of red (Claude-Light-Collab,
+# 2025-07-29) the curve is .5 % larger at 590 than at 630 nm, which share window and jitter.
 CURVE = 0.008
-"""How far the curve of a channel may be from the known state's: .2 % of full light in the middle of the range. A sweep
-of red (Claude-Light-Collab, 2025-07-29) is bent .5 % more at 590 than at 630 nm, which share window and jitter."""
+# Correlation of the curves of one input: a nonlinear light is so in every channel. In autumn 2025 the curves of green
+# are -.008 to -.013 in six channels, those of red -.003 to -.029.
 SHARED = 0.8
-"""Correlation of the curves of one input: what bends its light bends it in every channel. In autumn 2025 those of green
-are -.008 to -.013 in six channels, those of red -.003 to -.029."""
-ALIKE = 0.15
-"""How far the jitter of a window may be from the known state's, part of it: units of one make are dimmed alike."""
-ROUNDS = 12
-"""Gauss-Newton converges in four or five; noise and weights are found anew in each."""
-FEW = 20
-"""Fewer readings than this tell no noise."""
-KNOWN = 0.7
-"""A parameter whose uncertainty is above this part of where it started from was not told by the readings."""
+ALIKE = 0.15  # of the jitter of a window, relative: units of one make are dimmed in the same way
+
+ROUNDS = 12  # Gauss-Newton converges in four or five; noise and weights are updated in each
+FEW = 20  # readings that an estimate of the noise needs
+KNOWN = 0.7  # a parameter keeps its old value if its standard error exceeds this fraction of its prior's
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,10 @@ class Parameter:
 
     Attributes:
         name: as in the state's file: `channels.515nm.gain.G`.
-        value: what it is now.
+        value: after the fit.
         error: its standard error.
-        was: what it was in the state that the fit started from.
-        told: whether the readings say anything of it; else it is what it was.
+        was: value in the state that the fit started from.
+        told: whether the readings determine it; otherwise it keeps its old value.
     """
 
     name: str
@@ -63,7 +60,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class DayLight:
-    """Light of an input on a day against the fitted one, as a part of it, with its standard error."""
+    """Relative deviation of an input's light on one day from the fitted light, with its standard error."""
 
     day: str
     input: str
@@ -73,7 +70,7 @@ class DayLight:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted state, and how well the readings tell it."""
+    """A fitted state, and how well the readings determine it."""
 
     state: TwinState
     parameters: tuple[Parameter, ...]
@@ -81,7 +78,6 @@ class Fit:
     check: Check
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
         return {
             "state": self.state.model_dump(mode="json"),
             "parameters": [asdict(parameter) for parameter in self.parameters],
@@ -91,37 +87,34 @@ class Fit:
 
 
 def fit(data: Evidence, start: TwinState) -> Fit:
-    """Fits a state to readings.
+    """Fit a state to readings.
 
-    Args:
-        data: readings; `sdl.twin.evidence.collect` reads them.
-        start: inputs, channels and windows; and every number that the readings do not tell.
+    `start` gives inputs, channels and windows, and the mean of the prior.
 
     Raises:
-        ValueError: too few readings, or none that could tell anything.
+        ValueError: too few readings, or none that is informative.
     """
     if start.curve or start.gamma != 1 or start.droop:
         raise ValueError("only a state without curve, gamma and droop can be fitted")
     if len(data.X) < FEW:
         raise ValueError(f"{len(data.X)} readings are too few to fit a twin to; {FEW} are needed")
     state, first = start, _vector(start)
-    # Other jitter or prior gains only shift weights, so that a handful of rounds settles all of it.
     for _ in range(ROUNDS):
         step, error, spent = _step(data, state, first)
         state = _with_vector(state, step)
         state, noises = _with_noise(data, state, start, spent)
     prior = _prior(start)
-    told = error < KNOWN * prior
-    curves = np.array([".curve." in name for name in _names(start)])  # kept near none by their own small deviation
-    value = np.where(told | curves, _vector(state), first)
+    determined = error < KNOWN * prior
+    curves = np.array([".curve." in name for name in _names(start)])  # their prior is narrow enough
+    value = np.where(determined | curves, _vector(state), first)
     state = _with_vector(state, value)
     days, drift, drift_error = _days(data, state)
     state = _with_room(data, state, drift)
     names = _names(start)
     parameters = [
         Parameter(name, float(v), float(e), float(w), bool(t))
-        for name, v, e, w, t in zip(names, _vector(state), error, first, told, strict=True)
-        if t or ".curve." not in name  # thirty more lines that say nothing
+        for name, v, e, w, t in zip(names, _vector(state), error, first, determined, strict=True)
+        if t or ".curve." not in name  # otherwise thirty lines of zeros
     ]
     was = start.drift.daily if start.drift else 0.0
     daily = state.drift.daily if state.drift else 0.0
@@ -143,7 +136,7 @@ def _vector(state: TwinState) -> Floats:
 
 
 def _prior(state: TwinState) -> Floats:
-    """Standard deviation of each parameter about where it starts from."""
+    """(p,) prior standard deviation of each parameter."""
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
     ends, curves = [END] * 2 * len(state.inputs), [CURVE] * len(gains)
     return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + ends + curves)
@@ -166,11 +159,11 @@ def _with_vector(state: TwinState, vector: Floats) -> TwinState:
 
 
 def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floats, Floats]:
-    """One Gauss-Newton step: the parameters (p,), their standard errors (p,), how many each channel took up (m,)."""
+    """One Gauss-Newton step: parameters (p,), their standard errors (p,), parameters used per channel (m,)."""
     plant = Plant(state)
-    found = left_over(data, plant)
-    gain, light, left, due = plant.arrays.gain, found.light, found.counts, found.due
-    group = np.where(found.room.fitted, data.sitting, -1)  # -1: the readings themselves tell the room
+    residuals = left_over(data, plant)
+    gain, light, residual, due = plant.arrays.gain, residuals.light, residuals.counts, residuals.due
+    group = np.where(residuals.room.fitted, data.session, -1)  # -1: the ambient light was measured
     d, m = data.X.shape[1], len(gain)
     ends = m * d + 2 * np.arange(d)
     theta = _vector(state)
@@ -187,88 +180,89 @@ def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floa
         J = np.hstack([light, above, below, bow * gain[c]])
         gains = c * d + np.arange(d)
         place = np.concatenate([gains, ends, ends + 1, (m + 2) * d + gains])  # of its columns among all parameters
-        used = ~np.isnan(left[:, c])
-        z = left[used, c] / due[used, c]
+        used = ~np.isnan(residual[:, c])
+        z = residual[used, c] / due[used, c]
         weight = np.minimum(1.0, 3.0 / np.maximum(np.abs(z), 1e-9)) / due[used, c] ** 2
-        A, r = J[used], left[used, c]
-        # The room of a sitting is known by its dark rows or is one more unknown of it: taken off by weighted means.
+        A, r = J[used], residual[used, c]
+        # An ambient light that was not measured is one more parameter per session: eliminated by weighted means.
         own = group[used]
-        for sitting in np.unique(own[own >= 0]):
-            here: NDArray[np.bool_] = own == sitting
+        for session in np.unique(own[own >= 0]):
+            here: NDArray[np.bool_] = own == session
             share = weight[here] / weight[here].sum()
             A[here] -= share @ A[here]
             r[here] -= share @ r[here]
-        told = A.T @ (weight[:, None] * A)
-        parts.append((np.ix_(place, place), told))
-        normal[np.ix_(place, place)] += told
+        information = A.T @ (weight[:, None] * A)
+        parts.append((np.ix_(place, place), information))
+        normal[np.ix_(place, place)] += information
         right[place] += A.T @ (weight * r)
     covariance = np.linalg.inv(normal)
-    spent = np.array([(covariance[square] * told).sum() for square, told in parts])  # a trace for each channel
+    spent = np.array(
+        [(covariance[square] * information).sum() for square, information in parts]
+    )  # a trace for each channel
     return theta + covariance @ right, np.sqrt(np.diag(covariance)), spent
 
 
 # Noise --------------------------------------------------------------------------------------------------------------
 def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Floats) -> tuple[TwinState, list[Parameter]]:
-    """Jitter of each window by the greatest likelihood of what is left when `spent` (m,) parameters were fitted."""
+    """Maximum-likelihood jitter of each window, with `spent` (m,) fitted parameters per channel."""
     plant = Plant(state)
-    found = left_over(data, plant)
-    left, due = found.counts, found.due
+    residuals = left_over(data, plant)
+    residual, due = residuals.counts, residuals.due
     share = jitter_of(plant, data.X)  # (n, m) variance for a jitter of 1
     a = plant.arrays
     other = due**2 - a.jitter[a.window, 0] ** 2 * share
-    unknowns = spent + len(np.unique(data.sitting[found.room.fitted]))  # (m,)
-    whole = left**2 / (1 - np.minimum(unknowns / np.maximum((~np.isnan(left)).sum(axis=0), 1), 0.5))
-    jitter, told = dict(state.jitter), []
-    for row, (window, was) in enumerate((w, max(s, 1e-4)) for w, s in start.jitter.items()):
-        inside = (a.window == row)[None, :] & ~np.isnan(left) & (share * was**2 > other)
+    unknowns = spent + len(np.unique(data.session[residuals.room.fitted]))  # (m,)
+    whole = residual**2 / (1 - np.minimum(unknowns / np.maximum((~np.isnan(residual)).sum(axis=0), 1), 0.5))
+    jitter, parameters = dict(state.jitter), []
+    for row, (window, known) in enumerate(start.jitter.items()):
+        was = max(known, 1e-4)
+        inside = (a.window == row)[None, :] & ~np.isnan(residual) & (share * was**2 > other)
         used = int(inside.any(axis=1).sum())
         if used < FEW:
-            told.append(Parameter(f"jitter.{window}", start.jitter[window], math.inf, start.jitter[window], False))
+            parameters.append(Parameter(f"jitter.{window}", known, math.inf, known, False))
             continue
-        r2, q, rest = np.minimum(whole[inside], 9 * due[inside] ** 2), share[inside], other[inside]
+        squares = np.minimum(whole[inside], 9 * due[inside] ** 2)
+        best = _likeliest_jitter(was, squares, share[inside], other[inside], len(squares) / used)
+        jitter[window] = best
+        parameters.append(Parameter(f"jitter.{window}", best, best / math.sqrt(2 * used + ALIKE**-2), was, True))
+    return state.model_copy(update={"jitter": jitter}), parameters
 
-        shared = len(r2) / used  # channels that see one draw between them
 
-        def unlikely(  # its other arguments are bound here, because the loop goes on
-            log: float, r2: Floats = r2, q: Floats = q, rest: Floats = rest, shared: float = shared, was: float = was
-        ) -> float:
-            variance = math.exp(2 * log) * q + rest
-            far = (log - math.log(was)) / ALIKE
-            return float((np.log(variance) + r2 / variance).sum() / shared + far**2)
+def _likeliest_jitter(was: float, squares: Floats, share: Floats, other: Floats, channels: float) -> float:
+    """The jitter with the largest posterior density for squared residuals, of which `channels` share each draw."""
 
-        best = minimize_scalar(unlikely, bounds=(math.log(1e-5), math.log(0.1)), method="bounded")
-        jitter[window] = math.exp(float(best.x))
-        error = jitter[window] / math.sqrt(2 * used + ALIKE**-2)
-        told.append(Parameter(f"jitter.{window}", jitter[window], error, was, True))
-    return state.model_copy(update={"jitter": jitter}), told
+    def cost(log: float) -> float:
+        variance = math.exp(2 * log) * share + other
+        prior = ((log - math.log(was)) / ALIKE) ** 2
+        return float((np.log(variance) + squares / variance).sum() / channels + prior)
+
+    return math.exp(minimize_scalar(cost, bounds=(math.log(1e-5), math.log(0.1)), method="bounded").x)
 
 
 # Room and drift -----------------------------------------------------------------------------------------------------
 def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift | None, float]:
-    """Light of each input day by day; and the drift that explains its scatter, with its error, if days tell it."""
-    found = []
+    """Light of each input by day, the drift that explains its scatter, and the standard error of the drift."""
+    days = []
     for day in np.unique(data.day):
         if not day or (data.day == day).sum() < FEW:
             continue
-        try:
+        with contextlib.suppress(ValueError):  # nothing to compare on this day
             lights = check(data.only(data.day == day), state).lights
-        except ValueError:
-            continue
-        found += [DayLight(str(day), light.input, light.more, light.error) for light in lights]
-    scatter, count = 0.0, 0
-    for name in state.inputs:
-        mine = [day for day in found if day.input == name]
-        if len(mine) >= 3:
-            scatter += float(np.var([day.more for day in mine], ddof=1) - np.mean([day.error**2 for day in mine]))
-            count += 1
-    if not count or state.drift is None:
-        return tuple(found), None, math.inf
-    daily = math.sqrt(max(scatter / count, 0.0))
-    return tuple(found), state.drift.model_copy(update={"daily": daily}), daily / math.sqrt(2 * count)
+            days += [DayLight(str(day), light.input, light.more, light.error) for light in lights]
+    by_input = [[day for day in days if day.input == name] for name in state.inputs]
+    scatter = [
+        float(np.var([day.more for day in mine], ddof=1) - np.mean([day.error**2 for day in mine]))
+        for mine in by_input
+        if len(mine) >= 3
+    ]
+    if not scatter or state.drift is None:
+        return tuple(days), None, math.inf
+    daily = math.sqrt(max(sum(scatter) / len(scatter), 0.0))
+    return tuple(days), state.drift.model_copy(update={"daily": daily}), daily / math.sqrt(2 * len(scatter))
 
 
 def _with_room(data: Evidence, state: TwinState, drift: Drift | None) -> TwinState:
-    """The state with the middle of the readings' ambient light, and the last day of them as its own."""
+    """The state with the median ambient light of the readings, dated to their last day."""
     room = left_over(data, Plant(state)).room
     channels = dict(state.channels)
     for column, name in enumerate(channels):
@@ -280,5 +274,4 @@ def _with_room(data: Evidence, state: TwinState, drift: Drift | None) -> TwinSta
     start = datetime.fromisoformat(f"{last}T00:00:00+00:00") if last else state.start
     about = f"fitted to {len(data.X)} readings"
     update = {"channels": channels, "drift": drift or state.drift, "start": start, "about": about}
-    # Checked anew, because a copy is not: a state that is written must be one that is read.
-    return TwinState.model_validate(dict(state.model_copy(update=update)))
+    return TwinState.model_validate({**dict(state), **update})  # unlike a copy, validated

@@ -9,10 +9,9 @@ import numpy as np
 from sdl.arrays import Floats
 from sdl.twin.state import TwinState
 
-GAIN = 0.2
-"""How far, as a part of itself, a gain of another unit of the twin's make is off; one standard deviation."""
+GAIN = 0.2  # relative standard deviation of the gains among units of the twin's make
+# Mean and standard deviation of the ambient light, as fractions of full scale: 0 … 5000 of 65535 counts.
 AMBIENT = (0.04, 0.03)
-"""Mean and standard deviation of the room's light, as a part of the twin's full scale: 0 … 5000 counts of 65535."""
 
 
 def linear_response(
@@ -20,16 +19,11 @@ def linear_response(
 ) -> tuple[Floats, Floats]:
     """Expected readings as linear functions of the settings.
 
-    Args:
-        state: of the twin.
-        names: of the d inputs.
-        channels: names of the m channels.
-        low: (d,) lower bounds of the inputs.
-        high: (d,) upper bounds.
+    For d inputs `names` between `low` and `high` (d,), and m `channels`.
 
     Returns:
-        (m, d + 1) reading with all inputs at their lower bounds and its change over the range of each; and the
-        standard deviations of these.
+        (m, d + 1) the reading with all inputs at their lower bounds and its change over the range of each input; and
+        the standard deviations of these.
     """
     gain = np.array([[state.channels[c].gain[name] for name in names] for c in channels])
     above = np.array([state.inputs[name].above_zero for name in names])

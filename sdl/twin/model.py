@@ -6,9 +6,9 @@
     noise                 normal, standard deviation hypot(dark, proportional * y)
     reading               floor(y), kept inside 0 ... full scale
 
-Channels that the sensor reads in one window see the same jitter, so their noise goes together. A reading is a pure
-function of (seed, time, settings): ask twice for the same microsecond and the answer is the same, so that a campaign
-that is resumed finds the world it left. A state may bend d first (curve, gamma) and dim all light (droop).
+Channels that the sensor reads in one window share the jitter, so their noise is correlated. A reading is a pure
+function of (seed, time, settings), with a resolution of a microsecond, so that a resumed campaign continues in the same
+world. A state may first transform d (curve, gamma) and dim all light (droop).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from sdl.twin.ambient import STREAM, Sky, load_room, wander
 from sdl.twin.state import TwinState
 from sdl.types import Reading
 
+# First numbers of the waves of the inputs' drift; the ambient light uses lower ones.
 _SLOW, _DAILY = 100, 200
-"""Numbers of the waves that the inputs' light drifts by, counted on from here; those of the room are below."""
 DAY = 86400.0
 
 
@@ -39,10 +39,10 @@ class Arrays(NamedTuple):
     bend: Floats  # (d,) above_zero + below_one
     ambient: Floats  # (m,)
     gain: Floats  # (m, d)
-    curve: Floats | None  # (m, d) counts; None where no channel is bent by itself
-    window: NDArray[np.intp]  # (m,) which row of the jitter a channel sees
+    curve: Floats | None  # (m, d) counts; None if no channel has a curve of its own
+    window: NDArray[np.intp]  # (m,) row of the jitter of a channel
     jitter: Floats  # (w, 1)
-    mix: Floats  # (1 + d, d) makes correlated draws from independent ones
+    mix: Floats  # (1 + d, d) from independent to correlated draws
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Plant:
 
     Args:
         state: its parameters.
-        seed: which of the possible noises, skies and drifts; at least 0.
-        sky: the light of the room; None: the state's own, which never changes.
-        drifts: whether the light of the inputs drifts, as the state says.
+        seed: of noise, ambient light and drift; at least 0.
+        sky: the ambient light; None: the constant one of the state.
+        drifts: whether the light of the inputs drifts, as the state describes.
         noise: without it a reading is the noise-free one, rounded down.
     """
 
@@ -64,22 +64,20 @@ class Plant:
     noise: bool = True
 
     def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
-        """The readings without noise and rounding (counts, cut at full scale): what answers are judged by.
+        """The readings without noise and rounding (counts, clipped at full scale).
 
-        Args:
-            settings: every input, 0 ... 1.
-            time: seconds since 1970 UTC; when the state's day begins if None.
+        `settings` of every input are from 0 to 1; `time` is in seconds since 1970 UTC, by default that of the state.
         """
         a, now = self.arrays, self._start if time is None else time
-        light = self.light(self._asked(settings)) * self.drift(now)
+        light = self.light(self._duty_of(settings)) * self.drift(now)
         around = self._ambient(now)
         if a.curve is not None:
-            around = around + self.bent(self._asked(settings)) @ self.drift(now)
+            around = around + self.bent(self._duty_of(settings)) @ self.drift(now)
         counts = np.minimum(around + a.gain @ light, self.state.full_scale)
         return dict(zip(self.state.channels, counts.tolist(), strict=True))
 
     def drift(self, time: float) -> Floats:
-        """Light of the inputs as a part of what it was when the state's day began, (d,)."""
+        """(d,) light of the inputs relative to the beginning of the state's day."""
         drift, inputs = self.state.drift, len(self.state.inputs)
         if not self.drifts or drift is None:
             return np.ones(inputs)
@@ -92,18 +90,18 @@ class Plant:
         return np.array([1.0 + (off(now, i) - off(start, i)) for i in range(inputs)])
 
     def read(self, settings: Mapping[str, float], time: float, brighter: float = 0.0) -> Reading:
-        """One reading.
+        """Take one reading.
 
         Args:
             settings: every input, 0 ... 1.
-            time: seconds since 1970 UTC; the microsecond counts.
-            brighter: counts of daylight at 515 nm on top of the room's.
+            time: seconds since 1970 UTC, with microseconds.
+            brighter: additional daylight, counts at 515 nm.
 
         Returns:
             Whole counts in every channel, with the settings as applied and the channels at full scale as saturated.
         """
         a, state = self.arrays, self.state
-        duty = self._asked(settings)
+        duty = self._duty_of(settings)
         ambient = self._ambient(time)
         if brighter:
             ambient = ambient + brighter * self._daylight
@@ -127,26 +125,26 @@ class Plant:
         return Reading(applied=applied, readings=readings, saturated=full)
 
     def duty(self, settings: Floats) -> Floats:
-        """What the LED is dimmed to, for settings (..., d): themselves, unless the state bends them."""
+        """Duty cycle of the LED for settings (..., d), with the curve and gamma of the state."""
         bent: Floats = (settings + self.state.curve * settings * (1.0 - settings)) ** self.state.gamma
         return bent
 
     def light(self, duty: Floats) -> Floats:
-        """Light of the inputs (..., d) dimmed to `duty` (..., d), as a part of full light."""
+        """Light of the inputs (..., d) at `duty` (..., d), as a fraction of full light."""
         a = self.arrays
         light = duty + ((duty > 0.0) & (duty < 1.0)) * (a.above_zero - a.bend * duty)
         droop = self.state.droop
         return light * (1.0 - droop * light.mean(axis=-1, keepdims=True)) if droop else light
 
     def bent(self, duty: Floats) -> Floats:
-        """Counts (..., m, d) that each channel sees besides its gain times the light of each input."""
+        """Counts (..., m, d) of each channel from the curve of each input, beyond gain times light."""
         curve = self.arrays.curve
         if curve is None:
             return np.zeros((*duty.shape[:-1], *self.arrays.gain.shape))
         counts: Floats = curve * (duty * (1.0 - duty))[..., None, :]
         return counts
 
-    def _asked(self, settings: Mapping[str, float]) -> Floats:
+    def _duty_of(self, settings: Mapping[str, float]) -> Floats:
         return self.duty(np.array([settings[name] for name in self.state.inputs], dtype=float))
 
     def _ambient(self, time: float) -> Floats:
@@ -161,18 +159,17 @@ class Plant:
 
     @cached_property
     def _daylight(self) -> Floats:
-        """(m,) Spectrum of daylight, 515 nm = 1; channels that no room knows see as much as 515 nm."""
+        """(m,) spectrum of daylight, 1 at 515 nm; 1 for channels that the room does not list."""
         spectrum = (self.sky.room if self.sky else load_room("day")).daylight
         return np.array([spectrum.get(name, 1.0) for name in self.state.channels])
 
     @cached_property
     def arrays(self) -> Arrays:
-        """The state as arrays."""
         state = self.state
         names, windows = list(state.inputs), list(state.jitter)
         above = np.array([dimming.above_zero for dimming in state.inputs.values()])
         below = np.array([dimming.below_one for dimming in state.inputs.values()])
-        # Inputs that jitter together take sqrt(r) of a common draw (the first row) and sqrt(1 - r) of their own.
+        # Correlated inputs combine sqrt(r) of a common draw (the first row) and sqrt(1 - r) of their own.
         shared = state.shared_jitter
         common = np.array([shared.correlation if shared and name in shared.inputs else 0.0 for name in names])
         gain = np.array([[channel.gain[name] for name in names] for channel in state.channels.values()], dtype=float)

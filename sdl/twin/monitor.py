@@ -1,4 +1,4 @@
-"""Whether a real instrument leaves its twin while a campaign runs on it: a pure function over its latest readings."""
+"""Whether a real instrument still matches its twin during a campaign: a pure function of the latest readings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from sdl.twin.evidence import matrices
 from sdl.twin.state import TwinState
 from sdl.types import Reading
 
-LATEST = 40
-"""Readings that are looked at: more would hide what has just happened."""
-FEWEST = 8
-"""Fewer say nothing: with the room unknown, one of them tells of it."""
+LATEST = 40  # readings that are compared: more would hide a recent change
+FEWEST = 8  # readings that a comparison needs, since one of them determines the ambient light
 
 
 def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str | None:
@@ -20,15 +18,15 @@ def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str 
 
     Args:
         state: of the twin.
-        readings: the campaign's so far, in their order, each with its sitting. Those with a background need no guess
-            of the room's light; without one, a room that moves more than rooms do is taken for a departure.
+        readings: of the campaign so far, in order, each with its session. Without backgrounds, an unusually variable
+            ambient light counts as a departure.
     """
-    latest = [(reading, sitting, "") for reading, sitting in readings[-LATEST:]]
+    latest = [(reading, session, "") for reading, session in readings[-LATEST:]]
     usable = [row for row in latest if row[0].applied.keys() >= state.inputs.keys()]
     if len(usable) < FEWEST:
         return None
     try:
-        found = check(matrices(usable, state), state)
-    except ValueError:  # saturated, or other channels: nothing that could be compared
+        result = check(matrices(usable, state), state)
+    except ValueError:  # saturated, or other channels: nothing to compare
         return None
-    return found.verdict if found.divergent else None
+    return result.verdict if result.divergent else None

@@ -1,10 +1,10 @@
-"""A simulated SDL-Light device: behind a real MQTT broker it answers as the Pico W does.
+"""A simulated SDL-Light device, which answers behind a real MQTT broker as the Pico W does.
 
-It takes a command from every topic that begins with `sdl-demo/picow/<device>/GPIO/`, runs one experiment at a time (a
-reading with the light off, then one with it on) and answers on `sdl-demo/picow/<device>/as7341/` to everybody who
-listens: the command under `_input_message`, eight counts and their background, and what it says of itself; instead of
-the counts, a mistake in the command comes back as the text of a traceback. The behaviour is that of the published
-firmware (github.com/sparks-baird/self-driving-lab-demo, commit 4bcf7de), the counts are those of a state.
+It accepts a command on every topic that begins with `sdl-demo/picow/<device>/GPIO/`, runs one experiment at a time (a
+reading with the light off, then one with it on) and publishes the answer on `sdl-demo/picow/<device>/as7341/`: the
+command under `_input_message`, eight counts and their background, and data of the device; for an invalid command, the
+text of a traceback instead of the counts. The behaviour is that of the published firmware
+(github.com/sparks-baird/self-driving-lab-demo, commit 4bcf7de); the counts are those of a twin's state.
 """
 
 from __future__ import annotations
@@ -29,22 +29,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Sensor settings that a command may leave out; the state's gains are for these.
 DEFAULT = {"atime": 100, "astep": 999, "gain": 128.0}
-"""Sensor settings that a command may leave out; the state's gains are for these."""
+# The checks of the firmware, in their order.
 BOUNDS = {"R": (0, 255), "G": (0, 255), "B": (0, 255), "atime": (0, 255), "astep": (0, 65536), "gain": (0.5, 512)}
-"""What the firmware checks, in its order."""
-LONGEST = 65534
-"""The longest `astep` that the sensor takes; a longer one leaves it as it was."""
+LONGEST = 65534  # longest `astep` of the sensor; it ignores a longer one
 TRIED = '  File "/lib/sdl_demo_utils.py", line {}, in try_experiment\n'
 RAN = '  File "main.py", line {}, in run_experiment\n'
-"""Where the firmware was when something failed."""
 
+# The faults of this interface, by name.
 FAULTS = {
     "silent": "the experiment is run, no answer is sent",
     "error": "the answer is the text of a traceback",
     "repeated": "the answer is sent twice",
     "foreign": "an answer to another user's command comes first",
-    "garbled": "half an answer comes first, which is nobody's",
+    "garbled": "half an answer comes first",
     "retained": "the broker keeps the answer for later subscribers",
     "missing": "a channel is left out",
     "null": "a channel is null",
@@ -55,22 +54,21 @@ FAULTS = {
     "clamp": "other settings are applied, and the answer repeats those",
     "no-echo": "the answer does not repeat the settings",
 }
-"""What can go wrong on this surface, by name."""
 
 
 class SdlLightDevice:
-    """A device that answers while the `with` block lasts.
+    """A device that answers inside a `with` block.
 
     Args:
-        host, port: the broker, without TLS: it is meant for the same machine.
+        host, port: of the broker, without TLS, for use on the same machine.
         device: its id, a part of the topics.
-        state: the twin's state; with eight channels named as the device names them.
-        seed: which noise.
-        latency: seconds an experiment takes; the state's own by default.
+        state: of the twin, with the eight channels of the device.
+        seed: of the noise.
+        latency: seconds per experiment; by default that of the state.
         fault: name of a fault (a key of FAULTS) for the n-th experiment, counted from 0, or None.
 
     Attributes:
-        experiments: how many were run.
+        experiments: number of experiments so far.
         lit: whether the light is on.
         applied: the settings of each experiment, in order.
     """
@@ -103,17 +101,16 @@ class SdlLightDevice:
         self.close()
 
     def open(self) -> SdlLightDevice:
-        """Looks for the broker, now and whenever it is gone, in a thread of its own.
+        """Connect to the broker, and reconnect whenever the connection is lost, in a thread.
 
         Raises:
             InstrumentError: paho-mqtt is not installed.
         """
         try:
-            import paho.mqtt.client  # noqa: F401
+            from paho.mqtt.client import Client, MQTTv311
+            from paho.mqtt.enums import CallbackAPIVersion
         except ImportError as error:
             raise InstrumentError(missing("SDL-Light twins", "mqtt", error)) from error
-        from paho.mqtt.client import Client, MQTTv311
-        from paho.mqtt.enums import CallbackAPIVersion
 
         client = Client(CallbackAPIVersion.VERSION2, client_id=f"twin-{uuid4().hex[:16]}", protocol=MQTTv311)
         client.reconnect_delay_set(1, 5)
@@ -127,25 +124,24 @@ class SdlLightDevice:
         return self
 
     def close(self) -> None:
-        """Leaves the broker."""
         if self._client is not None:
             self._client.disconnect()
             self._client.loop_stop()
             self._client = None
 
     def wait(self, seconds: float = 10.0) -> SdlLightDevice:
-        """Until it listens for commands.
+        """Wait until it accepts commands.
 
         Raises:
-            TimeoutError: it does not.
+            TimeoutError: it does not in time.
         """
         if not self._listens.wait(seconds):
             raise TimeoutError(f"no broker at {self.host}:{self.port} within {seconds:g} s")
         return self
 
     def _command(self, client: Client, _user: Any, message: Any) -> None:
-        """One experiment; the next command waits in the queue meanwhile, as on the device."""
-        if not message.topic.startswith(f"{self._topic}/GPIO/"):  # the subscription takes in the topic without the /
+        """Run one experiment; the next command waits in the queue, as on the device."""
+        if not message.topic.startswith(f"{self._topic}/GPIO/"):  # `#` also matches the topic without the slash
             log.debug("not a command: %s", message.topic)
             return
         text = message.payload.decode("utf-8", "replace")
@@ -158,13 +154,13 @@ class SdlLightDevice:
             client.publish(f"{self._topic}/as7341/", payload, qos=0, retain=retain)
 
     def _answer(self, text: str, fault: str | None) -> dict[str, Any]:
-        """What it sends back, whatever happens."""
+        """The reply to a command, including the error of one that cannot be run."""
         command: Any = text
         reply: dict[str, Any]
         try:
             command = _parsed(text)
         except ValueError:
-            # Switching off reads the command once more, and what does it all the same lacks an argument.
+            # The firmware reads the command again to switch off, and its fallback lacks an argument.
             reply = {
                 "error": _traceback("ValueError: syntax error in JSON", TRIED.format(169)),
                 "emergency_error": _traceback(
@@ -194,17 +190,15 @@ class SdlLightDevice:
         }
 
     def _run(self, command: Any, fault: str | None) -> dict[str, Any]:
-        """The counts of one experiment.
+        """Return the counts of one experiment.
 
         Raises:
-            KeyError, TypeError, AssertionError: as the firmware, with the text of its own.
+            KeyError, TypeError, AssertionError: as in the firmware, with its text.
         """
+        if isinstance(command, list | str):
+            raise TypeError(f"{type(command).__name__} indices must be integers, not str")
         if not isinstance(command, dict):
-            kind = type(command).__name__
-            indexed = kind in ("list", "str")
-            raise TypeError(
-                f"{kind} indices must be integers, not str" if indexed else f"'{kind}' object isn't subscriptable"
-            )
+            raise TypeError(f"'{type(command).__name__}' object isn't subscriptable")
         values = {name: command[name] for name in "RGB"} | {key: command.get(key, v) for key, v in DEFAULT.items()}
         for name, (low, high) in BOUNDS.items():
             if not isinstance(value := values[name], int | float):
@@ -239,7 +233,7 @@ class SdlLightDevice:
 
 
 def _parsed(text: str) -> Any:
-    """JSON, without the NaN and Infinity that the device does not know."""
+    """Parse JSON; refuse NaN and Infinity, as the device does."""
 
     def refuse(word: str) -> NoReturn:
         raise ValueError(word)
@@ -265,7 +259,7 @@ def _scaled(state: str, scale: float, full: int) -> TwinState:
 
 
 def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:
-    """What is sent instead: payloads, and whether the broker is to keep each."""
+    """The payloads to send under a fault, each with whether the broker retains it."""
     command = reply["_input_message"]
     odd = {"null": None, "nan": float("nan"), "negative": -7, "text": "bright", "huge": 10**9}
     if fault in odd:
@@ -275,8 +269,8 @@ def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:
     elif fault == "no-echo" and isinstance(command, dict):
         reply = {**reply, "_input_message": {k: v for k, v in command.items() if k not in "RGB"}}
     elif fault == "error":
-        about = {key: value for key, value in reply.items() if not key.startswith("ch") and key != "background"}
-        reply = {**about, "error": _traceback("OSError: [Errno 5] EIO", TRIED.format(176), RAN.format(182))}
+        rest = {key: value for key, value in reply.items() if not key.startswith("ch") and key != "background"}
+        reply = {**rest, "error": _traceback("OSError: [Errno 5] EIO", TRIED.format(176), RAN.format(182))}
     payload = json.dumps(reply)
     before = []
     if fault == "foreign":

@@ -1,62 +1,60 @@
-"""A state of the twin: the numbers that make it one instrument on one day, read from a TOML file.
+"""A state of the twin: the parameters of one instrument on one day, read from a TOML file.
 
-The states that come with `sdl` lie in `states/` beside this file, every number with its source. A file of your own
-has the same keys. Reading one loads no numpy, so that a campaign can be checked quickly.
+The shipped states are in `states/` beside this file, each number with its source; a user's file has the same keys.
+Reading one does not load numpy, so that a campaign can be validated quickly.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from sdl.errors import ConfigError
-from sdl.twin import tomlfile
+from sdl.twin.tomlfile import TomlFiles
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
-KNOWN = "night-2025-10"
-"""The state that a solver knows where it names none."""
+KNOWN = "night-2025-10"  # default state for solvers that know the instrument
 
 
 class Dimming(Frozen):
-    """How the light of one input leaves the straight line between its exact ends 0 and 1."""
+    """Deviation of the light of one input from a straight line just inside its ends, which are exact."""
 
     above_zero: float = Field(
-        default=0.0, ge=0, lt=0.5, description="light just above input 0, as a part of full light"
+        default=0.0, ge=0, lt=0.5, description="light just above input 0, as a fraction of full light"
     )
     below_one: float = Field(
-        default=0.0, ge=0, lt=0.5, description="light missing just below input 1, as a part of full light"
+        default=0.0, ge=0, lt=0.5, description="light missing just below input 1, as a fraction of full light"
     )
 
 
 class Response(Frozen):
-    """What one channel sees."""
+    """The response of one channel."""
 
     window: str = Field(description="the read window: channels of one window share their jitter")
-    ambient: float = Field(default=0.0, ge=0, description="room light, counts")
+    ambient: float = Field(default=0.0, ge=0, description="ambient light, counts")
     gain: dict[str, float] = Field(description="counts at input 1, by input")
     curve: dict[str, float] = Field(
         default={},
-        description="a of the light a d (1 - d) that it sees besides, part of full light, by input",
+        description="a of an additional response a d (1 - d), as a fraction of full light, by input",
     )
 
 
 class SharedJitter(Frozen):
-    """Inputs whose jitter goes together inside a window."""
+    """Inputs whose jitter is correlated inside a window."""
 
     inputs: list[str]
     correlation: float = Field(ge=0, lt=1)
 
 
 class Drift(Frozen):
-    """How the light of each input changes over the days, as a part of itself."""
+    """Relative change of the light of each input over the days."""
 
     slow: float = Field(ge=0, le=0.2, description="standard deviation over years")
-    days: float = Field(gt=0, description="how long the slow change goes one way, about")
+    days: float = Field(gt=0, description="approximate days that the slow change goes one way")
     daily: float = Field(ge=0, le=0.2, description="standard deviation from one day to the next")
 
 
@@ -67,18 +65,19 @@ class TwinState(Frozen):
     start: AwareDatetime = Field(description="when the state's day begins, for virtual time")
     latency: float = Field(ge=0, description="seconds a reading takes")
     latencies: list[list[float]] = Field(
-        default=[], description="pairs [part of the readings, seconds they take at most], both rising, from part 0 to 1"
+        default=[],
+        description="pairs [fraction of the readings, seconds they take at most], both rising, from fraction 0 to 1",
     )
     drift: Drift | None = None
     curve: float = Field(default=0.0, ge=0, le=1, description="a of light = d + a d (1 - d), before the dimming")
     gamma: float = Field(default=1.0, ge=0.1, le=10, description="light = d to this power, before the dimming")
     droop: float = Field(
-        default=0.0, ge=0, le=0.9, description="part of the light that is lost with every input full on"
+        default=0.0, ge=0, le=0.9, description="fraction of the light that is lost with every input at full"
     )
     full_scale: int = Field(
         default=65535, gt=0, description="the highest count; a channel that reaches it is saturated"
     )
-    proportional_noise: float = Field(default=0.0, ge=0, description="standard deviation as a part of the reading")
+    proportional_noise: float = Field(default=0.0, ge=0, description="standard deviation as a fraction of the reading")
     dark_noise: float = Field(default=0.0, ge=0, description="standard deviation with no light, counts")
     jitter: dict[str, float] = Field(description="s of sd(d) = s sqrt(d (1 - d)), units of input, by read window")
     shared_jitter: SharedJitter | None = None
@@ -106,62 +105,41 @@ class TwinState(Frozen):
         return self
 
     def latency_quantile(self, share: float) -> float:
-        """Seconds that this share of the readings take at most; their logarithm is linear between the given pairs."""
+        """Seconds within which this share of the readings ends; log-linear between the given pairs."""
         right = max(bisect_left(self.latencies, share, key=lambda pair: pair[0]), 1)
         (low, short), (high, long) = self.latencies[right - 1], self.latencies[right]
         return float(short * (long / short) ** ((share - low) / (high - low)))
 
     def without_ambient(self) -> TwinState:
-        """The same instrument in a room without any light."""
+        """The same state without ambient light."""
         dark = {name: channel.model_copy(update={"ambient": 0.0}) for name, channel in self.channels.items()}
         return self.model_copy(update={"channels": dark})
 
     def input_list(self) -> tuple[Input, ...]:
-        """The inputs as the rest of `sdl` knows them."""
         return tuple(Input(name=name, step=None) for name in self.inputs)
 
     def channel_list(self) -> tuple[Channel, ...]:
-        """The channels as the rest of `sdl` knows them."""
         return tuple(Channel(name=name, low=0.0, high=float(self.full_scale)) for name in self.channels)
 
 
 def _rises_to_one(pairs: list[list[float]]) -> bool:
     if any(len(pair) != 2 for pair in pairs):
         return False
-    parts, seconds = [part for part, _ in pairs], [time for _, time in pairs]
+    parts, seconds = map(list, zip(*pairs, strict=True))
     rising = sorted(set(parts)) == parts and sorted(seconds) == seconds
     return rising and parts[0] == 0 and parts[-1] == 1 and seconds[0] > 0
 
 
-def shipped() -> tuple[str, ...]:
-    """The names of the states that come with `sdl`."""
-    return tomlfile.shipped(FOLDER)
-
-
-def locate(name: str) -> Path:
-    """The file of a shipped state, or of a path that ends in `.toml`.
-
-    Raises:
-        ValueError: no such state or file; the message lists the shipped ones.
-    """
-    return tomlfile.locate(name, FOLDER)
-
-
-def load(name: str) -> TwinState:
-    """Read a state.
-
-    Raises:
-        ValueError: the file cannot be found, read or understood; the message names the wrong key.
-    """
-    return tomlfile.load(TwinState, name, FOLDER)
+STATES = TomlFiles(TwinState, FOLDER)
+shipped, locate, load, fingerprint = STATES.shipped, STATES.locate, STATES.load, STATES.fingerprint
 
 
 def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]) -> TwinState:
-    """The state `name` as a solver knows it; without a name the default.
+    """The state `name`, by default `KNOWN`, for a solver that knows the instrument.
 
     Raises:
-        ConfigError: it is not of an instrument with these inputs and channels.
-        ValueError: there is no such state.
+        ConfigError: it belongs to an instrument with other inputs or channels.
+        ValueError: unknown state.
     """
     state = load(name := name or KNOWN)
     if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):
@@ -171,9 +149,3 @@ def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]
             f"here are {', '.join(inputs)} and {', '.join(channels)}"
         )
     return state
-
-
-def fingerprint(name: str) -> str:
-    """The name of a shipped state; name and content hash of a user's file."""
-    file, content = tomlfile.read(name, FOLDER)
-    return file.stem if file.parent == FOLDER else f"{file.stem}@{sha256(content).hexdigest()[:8]}"

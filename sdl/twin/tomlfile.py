@@ -4,60 +4,69 @@ from __future__ import annotations
 
 import tomllib
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def shipped(folder: Path) -> tuple[str, ...]:
-    """The names of the files in a folder of `sdl`."""
-    return tuple(sorted(file.stem for file in folder.glob("*.toml")))
+class TomlFiles(Generic[M]):
+    """The files of one model.
 
-
-def locate(name: str, folder: Path) -> Path:
-    """The file of a shipped name, or of a path that ends in `.toml`.
-
-    Raises:
-        ValueError: there is none; the message lists the shipped names.
+    Args:
+        model: validates their content.
+        folder: of the shipped files.
     """
-    kind, known = folder.name.removesuffix("s"), ", ".join(shipped(folder))
-    if name.endswith(".toml"):
-        file = Path(name).expanduser()
-        if not file.is_file():
-            raise ValueError(f"no such file: {name!r}; shipped {kind}s: {known}")
-        return file.resolve()
-    if name not in shipped(folder):
-        raise ValueError(f"unknown {kind} {name!r}; allowed: {known}, or the path of a .toml file")
-    return folder / f"{name}.toml"
+
+    def __init__(self, model: type[M], folder: Path) -> None:
+        self._folder, self._kind = folder, folder.name.removesuffix("s")
+        self._parse = lru_cache(maxsize=24)(lambda file, content: _parse(model, file, content))
+
+    def shipped(self) -> tuple[str, ...]:
+        """The names of the shipped files."""
+        return tuple(sorted(file.stem for file in self._folder.glob("*.toml")))
+
+    def locate(self, name: str) -> Path:
+        """The file of a shipped name, or of a path that ends in `.toml`.
+
+        Raises:
+            ValueError: there is none; the message lists the shipped names.
+        """
+        known = ", ".join(self.shipped())
+        if name.endswith(".toml"):
+            file = Path(name).expanduser()
+            if not file.is_file():
+                raise ValueError(f"no such file: {name!r}; shipped {self._kind}s: {known}")
+            return file.resolve()
+        if name not in self.shipped():
+            raise ValueError(f"unknown {self._kind} {name!r}; allowed: {known}, or the path of a .toml file")
+        return self._folder / f"{name}.toml"
+
+    def load(self, name: str) -> M:
+        """Read and validate a model.
+
+        Raises:
+            ValueError: the file cannot be found, read or understood; the message names the wrong key.
+        """
+        model: M = self._parse(*self._read(name))
+        return model
+
+    def fingerprint(self, name: str) -> str:
+        """The name of a shipped file; name and content hash of a user's file."""
+        file, content = self._read(name)
+        return file.stem if file.parent == self._folder else f"{file.stem}@{sha256(content).hexdigest()[:8]}"
+
+    def _read(self, name: str) -> tuple[Path, bytes]:
+        file = self.locate(name)
+        try:
+            return file, file.read_bytes()
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror}") from error
 
 
-def load(model: type[M], name: str, folder: Path) -> M:
-    """Read and validate a model.
-
-    Raises:
-        ValueError: the file cannot be found, read or understood; the message names the wrong key.
-    """
-    loaded: M = _parse(model, *read(name, folder))
-    return loaded
-
-
-def read(name: str, folder: Path) -> tuple[Path, bytes]:
-    """A file and its content.
-
-    Raises:
-        ValueError: it cannot be found or read.
-    """
-    file = locate(name, folder)
-    try:
-        return file, file.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{name}: {error.strerror}") from error
-
-
-@lru_cache(maxsize=24)
 def _parse(model: type[M], file: Path, content: bytes) -> M:
     try:
         return model.model_validate(tomllib.loads(content.decode()))

@@ -1,6 +1,6 @@
-"""The served twin without its wire: one LED that everybody wants, the sensor, the faults and the log of readings.
+"""The served twin behind its HTTP server: one LED shared by all clients, the sensor, the faults, the log of readings.
 
-It lives in real time, or in `speed` times that: every wait is shortened and the hours of the room pass by faster.
+Its time is real time multiplied by `speed`: waits are shorter, and the ambient light changes faster.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from sdl.twin.model import Plant
 
 
 class NotMeasured(Exception):
-    """The server tried as often as it does and gave up."""
+    """The server gave up after its last attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One reading as the server knows it: settings as it used them, counts by channel."""
+    """One reading of the server: applied settings, counts by channel."""
 
     applied: Mapping[str, float]
     out: Mapping[str, Any]
 
 
 class World:
-    """One simulated instrument that several clients ask at once.
+    """One simulated instrument with several simultaneous clients.
 
     Args:
         plant: the physics.
-        start: when its time begins, seconds since 1970 UTC.
-        speed: how much faster than real time it lives.
-        latency: seconds that a reading takes; None: scattered as the state says, or its one number.
-        faults: what may go wrong.
-        log: where every reading is written, one JSON object a line, as the real server does; None: nowhere.
+        start: beginning of its time, seconds since 1970 UTC.
+        speed: ratio of its time to real time.
+        latency: seconds per reading; None: as the state describes.
+        faults: that may happen.
+        log: file for every reading, one JSON object per line, as on the real server; None: no log.
 
     Attributes:
         taken: readings so far.
         lit: whether the LED is on.
-        left_open: whether a reading that failed left the LED as it was, and in use. Nothing on the real server closes
-            it but Python's garbage collector, some time while later requests fail; here, at the end of the first.
-        befell: how often each fault happened.
+        left_open: whether a failed reading left the LED in use. On the real server only Python's garbage collector
+            releases it, some time while later requests fail; here, the end of the next request does.
+        befell: number of occurrences of each fault.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class World:
         self._plan, self._log = tuple(faults), log
         self._refusing = [fault for fault in faults if fault.name == "refused"]
         self._began, self._leapt = time.monotonic(), 0.0
-        self._asked = 0
+        self._requests = 0
         self._held, self._last_time = 0.0, 0.0
         self._last: Mapping[str, Any] | None = None
         self._led, self._books = threading.Lock(), threading.Lock()
@@ -76,34 +76,32 @@ class World:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs, in the order in which `in` lists them."""
+        """Names of the inputs, in the order of `in`."""
         return tuple(self.plant.state.inputs)
 
     def now(self) -> float:
-        """Its time, seconds since 1970 UTC."""
+        """Simulated time, seconds since 1970 UTC."""
         return self._start + (time.monotonic() - self._began) * self._speed + self._leapt
 
     def wait(self, seconds: float) -> bool:
-        """Waits so many of its seconds; False where the world ends before."""
+        """Wait for simulated seconds; False if the world ends first."""
         return not self._over.wait(seconds / self._speed) if seconds > 0 else not self._over.is_set()
 
     def wait_really(self, seconds: float) -> bool:
-        """The same in seconds of the real world."""
+        """Wait for real seconds; False if the world ends first."""
         return not self._over.wait(seconds)
 
     def end(self) -> None:
-        """Ends every wait."""
         self._over.set()
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
         return self._over.is_set()
 
     def befalls(self) -> list[Fault]:
-        """The faults of the next request for a reading, which is counted by this."""
+        """Count the next request and return its faults."""
         with self._books:
-            n, self._asked = self._asked, self._asked + 1
+            n, self._requests = self._requests, self._requests + 1
         faults = due(self._plan, self.plant.seed, n, self.now() - self._start, draw=n)
         self.befell.update(fault.name for fault in faults)
         for fault in faults:
@@ -114,34 +112,30 @@ class World:
         return faults
 
     def refuses(self) -> bool:
-        """Whether the next request is refused at the door; one that is refused by number or by chance is counted."""
+        """Whether the next connection is refused; a refusal by number or chance counts as a request."""
         with self._books:
-            faults = due(self._refusing, self.plant.seed, self._asked, self.now() - self._start, draw=self._asked)
+            faults = due(self._refusing, self.plant.seed, self._requests, self.now() - self._start, draw=self._requests)
             counted = [fault.name for fault in faults if fault.after is None]
-            self._asked += bool(counted)
+            self._requests += bool(counted)
             self.befell.update(counted[:1])
         return bool(faults)
 
     def measure(
         self, settings: Mapping[str, float], faults: Sequence[Fault] = (), origin: str | None = None, ip: str = ""
     ) -> Taken:
-        """Takes one reading as the real server does: waits for the LED, lights it, reads, puts it out, logs.
+        """Take one reading as the real server does: wait for the LED, switch it on, read, switch it off, log.
 
-        Args:
-            settings: every input; what lies outside 0 ... 1 makes the opened LED refuse, every time.
-            faults: what befalls it.
-            origin: which page asked, for the log.
-            ip: who asked, for the log.
+        Settings outside 0 ... 1 make every attempt fail. `origin` (the page) and `ip` are logged.
 
         Raises:
             NotMeasured: after all tries, or because the world ended.
         """
-        left = self._open_led()
+        remaining = self._open_led()
         began = self.now()
         sound = all(0.0 <= value <= 1.0 for value in settings.values())
         self.lit = sound and any(settings.values())
         if not sound or any(fault.name == "html-500" for fault in faults):
-            self.wait(left * PAUSE)
+            self.wait(remaining * PAUSE)
             self.left_open = True
             raise NotMeasured(f"gave up after {TRIES} tries")
         try:
@@ -161,15 +155,15 @@ class World:
         return state.latency_quantile(np.random.default_rng([self.plant.seed, STREAM, self.taken, 1]).random())
 
     def _open_led(self) -> int:
-        """Waits until the LED is free, and takes it; gives the number of tries that are left.
+        """Wait until the LED is free, and take it; return the number of remaining attempts.
 
         Raises:
             NotMeasured: it was in use at every try, or the world ended.
         """
-        for left in reversed(range(TRIES)):
+        for remaining in reversed(range(TRIES)):
             if self.now() >= self._held and self._led.acquire(blocking=False):
-                return left
-            if left and not self.wait(PAUSE):
+                return remaining
+            if remaining and not self.wait(PAUSE):
                 raise NotMeasured("the server was ended")
         with self._books:
             if self.left_open:

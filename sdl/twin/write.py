@@ -8,19 +8,13 @@ from typing import Any
 
 from sdl.twin.state import TwinState
 
-DIGITS = 6
-"""Significant digits: a gain of 60,000 to a tenth of a count."""
+DIGITS = 6  # significant digits: a gain of 60,000 counts to a tenth of a count
 
 
-def toml(state: TwinState, told: Iterable[str] = ()) -> str:
-    """The file's text; reading it gives the state back, to six digits.
-
-    Args:
-        state: what is written.
-        told: lines of comment for its head: where the numbers come from.
-    """
+def toml(state: TwinState, comments: Iterable[str] = ()) -> str:
+    """The text of the file, which gives the state back to six digits; `comments` are lines for its head."""
     tree = state.model_dump(mode="json", exclude_none=True)
-    lines = [f"# {line}".rstrip() for line in told]
+    lines = [f"# {line}".rstrip() for line in comments]
     lines += [f"about = {_value(tree.pop('about'))}", f"start = {tree.pop('start')}"]
     tables = {key: tree.pop(key) for key in list(tree) if isinstance(tree[key], Mapping)}
     lines += [f"{key} = {_value(value)}" for key, value in tree.items()]

@@ -40,7 +40,7 @@ def test_a_twin_that_fits_ends_with_0_and_a_table(night: Path, sdl: Sdl) -> None
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == f"{night}: 40 readings"
-    assert lines[2] == "40 readings compared, 0 not; ambient: 1 sittings by a fitted offset"
+    assert lines[2] == "40 readings compared, 0 not; ambient: 1 session by a fitted offset"
     assert lines[3].split() == ["channel", "n", "rmse", "noise", "ratio", "mean", "z", "sd", "z", "68", "%", "typical"]
     assert [line.split()[0] for line in lines[4:8]] == ["415nm", "445nm", "480nm", "515nm"]
     assert lines[-1] == "the instrument is where its twin is"
@@ -110,7 +110,7 @@ def test_without_matplotlib_a_plot_says_what_to_install(night: Path, sdl: Sdl, m
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = sdl("twin", "fit", night, "-o", "twin.toml", "--plot", "fit.png")
     assert done.code == 2
-    assert "pictures (--plot) need matplotlib, which is not installed" in done.err
+    assert "figures (--plot) need matplotlib, which is not installed" in done.err
 
 
 def test_a_table_with_other_names_a_bad_line_and_a_setting_beyond_its_bound_by_rounding_is_checked(

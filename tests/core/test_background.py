@@ -48,7 +48,7 @@ def test_targets_are_the_goal_less_the_latest_background_and_what_is_expected_is
 
 
 def test_a_step_of_the_light_is_known_from_the_next_background_on() -> None:
-    """Somebody opens the blinds after the four points of the design: the fifth trial misses, the sixth need not."""
+    """The blinds are opened after the four points of the design: the fifth trial misses, the sixth need not."""
     off = {}
     for background, latency in (("each", 0.78), ("none", 1.56)):  # so that a trial takes the same time
         step = [{"name": "light-step", "after": 6.0, "size": 3000}]

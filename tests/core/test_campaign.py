@@ -601,7 +601,7 @@ def check_invariants(campaign: Campaign, written: list[Event], most_trials: int)
         assert len({repr(event.applied) for event in last}) == 1
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(st.data())
 def test_replaying_what_was_written_gives_the_same_state_and_the_same_due_after_every_event(
     data: st.DataObject,

@@ -97,9 +97,9 @@ def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
 
 
 def test_the_reason_of_failures_tells_the_last_error() -> None:
-    reason = Failures(limit=1).check(history(failures=1, last_error="Busy: somebody"), GOAL)
+    reason = Failures(limit=1).check(history(failures=1, last_error="Busy: another user"), GOAL)
     assert reason is not None
-    assert reason.text == "a trial failed: Busy: somebody"
+    assert reason.text == "a trial failed: Busy: another user"
 
 
 def test_checking_a_rule_changes_nothing() -> None:

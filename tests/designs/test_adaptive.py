@@ -78,14 +78,14 @@ def test_a_design_that_learns_says_so() -> None:
 @pytest.mark.parametrize("solver", ["gp", "linear", "bayes", "gmm", "pls"])
 def test_rows_in_a_corner_send_it_out_of_the_corner(solver: str) -> None:
     X = np.random.default_rng(0).uniform(0.1, 0.3, (12, 3))
-    for seed in range(3):
+    for seed in range(1 if solver == "gp" else 3):  # a Gaussian process needs seconds
         point, _ = choose(Adaptive(solver=solver), data(X, measure(X, np.random.default_rng(1))), seed=seed)
         assert point.max() > 0.6
         assert ((point >= 0.1) & (point <= 0.9)).all()
 
 
 def test_the_same_rows_and_seed_give_the_same_point() -> None:
-    one, again, other = (choose(Adaptive(), night(9), seed=seed)[0] for seed in (1, 1, 2))
+    one, again, other = (choose(Adaptive(solver="bayes"), night(9), seed=seed)[0] for seed in (1, 1, 2))
     assert (one == again).all()
     assert not (one == other).all()
 
@@ -94,7 +94,7 @@ def test_the_same_rows_and_seed_give_the_same_point() -> None:
 def test_it_starts_on_the_axes_while_the_solver_cannot_answer_whatever_the_number_of_inputs(count: int) -> None:
     inputs = tuple(Input(name=f"x{i}", low=-2, high=2) for i in range(count))
     channels = tuple(Channel(name=f"c{i}") for i in range(count))
-    design, rng = Adaptive(trials=count + 4), np.random.default_rng(0)
+    design, rng = Adaptive(trials=count + 4, solver="linear"), np.random.default_rng(0)
     X = np.empty((0, count))
     for trial in range(count + 4):
         Y = 1000 * X + 5000 + rng.normal(0, 5, X.shape)
@@ -140,7 +140,7 @@ def test_readings_below_zero_and_infinite_deviations_do_no_harm(unsure: Adaptive
 TREE = {
     "name": "adaptive",
     "instrument": {"kind": "twin"},
-    "design": {"kind": "adaptive", "trials": 8, "channels": ["445nm", "515nm", "630nm"]},
+    "design": {"kind": "adaptive", "trials": 8, "solver": "linear", "channels": ["445nm", "515nm", "630nm"]},
 }
 
 
@@ -156,12 +156,16 @@ def test_a_collection_is_adaptive_from_its_first_proposal_on_and_its_record_says
     assert [p.rows for p in found] == list(range(8))
     assert "axis point 4 of 4" in found[3].why
     assert "gives no uncertainty" in found[4].why  # four rows leave nothing to tell the noise from
-    assert all("gp would propose" in p.why for p in found[5:])
+    assert all("linear would propose" in p.why for p in found[5:])
     assert [p.settings for p in proposals(TREE, collect=True)] == [p.settings for p in found]
 
 
 def test_a_campaign_with_a_goal_collects_for_it_and_then_reaches_it() -> None:
-    tree = {**TREE, "design": {"kind": "adaptive", "trials": 6}, "goal": {"445nm": 16384, "515nm": 16384}}
+    tree = {
+        **TREE,
+        "design": {"kind": "adaptive", "trials": 6, "solver": "linear"},
+        "goal": {"445nm": 16384, "515nm": 16384},
+    }
     found = proposals({**tree, "solver": {"kind": "linear"}})
     assert [p.by for p in found[:7]] == ["adaptive"] * 6 + ["linear"]
 

@@ -14,10 +14,8 @@ from sdl import config
 from sdl.designs import plans
 from sdl.designs.adaptive import Adaptive
 from sdl.designs.base import MAX_POINTS, Design, farthest, scale
-from sdl.designs.classical import BoxBehnken, CentralComposite, Factorial
-from sdl.designs.filling import Farthest, LatinHypercube, Sobol
-from sdl.designs.given import Axis, Points
-from sdl.designs.optimal import DOptimal
+from sdl.designs.classical import BoxBehnken, CentralComposite, DOptimal, Factorial
+from sdl.designs.filling import Axis, Farthest, LatinHypercube, Points, Sobol
 from sdl.designs.plans import terms
 from sdl.errors import ConfigError
 from sdl.registry import kinds
@@ -311,7 +309,7 @@ def test_box_behnken_measures_no_corner_and_turns_two_inputs_at_a_time() -> None
 
 
 def test_a_central_composite_design_is_rotatable_unless_it_keeps_to_the_faces() -> None:
-    def doubt(U: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def variance_at(U: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Of a model with squares, at settings U from -1 to 1."""
         X = terms((walk(design, RGB, design.size(RGB)) - 0.5) / 0.4, "quadratic")
         F = terms(U, "quadratic")
@@ -320,9 +318,9 @@ def test_a_central_composite_design_is_rotatable_unless_it_keeps_to_the_faces() 
     directions = np.random.default_rng(0).normal(size=(50, 3))
     sphere = 0.7 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     design = CentralComposite(centre=3)
-    assert np.ptp(doubt(sphere)) < 1e-9
+    assert np.ptp(variance_at(sphere)) < 1e-9
     design = CentralComposite(star="faced", centre=3)
-    assert np.ptp(doubt(sphere)) > 1e-3
+    assert np.ptp(variance_at(sphere)) > 1e-3
     assert set(np.round(walk(design, RGB, 17), 9).ravel()) == {0.1, 0.5, 0.9}
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 MOSQUITTO = "listener {port} 127.0.0.1\nallow_anonymous {anonymous}\n"
 AMQTT = """
@@ -39,7 +39,7 @@ class MqttBroker:
 
     def start(self) -> MqttBroker:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -47,7 +47,7 @@ class MqttBroker:
                 time.sleep(0.05)
             else:
                 return self
-        raise TimeoutError(f"no broker within {PATIENCE:g} s: {self._command}")
+        raise TimeoutError(f"no broker within {TIMEOUT:g} s: {self._command}")
 
     def kill(self) -> None:
         if self._process is not None:

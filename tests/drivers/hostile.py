@@ -298,7 +298,7 @@ class Hostile:
         self._number, self._own, self._due = 0, {True: 0, False: 0}, False
         self.met = 0
 
-    def patience(self, asked: list[float], within: float) -> float:
+    def time_limit(self, asked: list[float], within: float) -> float:
         """Real seconds for which the next request is waited for: few where its answer will not come."""
         self._number += 1
         self._own[any(asked)] += 1

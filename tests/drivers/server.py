@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 OUT = {name: 1000 + k for k, name in enumerate(NAMES)}
@@ -50,7 +50,7 @@ def reset_at_once(server: Server, peer: socket.socket, asked: list[float]) -> No
 
 def silent(server: Server, peer: socket.socket, asked: list[float]) -> None:
     """Says nothing until the client hangs up."""
-    peer.settimeout(2 * PATIENCE)
+    peer.settimeout(2 * TIMEOUT)
     peer.recv(1)
 
 
@@ -86,7 +86,7 @@ class Server:
         self.over.set()
         with socket.create_connection(self._socket.getsockname()):
             pass  # wakes `accept`
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         self._socket.close()
 
     def _serve(self) -> None:

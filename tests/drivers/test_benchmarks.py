@@ -9,13 +9,13 @@ import sys
 import pytest
 from conftest import ROOT
 from processes import environment
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 
 def run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, f"benchmarks/{script}", *args]
     return subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=TIMEOUT
     )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def test_campaigns_by_day_end_as_they_should() -> None:
 
 @pytest.mark.slow
 def test_a_short_soak_leaks_nothing() -> None:
-    done = run("soak.py", "--measurements", "300", "--warm-up", "100", "--faults", "0.2", "--speed", "100")
+    done = run("soak.py", "--measurements", "150", "--warm-up", "50", "--faults", "0.2", "--speed", "100")
     assert "descriptors" in done.stdout, done.stderr
     assert int(re.findall(r"descriptors \d+, grown by (\S+)", done.stdout)[0]) <= 1
     assert float(re.findall(r"grown by (\S+) MB", done.stdout)[0]) < 10

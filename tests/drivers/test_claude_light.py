@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.claude_light.config import ClaudeLight
@@ -44,13 +44,13 @@ def failure(driver: ClaudeLightDriver) -> InstrumentError:
     began = monotonic()
     with pytest.raises(InstrumentError) as caught:
         driver.measure(ASKED)
-    assert monotonic() - began < PATIENCE, "it fails by itself, or by a time-out far below this"
+    assert monotonic() - began < TIMEOUT, "it fails by itself, or by a time-out far below this"
     return caught.value
 
 
 def soon(driver: ClaudeLightDriver) -> Reading:
     """A good reading, of a driver that may be impatient on a machine that may be slow."""
-    ends = monotonic() + PATIENCE
+    ends = monotonic() + TIMEOUT
     while True:
         try:
             return driver.measure(ASKED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 from sdl.clock import RealClock
 from sdl.drivers.claude_light.config import ClaudeLight
@@ -36,8 +36,8 @@ def test_a_fault_ends_as_promised_loses_no_reading_and_leaves_no_light_on(
     never = faults.OUTCOMES[name].safe is Power.UNKNOWN  # proof that the light is off is waited for in vain
     for limit, seconds in {
         "READ": 3.0 if waits else 30.0,
-        "SAFE": 5.0 if never else PATIENCE,
-        "SLACK": PATIENCE,
+        "SAFE": 5.0 if never else TIMEOUT,
+        "SLACK": TIMEOUT,
     }.items():
         monkeypatch.setattr(faults, limit, seconds)
     done = faults.run(name, 3, tmp_path)

@@ -1,6 +1,6 @@
 """Whatever a server does: the campaign ends, what it calls reached was measured, its lamp is off or is said not to be.
 
-A campaign runs on a server on a real socket, in time that nobody waits for; what is true of the lamp is known to the
+A campaign runs on a server on a real socket, in virtual time; what is true of the lamp is known to the
 test (`hostile.Lamp`). A fault that passes costs readings and no more. One that stays ends the campaign.
 """
 
@@ -71,7 +71,7 @@ def campaign(
         server.otherwise = hostile = Hostile(lamp, act, when, clock, slow=slow)
 
         def ask(link: HttpConnection, params: Mapping[str, str], within: float) -> HttpReply:
-            return get(link, params, hostile.patience([float(value) for value in params.values()], within))
+            return get(link, params, hostile.time_limit([float(value) for value in params.values()], within))
 
         monkeypatch.setattr(HttpConnection, "get", ask)
         monkeypatch.setattr("sdl.runner.start.clock_for", lambda instrument, at=None: clock)
@@ -255,7 +255,7 @@ from sdl.runner.shutdown import SwitchOffPolicy
 for name in sys.argv[1:]:
     server = Server()
     server.otherwise = hostile = Hostile(Lamp(), {**FAULTS, **FINAL}[name], lambda *_: True, VirtualClock(), slow=False)
-    hostile.patience([0.5] * 3, 1.0)
+    hostile.time_limit([0.5] * 3, 1.0)
     found = sdl.run(
         {
             "name": "poured-over",

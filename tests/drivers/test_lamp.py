@@ -11,7 +11,7 @@ import pytest
 
 from sdl.drivers.claude_light.config import CHANNELS, INPUTS
 from sdl.drivers.claude_light.reply import NAMES
-from sdl.drivers.led.lamp import Lamp
+from sdl.drivers.lamp import Lamp
 from sdl.drivers.sdl_light.config import SdlLight
 from sdl.twin.state import load
 from sdl.types import Power, Reading

@@ -1,4 +1,4 @@
-"""A person at a terminal: what is asked, what may be typed, and that nobody is asked where nobody is."""
+"""A person at a terminal: the questions, the answers that are allowed, and no question without a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from processes import COMMAND, environment, lines_of, the_record
 from pydantic import ValidationError
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 from sdl.clock import RealClock
 from sdl.drivers.manual import Manual, ManualDriver
@@ -146,7 +146,7 @@ def test_a_campaign_without_a_terminal_ends_at_once_with_the_reason(tmp_path: Pa
     done = subprocess.run(
         [*COMMAND, "run", "c.yaml", "--set", "stop.failures=1"],
         cwd=tmp_path, env=environment(), capture_output=True, text=True,
-        stdin=subprocess.DEVNULL, check=False, timeout=PATIENCE,
+        stdin=subprocess.DEVNULL, check=False, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 3
     assert "there is no terminal here" in done.stdout + done.stderr
@@ -165,11 +165,11 @@ def test_a_campaign_is_typed_through_in_a_terminal(tmp_path: Path) -> None:
         while b"or `fail` and why" not in shown:
             shown += os.read(ours, 4096)
         os.write(ours, b"30100\n")
-        ended = time.monotonic() + PATIENCE
+        ended = time.monotonic() + TIMEOUT
         while b"leave it safe" not in shown and time.monotonic() < ended:
             shown += os.read(ours, 4096)
         os.write(ours, b"\n")
-        assert process.wait(PATIENCE) == 0, shown.decode()
+        assert process.wait(TIMEOUT) == 0, shown.decode()
     finally:
         process.kill()
         process.wait()

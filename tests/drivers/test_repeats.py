@@ -21,7 +21,7 @@ from sdl.types import Channel, Frozen, Input, Reading
 
 
 class Bath(Frozen):
-    """A plug-in of somebody else's: a heated bath with a thermometer and a balance, which are stuck."""
+    """A plug-in: a heated bath with a thermometer and a balance, which are stuck."""
 
     kind: Literal["bath"] = "bath"
     steps: tuple[float | None, float | None] = (None, None)

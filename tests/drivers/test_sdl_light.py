@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import PATIENCE, until
+from waiting import TIMEOUT, until
 
 import sdl
 from sdl.clock import RealClock
@@ -37,7 +37,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MqttBroker]:
 def device(broker: MqttBroker, request: pytest.FixtureRequest) -> Iterator[SdlLightDevice]:
     name = f"pico-{abs(hash(request.node.nodeid))}"
     with SdlLightDevice(port=broker.port, device=name, latency=0.01) as running:
-        yield running.wait(PATIENCE)
+        yield running.wait(TIMEOUT)
 
 
 def light(device: SdlLightDevice, **options: object) -> SdlLight:
@@ -94,7 +94,7 @@ def test_what_cannot_be_a_reading_is_an_error_that_says_why(
     broker: MqttBroker, fault: str, error: type[InstrumentError], words: str
 ) -> None:
     with SdlLightDevice(port=broker.port, device=f"bad-{fault}", latency=0.01, fault=faulty(fault)) as device:
-        driver = light(device.wait(PATIENCE), reply_timeout=1.0 if fault == "silent" else 30.0).open(RealClock())
+        driver = light(device.wait(TIMEOUT), reply_timeout=1.0 if fault == "silent" else 30.0).open(RealClock())
         with pytest.raises(error, match=words) as caught:
             driver.measure(SETTINGS)
         assert caught.value.maybe_measured
@@ -147,7 +147,7 @@ def test_a_command_is_never_kept_for_later(broker: MqttBroker, tmp_path: Path) -
             with pytest.raises(Unreachable):
                 driver.measure(SETTINGS)
         own.start()
-        device.wait(PATIENCE)
+        device.wait(TIMEOUT)
         time.sleep(1.5)
         assert device.experiments == 1
         assert driver.measure(SETTINGS).applied == SETTINGS
@@ -232,7 +232,7 @@ def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         assert killed.is_set()
         assert {name: str(result.outcome) for name, result in results.items()} == {
             "first": "reached",
@@ -262,9 +262,9 @@ def answers(broker: MqttBroker, device: SdlLightDevice, commands: list[tuple[str
     client.connect("127.0.0.1", broker.port)
     client.subscribe(f"sdl-demo/picow/{device.device}/as7341/")
     client.loop_start()
-    assert hears.wait(PATIENCE)
+    assert hears.wait(TIMEOUT)
     for topic, text in commands:
-        client.publish(f"sdl-demo/picow/{device.device}/{topic}", text, qos=1).wait_for_publish(PATIENCE)
+        client.publish(f"sdl-demo/picow/{device.device}/{topic}", text, qos=1).wait_for_publish(TIMEOUT)
     until(lambda: len(found) >= many)
     client.disconnect()
     client.loop_stop()

@@ -112,7 +112,7 @@ def test_a_busy_instrument_is_waited_for() -> None:
 def test_an_instrument_that_stays_busy_is_left_after_fifty_tries() -> None:
     clock = VirtualClock(Twin().start_time)
     driver = Twin(faults=(Fault(name="busy", at=(0,), seconds=300.0),)).open(clock)
-    with pytest.raises(Busy, match="somebody else"):
+    with pytest.raises(Busy, match="another user"):
         driver.measure(MIDDLE)
     assert clock.now() - Twin().start_time == pytest.approx(49)
     assert not driver.lit

@@ -16,7 +16,7 @@ import processes
 import pytest
 import scripted
 from drivers.server import Server
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 from sdl import runner
 from sdl.core.events import Interrupted, Measured
@@ -56,7 +56,7 @@ def test_once_finishes_the_reading_and_leaves_a_run_that_can_be_resumed(
     process, file = start(tmp_path, latency=0.8)
     time.sleep(0.2)  # into the reading
     process.send_signal(number)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted", "Safe"]
@@ -77,17 +77,17 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
 
     def never(server: Server, peer: socket.socket, settings: list[float]) -> None:
         asked.set()
-        peer.settimeout(2 * PATIENCE)
+        peer.settimeout(2 * TIMEOUT)
         peer.recv(1)
 
-    server.then(never)  # and an answer to whoever comes after, to put out the light
+    server.then(never)  # and an answer to the next request, which switches the light off
     process, file = _start_http(tmp_path, {"kind": "claude-light", "url": server.url, "background": "none"})
-    assert asked.wait(PATIENCE)
+    assert asked.wait(TIMEOUT)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None  # the reading may still come
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    _, err = process.communicate(timeout=TIMEOUT)
     server.close()
     assert process.returncode == 130, err
     assert "Traceback" not in err
@@ -101,7 +101,7 @@ def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is
     assert processes.wait_for(tmp_path / "runs", 1, process, "Failed")
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, err
     assert events_of(file) == ["Opened", "Proposed", "Failed", "Interrupted"]
 
@@ -146,7 +146,7 @@ class Endless(Frozen):
                 pass
 """
 """Solvers that do not come to an end: one in Python; one that catches every exception as well, and two that do so in
-compiled code: of a library that lets other threads run (minutes for one call), and one that lets nobody run."""
+compiled code: of a library that lets other threads run (minutes for one call), and one that lets none run."""
 
 
 def computing(tmp_path: Path, how: str, server: Server, command: str = "run") -> tuple[subprocess.Popen[str], Path]:
@@ -201,7 +201,7 @@ def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_ligh
     server = Server()
     process, file = computing(tmp_path, how, server, command)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)  # until nobody writes there any more: the one that made it safe too
+    out, err = process.communicate(timeout=60)  # until all writers, including the process that switched off, have ended
     server.close()
     assert process.returncode == -signal.SIGKILL, err
     assert not any(server.asked[-1])
@@ -272,7 +272,7 @@ def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -
     there, here = os.pipe()
     try:
         for said in (
-            [guardian.SOLVES],  # nobody asked it to end
+            [guardian.SOLVES],  # no signal
             [guardian.SOLVES, guardian.SOLVED, signal.SIGTERM],  # a reading is under way
             [guardian.SOLVES, signal.SIGTERM, guardian.SOLVED],  # it came to an end
             [guardian.SOLVES, signal.SIGINT],
@@ -374,6 +374,6 @@ def test_beside_the_main_thread_the_caller_s_signals_are_left_alone() -> None:
     thread = threading.Thread(target=lambda: outcome.append(runner.run(scripted.campaign(instrument), runs=None)))
     before = signal.getsignal(signal.SIGINT)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert outcome[0].outcome is Outcome.REACHED
     assert signal.getsignal(signal.SIGINT) is before

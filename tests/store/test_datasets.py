@@ -155,7 +155,7 @@ BAD: dict[str, object] = {
     "a time in microseconds": line(NOON * 1e6),
     "saturated as a number": line(saturated=5),
     "a background as a text": line(background="dark"),
-    "a sitting as a text": line(sitting="first"),
+    "a session as a text": line(sitting="first"),
     "nested without end": "[" * 100_000,
 }
 

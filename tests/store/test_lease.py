@@ -1,4 +1,4 @@
-"""The lease of an instrument: one campaign at a time on this machine, whoever started it."""
+"""The lease of an instrument: one campaign at a time on this machine, for all users."""
 
 from __future__ import annotations
 
@@ -187,10 +187,10 @@ def test_run_and_resume_are_refused_before_anything_is_written_or_asked(tmp_path
         first = runner.run(tree, runs=tmp_path / "runs")
         asked = light.world.taken
         identity = config.parse_kind("instrument", tree["instrument"]).identity
-        with lease.lease(identity, "(somebody)"):
-            with pytest.raises(InUse, match="somebody"):
+        with lease.lease(identity, "(another user)"):
+            with pytest.raises(InUse, match="another user"):
                 runner.run(tree, runs=tmp_path / "runs")
-            with pytest.raises(InUse, match="somebody"):
+            with pytest.raises(InUse, match="another user"):
                 runner.resume(first.run, changes=["stop.trials=2"])
         assert len(list((tmp_path / "runs").glob("*/*"))) == 1
         assert light.world.taken == asked

@@ -73,7 +73,7 @@ def assert_damaged(folder: Path, file: str, line: int | None = None) -> None:
         if line is not None:
             assert found.value.line == line, found.value
         assert f"{folder / file}:{found.value.line}: damaged: " in str(found.value)
-    # Only the lock says that somebody tried to write.
+    # Only the lock shows the attempt to write.
     assert contents(folder, without=(LOCK,)) == {name: data for name, data in before.items() if name != LOCK}
 
 
@@ -586,11 +586,11 @@ def test_a_closed_record_takes_nothing_more(tmp_path: Path) -> None:
 
 # Deleted, replaced, cut ---------------------------------------------------------------------------------------------
 def replaced(folder: Path) -> None:
-    (folder / "other").write_bytes(b"somebody else's")
+    (folder / "other").write_bytes(b"of another program")
     (folder / "other").replace(folder / FILE)
 
 
-def made_anew(folder: Path) -> None:
+def created_again(folder: Path) -> None:
     shutil.copytree(folder, folder.with_name("copy"))
     shutil.rmtree(folder)
     folder.with_name("copy").rename(folder)
@@ -601,7 +601,7 @@ LOSSES: dict[str, Callable[[Path], object]] = {
     "deleted with all runs": lambda folder: shutil.rmtree(folder.parent),
     "moved": lambda folder: folder.rename(folder.parent.parent / "away"),
     "replaced": replaced,
-    "made anew": made_anew,
+    "created again": created_again,
     "cut": lambda folder: os.truncate(folder / FILE, (folder / FILE).stat().st_size - 100),
     "emptied": lambda folder: os.truncate(folder / FILE, 0),
     "also written to": lambda folder: (folder / FILE).write_bytes((folder / FILE).read_bytes() + b"x\n"),

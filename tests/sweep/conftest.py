@@ -30,7 +30,7 @@ def cluster(tmp_path):
             return process, Path(said.name)
 
         def of(*workers):
-            _, log = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+            _, log = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0")
             address = until(lambda: re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text()))[1]
             options = ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1"]
             return address, [start("dask_worker", address, *options, *more)[0] for more in workers]

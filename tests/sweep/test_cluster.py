@@ -87,7 +87,7 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
         list(module.each(iter(tasks), address, None, ["oven"]))
 
 
-def test_what_stood_behind_a_campaign_that_hung_is_given_to_somebody_again(tmp_path, monkeypatch):
+def test_what_stood_behind_a_campaign_that_hung_is_given_out_again(tmp_path, monkeypatch):
     from distributed import Client
 
     from sdl.sweep import cluster as module
@@ -96,7 +96,7 @@ def test_what_stood_behind_a_campaign_that_hung_is_given_to_somebody_again(tmp_p
     monkeypatch.setattr(module, "run_tasks", only_the_first)
     plan = planned(tmp_path, SWEEP.replace("seeds: 20", "seeds: 3"))
     tasks = [plan.task(i, None) for i in range(len(plan))]
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as client:
         rows = [row for some in module._done(client, iter(tasks), 1, 60.0) for row in some]
     assert sorted(row["id"] for row in rows) == sorted(plan.ids())
     assert {row["limit"] for row in rows} == {60.0}

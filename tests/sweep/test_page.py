@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from conftest import ROOT
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 from sdl.sweep import load
 from sdl.sweep.model import Sweep
@@ -36,7 +36,7 @@ def run(line, home):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", *shlex.split(line)]
     return subprocess.run(
-        words, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=PATIENCE
+        words, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=TIMEOUT
     )
 
 

@@ -1,4 +1,4 @@
-"""A sweep runs each campaign once, goes on after any interruption, and gives the same file whoever does the work."""
+"""A sweep runs each campaign once, goes on after any interruption, and gives the same file on any workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import stuck
 from conftest import ROOT
-from waiting import PATIENCE, until
+from waiting import TIMEOUT, until
 
 from sdl import runner, yamlfile
 from sdl.errors import ConfigError, Damaged, InUse, Lost, RecordError
@@ -75,7 +75,7 @@ def test_a_row_is_what_the_campaign_gives_by_itself(plan, tmp_path):
 def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tries_it_again(
     plan, tmp_path, monkeypatch, what, limit, why
 ):
-    list(pool.each(str, [1], limit=PATIENCE))  # what workers are copied from is there
+    list(pool.each(str, [1], limit=TIMEOUT))  # what workers are copied from is there
     solver = stuck.install(tmp_path, monkeypatch, what)
     file = tmp_path / "two.yaml"
     file.write_text(SWEEP.replace("[linear, secant]", "[linear]").replace("SEEDS", "1").replace("draws: 2", "draws: 1"))
@@ -85,7 +85,7 @@ def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tr
     assert why in one
     assert [(row["solver"], row["outcome"]) for row in rows(told)] == [("linear", "reached")]
     (tmp_path / "told").write_text("no")
-    again = run(load(file), tmp_path / "out", jobs=1, limit=PATIENCE)
+    again = run(load(file), tmp_path / "out", jobs=1, limit=TIMEOUT)
     assert (again.before, again.ran, again.cannot) == (1, 1, ())
 
 
@@ -98,7 +98,7 @@ def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon
     stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))
     tasks = [SweepTask(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
     assert work.run_tasks(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
-    assert ends.wait(PATIENCE)
+    assert ends.wait(TIMEOUT)
     (tmp_path / "told").unlink()  # it goes on, and says that it cannot
     assert work._ONE.locked()
 

@@ -18,10 +18,10 @@ MAIN = ["445nm", "480nm", "515nm", "555nm", "590nm", "630nm"]
 DAY = 86400.0
 
 
-def sittings(
+def sessions(
     state: TwinState, days: int = 4, readings: int = 40, seed: int = 0, sky: Sky | None = None, drifts: bool = False
 ) -> Evidence:
-    """Readings of the twin at random settings of a grid of tenths, one sitting a day, the first of each in the dark."""
+    """Readings of the twin at random settings of a grid of tenths, one session a day, the first of each in the dark."""
     plant = Plant(state, seed, sky, drifts)
     rng = np.random.default_rng([seed, 77])
     found = []

@@ -10,7 +10,7 @@ import pytest
 
 from sdl.twin.ambient import Sky, load_room
 from sdl.twin.check import check
-from sdl.twin.evidence import Evidence, collect, dark_sittings, matrices
+from sdl.twin.evidence import Evidence, collect, dark_sessions, matrices
 from sdl.twin.fit import fit
 from sdl.twin.model import Plant
 from sdl.twin.monitor import departure
@@ -18,7 +18,7 @@ from sdl.twin.state import TwinState, load
 from sdl.twin.variants import vary
 from sdl.types import Reading
 
-from .kit import sittings
+from .kit import sessions
 
 NIGHT = load("night-2025-10")
 
@@ -36,7 +36,7 @@ def bright(hour: float) -> TwinState:
 
 
 def test_readings_of_the_twin_itself_pass_with_the_figures_of_chance() -> None:
-    found = check(sittings(NIGHT, days=6, readings=60), NIGHT)
+    found = check(sessions(NIGHT, days=6, readings=60), NIGHT)
     assert not found.divergent
     assert found.verdict == "the instrument is where its twin is"
     assert found.readings + found.unused == 360
@@ -52,7 +52,7 @@ def test_readings_of_the_twin_itself_pass_with_the_figures_of_chance() -> None:
 
 @pytest.mark.parametrize("factor", [0.97, 1.03])
 def test_an_input_that_gives_more_or_less_light_is_found_and_told(factor: float) -> None:
-    found = check(sittings(stronger(factor)), NIGHT)
+    found = check(sessions(stronger(factor)), NIGHT)
     assert found.divergent
     assert "no longer matches its twin in 415nm, 480nm, 515nm" in found.verdict
     green = next(light for light in found.lights if light.input == "G")
@@ -63,9 +63,9 @@ def test_an_input_that_gives_more_or_less_light_is_found_and_told(factor: float)
 
 
 def test_another_unit_a_curved_one_and_swapped_channels_have_left() -> None:
-    assert check(sittings(vary(NIGHT, "other-unit", 1)), NIGHT).divergent
-    assert check(sittings(vary(NIGHT, "curved", 0)), NIGHT).divergent
-    data = sittings(NIGHT)
+    assert check(sessions(vary(NIGHT, "other-unit", 1)), NIGHT).divergent
+    assert check(sessions(vary(NIGHT, "curved", 0)), NIGHT).divergent
+    data = sessions(NIGHT)
     assert check(replace(data, Y=data.Y[:, [0, 1, 2, 6, 4, 5, 3, 7, 8, 9]]), NIGHT).divergent
 
 
@@ -73,7 +73,7 @@ def test_another_unit_a_curved_one_and_swapped_channels_have_left() -> None:
 def test_daylight_is_no_departure(hour: int) -> None:
     state = bright(hour)
     for seed in range(3):
-        data = sittings(state, seed=seed, sky=Sky(load_room("day"), seed))
+        data = sessions(state, seed=seed, sky=Sky(load_room("day"), seed))
         found = check(data, state)
         assert not found.divergent, (seed, found.verdict)
 
@@ -81,15 +81,15 @@ def test_daylight_is_no_departure(hour: int) -> None:
 def test_a_departure_is_found_in_daylight_too() -> None:
     state = bright(14)
     twin = stronger(1.04).model_copy(update={"start": state.start})
-    assert check(sittings(twin, sky=Sky(load_room("day"), 1)), state).divergent
+    assert check(sessions(twin, sky=Sky(load_room("day"), 1)), state).divergent
 
 
 def test_where_no_reading_tells_of_the_room_an_offset_is_fitted_and_said_so() -> None:
-    data = sittings(NIGHT)
+    data = sessions(NIGHT)
     lit = data.only(data.X.any(axis=1))
     told, fitted = check(data, NIGHT), check(lit, NIGHT)
-    assert told.ambient == "4 sittings by their own dark readings"
-    assert fitted.ambient == "4 sittings by a fitted offset"
+    assert told.ambient == "4 sessions by their own dark readings"
+    assert fitted.ambient == "4 sessions by a fitted offset"
     assert not fitted.divergent
     assert [c.ratio for c in fitted.channels] == pytest.approx([c.ratio for c in told.channels], abs=0.15)
 
@@ -108,7 +108,7 @@ def test_a_background_with_each_reading_takes_the_room_away() -> None:
     found = check(matrices(rows, state), state)
     assert found.ambient == "40 readings with a background of their own"
     assert not found.divergent
-    without = [(replace(reading, background=None), sitting, day) for reading, sitting, day in rows]
+    without = [(replace(reading, background=None), session, day) for reading, session, day in rows]
     assert check(matrices(without, state), state).channels[3].rmse > 5 * found.channels[3].rmse
 
 
@@ -126,48 +126,48 @@ def test_counts_that_are_rounded_down_are_met_half_a_count_higher() -> None:
     exact = NIGHT.model_copy(
         update={"jitter": dict.fromkeys("ABC", 0.0), "proportional_noise": 0.0, "dark_noise": 0.0, "drift": None}
     )
-    data = sittings(exact, days=3, readings=60)
+    data = sessions(exact, days=3, readings=60)
     for rows in (data, data.only(data.X.any(axis=1))):
         for channel in check(rows, exact).channels:
             assert abs(channel.bias) < 0.9, channel  # half a count would be 1.7 deviations
             assert channel.spread < 1.3, channel
 
 
-def test_a_sitting_that_tells_its_own_room_counts_one_reading_less() -> None:
-    data = sittings(NIGHT, days=1, readings=200)
+def test_a_session_that_tells_its_own_room_counts_one_reading_less() -> None:
+    data = sessions(NIGHT, days=1, readings=200)
     lit = data.only(data.X.any(axis=1))
-    pairs = replace(lit, sitting=np.arange(len(lit.X)) // 2)
+    pairs = replace(lit, session=np.arange(len(lit.X)) // 2)
     assert np.median([channel.ratio for channel in check(pairs, NIGHT).channels]) == pytest.approx(1, abs=0.15)
-    alone = replace(lit, sitting=np.arange(len(lit.X)))
+    alone = replace(lit, session=np.arange(len(lit.X)))
     with pytest.raises(ValueError, match="nothing to compare"):
         check(alone, NIGHT)
 
 
 def test_nothing_to_compare_is_said() -> None:
-    dark = sittings(NIGHT, days=3, readings=1)
+    dark = sessions(NIGHT, days=3, readings=1)
     with pytest.raises(ValueError, match="nothing to compare"):
         check(dark, NIGHT)
 
 
-def test_dark_sittings_are_told_from_bright_ones_with_or_without_dark_rows() -> None:
-    night, day = sittings(NIGHT), sittings(bright(11), sky=Sky(load_room("day"), 1))
-    assert dark_sittings(night, NIGHT).all()
-    assert not dark_sittings(day, NIGHT).any()
+def test_dark_sessions_are_told_from_bright_ones_with_or_without_dark_rows() -> None:
+    night, day = sessions(NIGHT), sessions(bright(11), sky=Sky(load_room("day"), 1))
+    assert dark_sessions(night, NIGHT).all()
+    assert not dark_sessions(day, NIGHT).any()
     lit = [data.only(data.X.any(axis=1)) for data in (night, day)]
-    assert dark_sittings(lit[0], stronger(1.02)).all()
-    assert not dark_sittings(lit[1], stronger(1.02)).any()
+    assert dark_sessions(lit[0], stronger(1.02)).all()
+    assert not dark_sessions(lit[1], stronger(1.02)).any()
 
 
 def rows_of(data: Evidence) -> list[tuple[Reading, int]]:
     names = list(NIGHT.channels)
     return [
         (Reading(dict(zip("RGB", x, strict=True)), dict(zip(names, y, strict=True))), int(s))
-        for x, y, s in zip(data.X.tolist(), np.nan_to_num(data.Y, nan=65535.0).tolist(), data.sitting, strict=True)
+        for x, y, s in zip(data.X.tolist(), np.nan_to_num(data.Y, nan=65535.0).tolist(), data.session, strict=True)
     ]
 
 
 def test_a_campaign_that_watches_hears_of_a_departure_and_of_nothing_else() -> None:
-    still, moved = rows_of(sittings(NIGHT, days=1)), rows_of(sittings(stronger(1.05), days=1))
+    still, moved = rows_of(sessions(NIGHT, days=1)), rows_of(sessions(stronger(1.05), days=1))
     assert departure(NIGHT, still) is None
     assert departure(NIGHT, moved[:5]) is None  # too few to say
     said = departure(NIGHT, [*still, *moved])
@@ -184,7 +184,7 @@ def shifted(sd: float, seed: int, change: float = 0.0) -> Evidence:
         name: c.model_copy(update={"gain": {i: gain * factor[i] for i, gain in c.gain.items()}})
         for name, c in NIGHT.channels.items()
     }
-    return sittings(NIGHT.model_copy(update={"channels": channels}), days=1, readings=30, seed=seed)
+    return sessions(NIGHT.model_copy(update={"channels": channels}), days=1, readings=30, seed=seed)
 
 
 def test_days_that_differ_as_real_days_do_pass_and_a_change_of_the_light_of_one_and_a_half_percent_does_not() -> None:
@@ -198,7 +198,7 @@ def test_days_that_differ_as_real_days_do_pass_and_a_change_of_the_light_of_one_
 
 def test_moves_of_a_lit_room_are_taken_off_and_a_change_of_the_light_is_not() -> None:
     state = bright(14)
-    moving = sittings(stronger(1.03).model_copy(update={"start": state.start}), days=2, sky=Sky(load_room("day"), 4))
+    moving = sessions(stronger(1.03).model_copy(update={"start": state.start}), days=2, sky=Sky(load_room("day"), 4))
     found = check(moving, state)
     green = next(light for light in found.lights if light.input == "G")
     assert green.more == pytest.approx(0.03, abs=4 * green.error)

@@ -10,13 +10,13 @@ import pytest
 from sdl.drivers.twin import Twin
 from sdl.twin.ambient import Sky, load_room
 from sdl.twin.check import check
-from sdl.twin.evidence import collect, dark_sittings
+from sdl.twin.evidence import collect, dark_sessions
 from sdl.twin.fit import Fit, fit
 from sdl.twin.state import TwinState, load
 from sdl.twin.variants import vary
 from sdl.twin.write import toml
 
-from .kit import MAIN, part, sittings
+from .kit import MAIN, part, sessions
 
 NIGHT = load("night-2025-10")
 OTHER = vary(NIGHT, "other-unit", 5).model_copy(
@@ -26,7 +26,7 @@ OTHER = vary(NIGHT, "other-unit", 5).model_copy(
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    return fit(sittings(OTHER, days=4, readings=80, seed=1), NIGHT)
+    return fit(sessions(OTHER, days=4, readings=80, seed=1), NIGHT)
 
 
 def test_the_gains_of_another_unit_are_found_within_their_errors(fitted: Fit) -> None:
@@ -54,18 +54,18 @@ def test_ends_and_noise_are_found_within_their_errors(fitted: Fit) -> None:
 
 
 def test_a_fitted_twin_predicts_readings_that_it_has_not_seen(fitted: Fit) -> None:
-    found = check(sittings(OTHER, days=3, readings=60, seed=9), fitted.state)
+    found = check(sessions(OTHER, days=3, readings=60, seed=9), fitted.state)
     assert not found.divergent
     assert max(channel.ratio for channel in found.channels) < 1.3
 
 
 def test_too_few_readings_are_refused() -> None:
     with pytest.raises(ValueError, match="19 readings are too few to fit a twin to; 20 are needed"):
-        fit(sittings(NIGHT, days=1, readings=19), NIGHT)
+        fit(sessions(NIGHT, days=1, readings=19), NIGHT)
 
 
 def test_what_the_readings_do_not_tell_is_kept_and_said_so() -> None:
-    data = sittings(OTHER, days=3, readings=800)
+    data = sessions(OTHER, days=3, readings=800)
     inside = ((data.X > 0.25) & (data.X < 0.75)).all(axis=1)  # nothing of the ends
     narrow = data.only(inside & (data.X[:, 0] == 0.5))  # an input that never changed
     narrow.Y[:, 1] = np.nan  # a channel that was not read
@@ -80,11 +80,11 @@ def test_what_the_readings_do_not_tell_is_kept_and_said_so() -> None:
 def test_a_channel_that_is_bent_by_itself_is_found_and_written(tmp_path: Path) -> None:
     red = NIGHT.channels["590nm"].model_copy(update={"curve": {"R": 0.02}})
     odd = NIGHT.model_copy(update={"channels": {**NIGHT.channels, "590nm": red}})
-    found = fit(sittings(odd, days=4, readings=80, seed=3), NIGHT)
+    found = fit(sessions(odd, days=4, readings=80, seed=3), NIGHT)
     curves = {p.name: p for p in found.parameters if ".curve." in p.name}
     assert 0.01 < curves["channels.590nm.curve.R"].value < 0.025  # between what is so and what is usual
     assert abs(curves["channels.630nm.curve.R"].value) < 0.008
-    assert check(sittings(odd, days=3, readings=60, seed=9), found.state).channels[5].ratio < 1.15
+    assert check(sessions(odd, days=3, readings=60, seed=9), found.state).channels[5].ratio < 1.15
     file = tmp_path / "twin.toml"
     file.write_text(toml(found.state))
     assert load(str(file)).channels["590nm"].curve["R"] == pytest.approx(found.state.channels["590nm"].curve["R"], 1e-4)
@@ -93,18 +93,18 @@ def test_a_channel_that_is_bent_by_itself_is_found_and_written(tmp_path: Path) -
 
 def test_drift_from_day_to_day_is_found() -> None:
     restless = NIGHT.model_copy(update={"drift": NIGHT.drift.model_copy(update={"daily": 0.01, "slow": 0.0})})  # type: ignore[union-attr]
-    found = fit(sittings(restless, days=10, readings=30, seed=4, drifts=True), NIGHT)
+    found = fit(sessions(restless, days=10, readings=30, seed=4, drifts=True), NIGHT)
     assert found.state.drift is not None
     assert 0.005 < found.state.drift.daily < 0.016
     assert len({day.day for day in found.days}) == 10
-    still = fit(sittings(NIGHT, days=10, readings=30, seed=4), NIGHT)
+    still = fit(sessions(NIGHT, days=10, readings=30, seed=4), NIGHT)
     assert still.state.drift is not None
     assert still.state.drift.daily < 0.001
 
 
 def test_ambient_light_is_fitted_and_a_moving_room_is_not_taken_for_noise() -> None:
     day = NIGHT.model_copy(update={"start": NIGHT.start.replace(hour=18)})
-    found = fit(sittings(day, days=4, readings=60, sky=Sky(load_room("day"), 3)), NIGHT)
+    found = fit(sessions(day, days=4, readings=60, sky=Sky(load_room("day"), 3)), NIGHT)
     assert found.state.channels["nir"].ambient > 1000
     assert found.state.jitter["A"] == pytest.approx(NIGHT.jitter["A"], rel=0.25)
     assert found.state.channels["445nm"].gain["B"] == pytest.approx(NIGHT.channels["445nm"].gain["B"], rel=0.005)
@@ -112,7 +112,7 @@ def test_ambient_light_is_fitted_and_a_moving_room_is_not_taken_for_noise() -> N
 
 def test_a_bent_state_cannot_be_fitted() -> None:
     with pytest.raises(ValueError, match="without curve, gamma and droop"):
-        fit(sittings(NIGHT), vary(NIGHT, "curved", 0))
+        fit(sessions(NIGHT), vary(NIGHT, "curved", 0))
 
 
 @pytest.mark.parametrize("name", ["night-2025-10", "paper-2025-03", "night-2024-09"])
@@ -141,13 +141,13 @@ def dark_rows(log: Path, folder: Path, state: TwinState) -> tuple[Path, list[str
     """The autumn's rows of ten channels, and the days of those taken in the dark."""
     file = part(log, folder / "ten.jsonl", lambda row: "version_251123" in row["source"])
     data = collect([file], state)
-    return file, sorted(set(data.day[dark_sittings(data, state)].tolist()))
+    return file, sorted(set(data.day[dark_sessions(data, state)].tolist()))
 
 
 def test_the_night_state_predicts_the_real_dark_readings(real_readings: Path, tmp_path: Path) -> None:
     file, days = dark_rows(real_readings, tmp_path, NIGHT)
     data = collect([file], NIGHT)
-    found = check(data.only(dark_sittings(data, NIGHT)), NIGHT)
+    found = check(data.only(dark_sessions(data, NIGHT)), NIGHT)
     assert days == ["2025-10-28", "2025-10-29", "2025-10-30", "2025-10-31"]
     assert (found.readings, found.divergent) == (100, False)
     for channel in found.channels:
@@ -164,7 +164,7 @@ def test_a_fit_to_half_of_the_real_days_predicts_the_other_half(
 ) -> None:
     file, days = dark_rows(real_readings, tmp_path, NIGHT)
     data = collect([file], NIGHT)
-    dark = data.only(dark_sittings(data, NIGHT))
+    dark = data.only(dark_sessions(data, NIGHT))
     half = np.isin(dark.day, first)
     found = check(dark.only(~half), fit(dark.only(half), NIGHT).state)
     assert len(days) == 4
@@ -180,7 +180,7 @@ def test_the_benchmark_s_nights_have_a_twin_of_their_own(real_readings: Path, tm
     file = part(real_readings, tmp_path / "bench.jsonl", lambda row: "gm.jsonl" in row["source"])
     shipped = load("night-2024-09")
     data = collect([file], shipped)
-    dark = data.only(dark_sittings(data, shipped))
+    dark = data.only(dark_sessions(data, shipped))
     assert not check(dark, shipped).divergent
     assert check(dark, NIGHT).divergent  # a year later green is 2.7 % brighter
     found = fit(dark, NIGHT).state

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import PATIENCE, until
+from waiting import TIMEOUT, until
 
 from sdl.twin.faults import Fault
 from sdl.twin.model import Plant
@@ -33,7 +33,7 @@ def server() -> Iterator[TwinServer]:
 
 def ask(server: TwinServer, target: str, method: str = "GET", body: str | None = None) -> tuple[int, Any, bytes]:
     host, port = server.url.removeprefix("http://").removesuffix("/api").split(":")
-    with closing(http.client.HTTPConnection(host, int(port), timeout=PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection(host, int(port), timeout=TIMEOUT)) as connection:
         connection.request(method, target, body)
         with connection.getresponse() as answer:
             return answer.status, answer.headers, answer.read()
@@ -210,7 +210,7 @@ def test_a_client_that_hangs_up_does_not_stop_its_reading() -> None:
 
 
 def test_a_refused_connection_is_refused_and_the_next_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.twin.serve.REFUSED_SECONDS", 2.0)  # so that whoever is slow is refused, too
+    monkeypatch.setattr("sdl.twin.serve.REFUSED_SECONDS", 2.0)  # so that a slow client is refused, too
     with TwinServer(speed=2000, faults=[Fault(name="refused", at=(1,))]) as server:
         reading(server, "/api")
         with pytest.raises(ConnectionRefusedError):
@@ -274,9 +274,9 @@ def test_it_ends_at_once_whatever_is_under_way_and_gives_the_port_back() -> None
             thread.start()
         until(lambda: server.world.lit)
         began = time.monotonic()
-    assert time.monotonic() - began < PATIENCE, "a reading takes this twin 780 s"
+    assert time.monotonic() - began < TIMEOUT, "a reading takes this twin 780 s"
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     server.close()
     assert threading.active_count() <= before
     with pytest.raises(OSError):

@@ -128,7 +128,7 @@ def _read(
     sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: ColumnNames, runs: Path
 ) -> tuple[Evidence, TwinState]:
     """The readings, and the state of this name; runs of another instrument are left out."""
-    from sdl.twin.evidence import collect, dark_sittings
+    from sdl.twin.evidence import collect, dark_sessions
 
     paths = [resolve.source(source, Path(), runs) for source in sources]
     try:
@@ -142,7 +142,7 @@ def _read(
         omitted = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
         data = replace(data, sources=(*data.sources, *omitted))
         if dark:
-            data = data.only(dark_sittings(data, state))
+            data = data.only(dark_sessions(data, state))
             if not len(data.X):
                 raise ValueError("no session was in a dark room; leave out --dark")
     except ValueError as error:

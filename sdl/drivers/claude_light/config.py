@@ -2,11 +2,10 @@
 
     GET /api?R=0.1&G=0.2&B=0.3   ->   {"in": [0.1, 0.2, 0.3], "out": {"415nm": 1203, …, "nir": 402}}
 
-What the server does that a client must know (read from its source, github.com/jkitchin/claude-light): settings outside
-0 … 1 are moved to the nearest bound without a word, and only the echoed `in` tells; when another user has the
-instrument it tries again for up to 50 s inside the same request and then answers 500; a reading that is taken is
-counted and logged even if nobody waits for the answer; the light goes out after every reading.
-Not yet tried against the instrument itself, only against a local server that speaks the same (`sdl twin serve`).
+From the server's source (github.com/jkitchin/claude-light): it clamps settings to 0 … 1 without an error, and only the
+echoed `in` shows it. While another user has the instrument, it retries for up to 50 s within one request and then
+answers 500. A reading is counted and logged even if the client has hung up. The light is switched off after every
+reading. Not yet tried with the instrument itself, only with a local server of the same behaviour (`sdl twin serve`).
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from sdl.drivers.twin import Twin
 from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 
+# Minimum seconds between requests, and requests per day. Waiting users ask once a second whether the instrument is
+# free, so a shorter interval would hardly let others in.
 INTERVAL, A_DAY = 1.5, 10_000
-"""Least seconds between requests, and requests a day. Waiting users poll once a second whether the instrument is free:
-a shorter interval would hardly let anybody else in."""
 
 
 class ClaudeLight(RealInstrument):
@@ -41,7 +40,9 @@ class ClaudeLight(RealInstrument):
 
     inputs: ClassVar[tuple[Input, ...]] = INPUTS
     channels: ClassVar[tuple[Channel, ...]] = CHANNELS
-    may_repeat: ClassVar[bool] = True  # the driver itself looks for frozen sensors; in the dark few counts are usual
+    may_repeat: ClassVar[bool] = (
+        True  # the driver detects frozen sensors itself; with the light off, equal counts are usual
+    )
 
     kind: Literal["claude-light"] = "claude-light"
     url: str = Field(
@@ -103,7 +104,7 @@ class ClaudeLight(RealInstrument):
         return value
 
     @model_validator(mode="after")
-    def _patient(self) -> ClaudeLight:
+    def _waits_long_enough(self) -> ClaudeLight:
         if self.read_timeout < 60 and not self._local:
             raise ValueError(
                 f"read_timeout {self.read_timeout:g} s is too short: the server may try for 50 s inside one request; "
@@ -113,11 +114,11 @@ class ClaudeLight(RealInstrument):
 
     @property
     def identity(self) -> str:
-        """Host and path, whatever the spelling."""
+        """Host and path in their canonical spelling."""
         return self._at(hosts.normalise(self._host))
 
     def known_as(self, look_up: bool) -> set[str]:
-        """The identity with each address of the host."""
+        """The identity with each address of the host in place of its name."""
         return {self._at(host) for host in hosts.names(self._host, look_up=look_up)}
 
     def _at(self, host: str) -> str:
@@ -132,12 +133,12 @@ class ClaudeLight(RealInstrument):
 
     @property
     def reading_seconds(self) -> float:
-        """Median of the instrument's own benchmark of 2024, the pauses between requests, and the background."""
+        """Median of the instrument's benchmark of 2024, with the pauses between requests and the background."""
         return (0.78 + self._interval) * share(self.background)
 
     @property
     def timeout_seconds(self) -> float:
-        """The longest a reading may take before it fails, its background and the pauses included."""
+        """Longest time until a reading fails, including background and pauses."""
         requests = 1 if self.background == "none" else 2
         return (self.connect_timeout + self.read_timeout + self._interval) * requests
 
@@ -161,11 +162,10 @@ class ClaudeLight(RealInstrument):
         environment.check_variables(proxies=not self._local)
 
     def simulation(self, start: str, seed: int) -> Twin:
-        """Its twin in virtual time from `start` on."""
+        """The twin in virtual time from `start`."""
         return Twin(background=self.background, seed=seed, start=start)
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
-        """Prepare the connection; nothing is sent yet. `clock` times the pauses between requests."""
         connection = HttpConnection(
             self.url,
             connect=self.connect_timeout,

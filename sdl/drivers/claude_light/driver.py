@@ -7,25 +7,23 @@ from collections.abc import Mapping
 from sdl.drivers.baseline import BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.plausibility import Plausible
-from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES, reading
+from sdl.drivers.claude_light.reply import NAMES, reading
 from sdl.drivers.http import HttpConnection
-from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.lamp import FULL_SCALE, Lamp, LampDriver
 from sdl.drivers.rate_limit import RateLimiter
-from sdl.errors import InstrumentError
-from sdl.types import Channel, Input, Power, Reading, SafeState
+from sdl.types import Channel, Input, Reading
 
 INPUTS = tuple(Input(name=name, step=None) for name in "RGB")
 CHANNELS = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
-SAFE_REQUEST = 55.0
-"""Seconds for a request to be off: the server may try for 50 s inside it, and says only then how it went."""
+SAFE_REQUEST = 55.0  # seconds for a request to be off: the server may try for 50 s before it replies
 
 
-class ClaudeLightDriver:
+class ClaudeLightDriver(LampDriver):
     """An open Claude-Light: one request per reading and per background, no retries.
 
     Args:
         connection: to the server.
-        limiter: of every request but those of `safe`.
+        limiter: of every request except those of `safe`.
         baseline: takes backgrounds when they are due.
         within: seconds for one request.
     """
@@ -33,10 +31,9 @@ class ClaudeLightDriver:
     def __init__(
         self, connection: HttpConnection, limiter: RateLimiter, baseline: BaselineSampler, within: float
     ) -> None:
+        super().__init__(Lamp(INPUTS, CHANNELS, "night-2025-10"))
         self._connection, self._limiter, self._baseline, self._within = connection, limiter, baseline, within
         self._plausible = Plausible(FULL_SCALE)
-        self._lamp = Lamp(INPUTS, CHANNELS, "night-2025-10")
-        self._known = UNTOUCHED
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """Take one reading, with its background where the configuration asks for one.
@@ -47,29 +44,16 @@ class ClaudeLightDriver:
             Busy: the server says so.
             BadReply: the answer cannot be a reading.
             NotApplied: the answer does not say what was applied.
-            InstrumentError: not asked, because too much was asked or failed before.
+            InstrumentError: the rate limiter refused the request.
         """
-        return self._lamp.observe(
-            self._plausible.pair(self._baseline.reading(self._limited, checked(settings, INPUTS)))
-        )
+        taken = self._baseline.reading(self._limited, checked(settings, INPUTS))
+        return self._lamp.observe(self._plausible.pair(taken))
 
-    def safe(self) -> SafeState:
-        """Request one dark reading if the light may be on; return what the reply proves.
-
-        Raises:
-            InstrumentError: no answer that says anything.
-        """
-        if not self._known.proven and self._connection.closed:
-            return SafeState(
-                Power.UNKNOWN, None, "the connection was closed before an answer said that the light is off"
-            )
-        if not self._known.proven:
-            off = {item.name: item.low for item in INPUTS}
-            self._known = self._lamp.judge(self._ask(off, min(self._within, SAFE_REQUEST)))
-        return self._known
+    def dark_reading(self) -> Reading:
+        return self._ask({item.name: item.low for item in INPUTS}, min(self._within, SAFE_REQUEST))
 
     def close(self) -> None:
-        """Gives the connection back."""
+        super().close()
         self._connection.close()
 
     def _limited(self, values: dict[str, float]) -> Reading:
@@ -77,11 +61,5 @@ class ClaudeLightDriver:
             return self._plausible.reply(self._ask(values, self._within))
 
     def _ask(self, values: dict[str, float], within: float) -> Reading:
-        if self._connection.closed:
-            raise InstrumentError(f"{self._connection.url}: this connection was closed; open another")
-        before, self._known = self._known, TOUCHED
-        try:
-            return reading(self._connection.get({name: repr(value) for name, value in values.items()}, within), values)
-        except InstrumentError as error:
-            self._known = TOUCHED if error.maybe_measured else before
-            raise
+        params = {name: repr(value) for name, value in values.items()}
+        return self.request(lambda: reading(self._connection.get(params, within), values))

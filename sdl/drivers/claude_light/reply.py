@@ -1,39 +1,35 @@
 """Parse replies of the Claude-Light server, every number checked.
 
-Whatever is wrong here was found after the request had reached the server: it may have measured all the same.
+An error here is found after the request reached the server, so the instrument may have measured.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from sdl.drivers.http import HttpReply
+from sdl.drivers.lamp import FULL_SCALE, counts
 from sdl.errors import BadReply, Busy, NotApplied, Unreachable
 from sdl.types import Reading
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
-FULL_SCALE = 65535
-SAME = 1e-9
-"""How far the echoed settings may differ from what was asked and still be the same."""
+SAME = 1e-9  # largest difference between equal settings, as requested and as echoed
 
 
 def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
     """Parse the reading in a reply.
 
-    Args:
-        answer: what the server sent.
-        requested: the settings it was asked for, in the order in which it echoes them.
+    `requested` are the settings in the order in which the server echoes them.
 
     Returns:
-        All channels, counts. `fault` is `not-applied` where the server measured at other settings.
+        All channels, in counts. `fault` is `not-applied` if the server measured at other settings.
 
     Raises:
-        BadReply: it cannot be a reading.
-        NotApplied: it does not say which settings were applied.
-        Busy: the server is.
-        Unreachable: a web server answers, the instrument behind it does not.
+        BadReply: it is not a reading.
+        NotApplied: it does not state the applied settings.
+        Busy: the server is busy.
+        Unreachable: the web server replies, but not the instrument behind it.
     """
     _check_status(answer)
     start = answer.body[:60]
@@ -44,8 +40,11 @@ def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
     out = reply.get("out") if isinstance(reply, dict) else None
     if not isinstance(out, dict):
         raise BadReply(f"the answer holds no readings: {start!r}")
-    readings = {name: _count(name, out) for name in NAMES}
-    applied = _applied(reply.get("in"), requested)
+    readings = counts(out, NAMES)
+    echo = reply.get("in")
+    if not isinstance(echo, list) or len(echo) != len(requested) or not all(map(_is_fraction, echo)):
+        raise NotApplied(f"the answer does not say which settings were applied: in = {str(echo)[:80]}")
+    applied = {name: float(value) for name, value in zip(requested, echo, strict=True)}
     return Reading(
         applied=applied,
         readings=readings,
@@ -69,29 +68,12 @@ def _check_status(answer: HttpReply) -> None:
     if status == 500:
         raise BadReply("status 500: the server failed to measure; it does not say why, and its light may be on")
     if 400 <= status < 500:
-        raise BadReply(f"status {status}: no such page, or not for us; check the url", retryable=False)
+        raise BadReply(f"status {status}: no such page, or access denied; check the url", retryable=False)
     raise BadReply(f"status {status} is not an answer to a reading")
 
 
-def _count(name: str, out: Mapping[str, Any]) -> float:
-    """A whole number of counts. 12.0 is whole too: JSON knows one kind of number."""
-    if name not in out:
-        raise BadReply(f"channel {name} is missing")
-    value = out[name]
-    if not _is_number(value) or not 0 <= value <= FULL_SCALE or value % 1:
-        raise BadReply(f"channel {name} = {str(value)[:40]!r} is not a whole number from 0 to {FULL_SCALE}")
-    return int(value)
-
-
-def _applied(echo: Any, requested: Mapping[str, float]) -> dict[str, float]:
-    whole = isinstance(echo, list) and len(echo) == len(requested)
-    if not whole or not all(_is_number(value) and 0 <= value <= 1 for value in echo):
-        raise NotApplied(f"the answer does not say which settings were applied: in = {str(echo)[:80]}")
-    return {name: float(value) for name, value in zip(requested, echo, strict=True)}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _no_constant(name: str) -> float:

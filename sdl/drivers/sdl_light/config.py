@@ -3,11 +3,11 @@
     sdl-demo/picow/<device>/GPIO/28   <-   {"R": 10, "G": 11, "B": 12, "atime": 100, …, "_experiment_id": "a94236b3…"}
     sdl-demo/picow/<device>/as7341/   ->   {"ch410": 245, …, "background": {"ch410": 71, …}, "_input_message": {…}}
 
-What a client must know (read from its source, github.com/sparks-baird/self-driving-lab-demo): all users of a device get
-all answers, so an answer is ours only if it repeats our session and experiment; the device reads once with the light
-off before it switches on, and takes nothing off; inputs are whole numbers, and one out of range is an error, not
-clamped; an error comes as the text of a traceback; the light goes out after every experiment.
-Not yet tried against a device, only against a twin of it that speaks the same over a real broker.
+From its source (github.com/sparks-baird/self-driving-lab-demo): all users of a device receive all answers, so an answer
+belongs to us only if it repeats our session and experiment. Before each reading the device takes one with the light off
+and does not subtract it. Inputs are whole numbers; one out of range is an error and is not clamped. An error is the
+text of a traceback. The light is switched off after every experiment.
+Not yet tried with a device, only with a simulated one over a real broker.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.base import RealInstrument, SessionGap, off_settings
 from sdl.drivers.checks import checked
-from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.lamp import FULL_SCALE, Lamp, LampDriver, counts, is_count
 from sdl.drivers.sdl_light.mqtt import Broker, Exchange
 from sdl.drivers.twin import Twin
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
 from sdl.extras import missing
 from sdl.store import hosts
-from sdl.types import SESSION_GAP, Channel, Input, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Input, Reading
 
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
-FULL_SCALE = 65535
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 GAINS = tuple(2.0**n for n in range(-1, 10))
-SAFE_SECONDS = 15.0
-"""Seconds for switching off: the running experiment and one more."""
+SAFE_SECONDS = 15.0  # seconds for switching off: the running experiment and one more
 
 
 class SdlLight(RealInstrument):
     """A CLSLab:Light device behind an MQTT broker."""
 
-    tells_background: ClassVar[bool] = True  # every experiment begins with a reading in the dark
-    may_repeat: ClassVar[bool] = True  # the dark gives the same few counts; every answer repeats the request's number
+    tells_background: ClassVar[bool] = True  # every experiment begins with a reading with the light off
+    may_repeat: ClassVar[bool] = (
+        True  # with the light off it gives the same few counts; answers repeat the request's number
+    )
     reading_seconds: ClassVar[float] = 3.0  # measured in the device project's own notebook 4.2
 
     kind: Literal["sdl-light"] = "sdl-light"
@@ -56,11 +57,9 @@ class SdlLight(RealInstrument):
     device: str = Field(
         default="test", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="the device's id, a part of its topics"
     )
-    user_env: str | None = Field(
-        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the user name"
-    )
+    user_env: str | None = Field(default=None, pattern=VARIABLE, description="environment variable with the user name")
     password_env: str | None = Field(
-        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the password"
+        default=None, pattern=VARIABLE, description="environment variable with the password"
     )
     most: int = Field(default=89, ge=1, le=255, description="highest value of each input; 89 spares LED and eyes")
     atime: int = Field(default=100, ge=0, le=255, description="sensor: integration steps less one")
@@ -79,28 +78,25 @@ class SdlLight(RealInstrument):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """R, G, B: whole numbers from 0 to `most`."""
         return tuple(Input(name=name, low=0.0, high=float(self.most), step=1.0) for name in "RGB")
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Eight colours, counts. Full scale is what the integration time can count to, 65535 at most."""
+        """Eight colours in counts; the integration time limits full scale, to at most 65535."""
         full = min(FULL_SCALE, (self.atime + 1) * (self.astep + 1))
         return tuple(Channel(name=name, low=0.0, high=float(full)) for name in NAMES)
 
     @property
     def identity(self) -> str:
-        """Broker and device."""
         return f"sdl-light:{hosts.normalise(self.host)}:{self.port}/{self.device}"
 
     def known_as(self, look_up: bool) -> set[str]:
-        """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""
+        """The device by each address of its broker; ports 1883 and 8883 count as the same."""
         port = "" if self.port in (1883, 8883) else f":{self.port}"
         return {f"sdl-light:{host}{port}/{self.device}" for host in hosts.names(self.host, look_up=look_up)}
 
     @property
     def timeout_seconds(self) -> float:
-        """The longest a reading may take before it fails."""
         return self.connect_timeout + self.reply_timeout
 
     def ready(self) -> None:
@@ -116,7 +112,7 @@ class SdlLight(RealInstrument):
             raise ConfigError(Problem(why, "instrument.ca_file"))
 
     def simulation(self, start: str, seed: int) -> Twin:
-        """Its twin in virtual time from `start` on, with inputs from 0 to 1; a background comes with every answer."""
+        """Its twin in virtual time from `start`, with inputs from 0 to 1 and a background in every reply."""
         return Twin(state="sdl-light", background="each", seed=seed, start=start)
 
     def open(self, clock: Clock) -> SdlLightDriver:
@@ -144,19 +140,17 @@ def _secret(name: str | None) -> str | None:
     return value
 
 
-class SdlLightDriver:
-    """An open SDL-Light: one experiment a reading, no retries."""
+class SdlLightDriver(LampDriver):
+    """An open SDL-Light: one experiment per reading, no retries."""
 
     def __init__(self, light: SdlLight, broker: Broker) -> None:
+        super().__init__(Lamp(light.inputs, light.channels, "sdl-light"))
         self._light = light
         topic = f"sdl-demo/picow/{light.device}"
         self._exchange = Exchange(broker, f"{topic}/GPIO/28", f"{topic}/as7341/")
         self._session = str(uuid4())
         self._inputs = light.inputs
         self._full = {channel.name: channel.high or FULL_SCALE for channel in light.channels}
-        self._lamp = Lamp(light.inputs, light.channels, "sdl-light")
-        self._known = UNTOUCHED
-        self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """Take one reading with its background.
@@ -169,36 +163,23 @@ class SdlLightDriver:
         """
         return self._lamp.observe(self._run(settings, self._light.reply_timeout))
 
-    def safe(self) -> SafeState:
-        """Run one dark experiment unless the light is known to be off; return what the reply proves.
-
-        Raises:
-            InstrumentError: no answer that says anything.
-        """
-        if not self._known.proven:
-            self._known = self._lamp.judge(
-                self._run(off_settings(self._light), min(self._light.reply_timeout, SAFE_SECONDS))
-            )
-        return self._known
+    def dark_reading(self) -> Reading:
+        return self._run(off_settings(self._light), min(self._light.reply_timeout, SAFE_SECONDS))
 
     def close(self) -> None:
-        """Gives the connection back."""
-        self._closed = True
+        super().close()
         self._exchange.drop()
 
     def _run(self, settings: Mapping[str, float], within: float) -> Reading:
-        if self._closed:
-            raise InstrumentError(f"{self._light.identity}: this connection was closed; open another")
         values = checked(settings, self._inputs)
         for name, value in values.items():
             if value % 1:
                 raise Rejected(f"{name} = {value!r} is not a whole number")
-        light, experiment = self._light, str(uuid4())
-        command = {name: int(value) for name, value in values.items()}
-        command |= {"atime": light.atime, "astep": light.astep}
-        ids = {"_session_id": self._session, "_experiment_id": experiment}
-        seconds = (light.atime + 1) * (light.astep + 1) * 2.78e-6
-        payload = {**command, "integration_time_s": seconds, "gain": light.gain, "mongodb": False, **ids}
+        light = self._light
+        ids = {"_session_id": self._session, "_experiment_id": str(uuid4())}
+        command: dict[str, Any] = {name: int(value) for name, value in values.items()}
+        command |= {"atime": light.atime, "astep": light.astep, "gain": light.gain, "mongodb": False, **ids}
+        command["integration_time_s"] = (light.atime + 1) * (light.astep + 1) * 2.78e-6
 
         def ours(message: bytes) -> dict[str, Any] | None:
             try:
@@ -208,56 +189,31 @@ class SdlLightDriver:
             except (ValueError, AttributeError, RecursionError):
                 return None  # an answer to another user, or too garbled to identify
 
-        before, self._known = self._known, TOUCHED
-        try:
-            reply = self._exchange.ask(json.dumps(payload).encode(), ours, within)
-        except InstrumentError as error:
-            self._known = TOUCHED if error.maybe_measured else before
-            raise
-        return reading(reply, values, self._full)
+        payload = json.dumps(command).encode()
+        return self.request(lambda: reading(self._exchange.ask(payload, ours, within), values, self._full))
 
 
 def reading(reply: Mapping[str, Any], requested: Mapping[str, float], full: Mapping[str, float]) -> Reading:
     """Parse the reading in a device's reply to our own experiment.
 
-    Args:
-        reply: the answer.
-        requested: the settings it was asked for.
-        full: each channel's full scale.
+    `requested` are the settings, `full` is the full scale of each channel.
 
     Raises:
-        BadReply: the device reports an error, or a channel is missing or no count.
+        BadReply: the device reports an error, or a channel is missing or not a count.
         NotApplied: it does not repeat the settings.
     """
     if (error := reply.get("error")) is not None:
-        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
-        raise BadReply(f"the device reports an error: {(last or ['without a word'])[0][:200]}")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise BadReply(f"the device reports an error: {(lines or ['without a word'])[-1][:200]}")
     echo = reply["_input_message"]
-    if not all(_is_count(echo.get(name), 255) for name in requested):
+    if not all(is_count(echo.get(name), 255) for name in requested):
         raise NotApplied(f"the answer does not repeat the settings: { ({n: echo.get(n) for n in requested})!r}")
     applied = {name: float(echo[name]) for name in requested}
-    readings = _counts(reply, "")
-    dark = reply.get("background")
-    background = _counts(dark, "background ") if isinstance(dark, dict) else None
+    readings, dark = counts(reply, NAMES), reply.get("background")
     return Reading(
         applied=applied,
         readings=readings,
-        background=background,
+        background=counts(dark, NAMES, "background ") if isinstance(dark, dict) else None,
         saturated=tuple(name for name, count in readings.items() if count >= full[name]),
         fault=None if applied == dict(requested) else "not-applied",
     )
-
-
-def _counts(values: Mapping[str, Any], what: str) -> dict[str, float]:
-    for name in NAMES:
-        if name not in values:
-            raise BadReply(f"{what}channel {name} is missing")
-        if not _is_count(values[name], FULL_SCALE):
-            raise BadReply(
-                f"{what}channel {name} = {str(values[name])[:40]!r} is not a whole number from 0 to {FULL_SCALE}"
-            )
-    return {name: int(values[name]) for name in NAMES}
-
-
-def _is_count(value: object, highest: int) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= highest and not value % 1

@@ -1,9 +1,9 @@
-"""One command and its answer over MQTT: the only place that touches paho and translates its exceptions.
+"""One command and its answer over MQTT: the only driver module that uses paho and translates its exceptions.
 
-A command that paho cannot send is kept by it and sent when the connection is back: the light would go on with nobody
-waiting. So a connection is used as long as it lives and never mended: the client is thrown away with whatever it still
-holds, and the next command makes a new one, with its own client id. Nothing is sent before the broker has granted the
-subscription, and one command is under way at most. There is no thread: the network is served while we wait.
+paho keeps a command that it cannot send and sends it when the connection is back: the light would go on after the
+campaign has given up. So a broken connection is never repaired: the client is discarded with everything it still
+holds, and the next command creates a new one with its own client id. Nothing is sent before the broker has granted the
+subscription, and at most one command is in progress. There is no thread: the network is served while we wait.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-IDLE = 5.0
-"""Seconds without traffic after which a connection is no longer trusted but replaced."""
-BODY_LIMIT = 64 * 1024
-"""Bytes; a longer message is nobody's reading."""
+IDLE = 5.0  # seconds without traffic after which a connection is replaced
+BODY_LIMIT = 64 * 1024  # bytes; a longer message is not a reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,8 @@ class Broker:
         host, port: of the broker.
         tls: whether the connection is encrypted and the broker's certificate checked.
         ca_file: certificates to trust instead of the system's.
-        user, password: None where the broker wants none.
-        connect: seconds that a connection, its greeting and its subscription may take together.
+        user, password: None if the broker needs none.
+        connect: seconds for connection, greeting and subscription together.
     """
 
     host: str
@@ -69,11 +67,11 @@ class Exchange:
         self._last = 0.0
 
     def ask(self, payload: bytes, answer: Callable[[bytes], T | None], within: float) -> T:
-        """Send `payload`; return what `answer` makes of the first message that it accepts (not None).
+        """Send the command `payload`; return the first result of `answer` that is not None.
 
         Args:
             payload: the command.
-            answer: called with each message that arrives, foreign ones included; its exceptions pass through.
+            answer: called with each message that arrives, including answers to other users.
             within: seconds to wait for the answer once the command is sent.
 
         Raises:
@@ -83,7 +81,7 @@ class Exchange:
         client = self._connected()
         self._inbox.clear()
         sent = client.publish(self._command, payload, qos=1)
-        if sent.rc:  # nothing left this machine; what paho keeps of it dies with the client
+        if sent.rc:  # nothing was sent; what paho keeps of it is discarded with the client
             self.drop()
             raise Unreachable(f"{self.broker}: the command could not be sent: {_words(sent.rc)}")
         deadline = time.monotonic() + within
@@ -98,7 +96,7 @@ class Exchange:
         raise Unreachable(f"{self.broker}: {taken} no answer came within {within:g} s", maybe_measured=True)
 
     def drop(self) -> None:
-        """Ends the connection, and with it everything that was not sent yet."""
+        """Close the connection; commands that were not sent are discarded."""
         client, self._client = self._client, None
         if client is not None:
             client.disconnect()
@@ -112,7 +110,7 @@ class Exchange:
         self._ready, self._refused = False, ""
         deadline = time.monotonic() + self.broker.connect
         try:
-            # paho lets the TLS greeting take as long as its keep-alive time.
+            # paho allows the TLS handshake its keep-alive time.
             client.connect(self.broker.host, self.broker.port, keepalive=max(int(IDLE), round(self.broker.connect)))
         except (OSError, ValueError) as error:
             raise _translated(self.broker, error) from error
@@ -130,7 +128,7 @@ class Exchange:
 
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"sdl-{uuid4().hex[:16]}",  # two with one id throw each other out
+            client_id=f"sdl-{uuid4().hex[:16]}",  # a broker disconnects a client whose id another one uses
             protocol=MQTTv311,
             reconnect_on_failure=False,
         )
@@ -145,7 +143,7 @@ class Exchange:
         return client
 
     def _serve(self, client: Client, seconds: float, *, maybe_measured: bool) -> None:
-        """Lets paho read and write for some time."""
+        """Let paho read and write for a while."""
         failed = client.loop(timeout=max(seconds, 0.01))
         self._last = time.monotonic()
         if self._refused:
@@ -168,7 +166,7 @@ class Exchange:
 
     def _received(self, _client: Client, _user: Any, message: Any) -> None:
         if message.retain or len(message.payload) > BODY_LIMIT:
-            log.debug("left aside: %s, %d bytes, retained: %s", message.topic, len(message.payload), message.retain)
+            log.debug("ignored: %s, %d bytes, retained: %s", message.topic, len(message.payload), message.retain)
             return
         self._inbox.append(message.payload)
 
@@ -180,13 +178,13 @@ def _translated(broker: Broker, error: Exception) -> InstrumentError:
     greeting = isinstance(error, ConnectionResetError) or "handshake" in str(error)
     if isinstance(error, ssl.SSLError) or (broker.tls and greeting):
         return Unreachable(f"{broker}: no secure connection (TLS): {error}; does this port speak TLS?")
-    if isinstance(error, socket.gaierror):
-        return Unreachable(f"{broker}: the name of the host cannot be resolved")
-    if isinstance(error, ConnectionRefusedError):
-        return Unreachable(f"{broker}: the connection was refused: nothing listens there")
-    if isinstance(error, TimeoutError):
-        return Unreachable(f"{broker}: no connection in time")
-    return Unreachable(f"{broker}: no connection: {error}")
+    reasons: dict[type[Exception], str] = {
+        socket.gaierror: "the name of the host cannot be resolved",
+        ConnectionRefusedError: "the connection was refused: nothing listens there",
+        TimeoutError: "no connection in time",
+    }
+    known = (words for kind, words in reasons.items() if isinstance(error, kind))
+    return Unreachable(f"{broker}: {next(known, f'no connection: {error}')}")
 
 
 def _words(code: int) -> str:
