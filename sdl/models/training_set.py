@@ -81,7 +81,7 @@ class TrainingSet:
         if not len(goal):
             raise Degenerate("the goal names no channel that was measured")
         columns = sorted({*goal.tolist(), *also})
-        complete: Bools = np.isfinite(np.hstack([data.X, data.Y[:, columns]])).all(axis=1)
+        complete = np.asarray(np.isfinite(np.hstack([data.X, data.Y[:, columns]])).all(axis=1))
         clear = ~data.saturated[:, columns].any(axis=1)
         if by_channel and not clear.all():
             read = complete[:, None] & ~data.saturated[:, columns]
