@@ -99,10 +99,10 @@ def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tu
     """
     known = {kind: density for kind, density in densities.items() if np.isfinite(density).any()}
     first = next(iter(densities), "")
-    if first not in known or len(known) < 2:
-        return first, "", 0.0
     table = np.array(list(known.values()))
     shared = np.isfinite(table).all(axis=0)
+    if first not in known or len(known) < 2 or not shared.any():
+        return first, "", 0.0
     table = np.maximum(table, table.max(axis=0, where=shared, initial=-np.inf) - WORST)
     total = dict(zip(known, table[:, shared].sum(axis=1).tolist(), strict=True))
     rows, channels = (int(shared.any(axis=axis).sum()) for axis in (1, 0))
