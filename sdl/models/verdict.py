@@ -136,11 +136,12 @@ class Judge:
         training = self.training
         d = training.U.shape[1]
         shape = np.sqrt(training.linear.variance(u[None])[0])
-        dof = training.usable.sum(axis=0) - d - 1 + POOL
+        own = training.usable.sum(axis=0) - d - 1
+        dof = np.where(own >= DOF_NEEDED, own + POOL, 0.0)  # with fewer the noise is mostly that of the prior
         noise = np.sqrt(self.model.predict(u[None]).noise_var[0]) / t_factor(dof)
         others = [(self.fit.noise * shape, self.fit.dof), *self._by_session(shape)]
         for other, other_dof in others:
-            less = (other_dof >= DOF_NEEDED) & (other < noise)
+            less = (other_dof >= DOF_NEEDED) & ~(other >= noise)
             noise, dof = np.where(less, other, noise), np.where(less, other_dof, dof)
         return noise, dof
 
