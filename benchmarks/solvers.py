@@ -75,7 +75,7 @@ def version(solver: str) -> str:
     kind = solver.partition(":")[0]
     todo = [
         package / "inverse" / "propose.py",
-        *(package / "designs" / f"{name}.py" for name in ("base", "given", "filling")),
+        *(package / "designs" / f"{name}.py" for name in ("base", "filling", "classical")),
     ]
     if kind in kinds("solvers"):
         todo.append(Path(inspect.getfile(find("solvers", kind))))
