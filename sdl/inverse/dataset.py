@@ -1,4 +1,4 @@
-"""Settings for a target from a data set, without campaign or instrument, and how accurate a solver is on it."""
+"""Settings for a target from a data set, without campaign or instrument, and the accuracy of a solver on it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 NARROW = 0.01
-"""An input of data in 0 … 1 that spans less than this has the data's range as bounds, not 0 and 1."""
+"""If all settings lie in 0 … 1, an input that spans less than this gets its own range as bounds, not 0 and 1."""
 
 FEW_LEVELS = 6
-"""An input with so many levels or fewer was set by a design: cross-validation leaves out whole levels of it."""
+"""An input with at most this many levels is taken for designed: cross-validation leaves out whole levels of it."""
 FIFTHS = 5
-"""Parts that the settings are divided into where neither days nor levels divide them."""
+"""Number of parts into which the settings are divided if there are neither several days nor levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,14 @@ class Solution:
 
     Attributes:
         settings: (inputs,) rounded and clipped to the bounds.
-        raw: (inputs,) as the solver gave them.
+        raw: (inputs,) settings as the solver gave them.
         spread: (inputs,) standard deviation of the settings for one noisy reading at the target; NaN = unknown.
         uncertainty: (inputs,) the same for the noise-free target: standard error of the model.
         expected: (channels,) readings expected at the settings; NaN = unknown.
-        verdict: on the target.
-        why: a sentence.
-        shortfall: if no settings reach the target: low, high, nearest and by, of each of its channels.
+        verdict: the verdict on the target.
+        why: how the settings and the verdict came about.
+        shortfall: if no settings reach the target: for each of its channels the band (`low`, `high`), the closest
+            reading (`nearest`) and its distance from the band (`by`).
         solutions: (n, inputs) all settings found that reach it, if requested.
     """
 
@@ -87,23 +88,24 @@ def solve(
     Args:
         X: (n, inputs) settings; an array or a DataFrame.
         Y: (n, channels) readings; NaN where a channel was not measured.
-        target: reading of each channel, in the order of Y with NaN = free; or by column name, then also
-            `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}`, or with a tolerance of its own.
+        target: target reading of each channel, in the order of Y, with NaN = free. Or a mapping by column name, whose
+            values may also be `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}`, or
+            `{"target": value, "tolerance": ...}`.
         solver: a kind, a mapping with `kind` and options, or a solver.
         tolerance: accepted error, for the verdict: "2%" of the target or a number.
         prefer: which settings to take if several reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
-        average: number of readings that will be averaged, for the verdict.
+        average: number of readings that will be averaged before they are compared with the target, for the verdict.
         all_solutions: also find all other settings that reach it.
         low: lower bounds of the inputs; NaN = default. The default is 0 if all settings lie in 0 … 1 and the input
-            spans more than a hundredth of that, else its smallest setting.
-        high: upper bounds of the inputs; the default is likewise 1 or the largest setting.
-        saturation: lowest reading that is only a bound; rows with one are not used.
-        seed: of all random numbers.
+            spans at least 0.01, else its smallest setting.
+        high: upper bounds of the inputs; NaN = default, 1 or the largest setting by the same rule.
+        saturation: readings of this value or above are saturated; rows with a saturated reading are not used.
+        seed: seed of all random numbers.
 
     An input that never varied keeps its value, with spread and uncertainty NaN.
 
     Raises:
-        ConfigError: shapes or names that do not fit, an unknown solver.
+        ConfigError: shapes or names that do not match, or an unknown solver.
         NotEnoughData, Degenerate: the rows do not suffice for the solver.
         SolverError: the solver failed.
 
@@ -167,10 +169,10 @@ def solve(
 
 
 def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) -> tuple[float, ...] | None:
-    """The cost of each input over its range, from `{"minimise": "power"}`; None without a preference.
+    """The cost of each input over its range, from a mapping such as `{"minimise": "power"}`; None without a preference.
 
     Raises:
-        ConfigError: another form, or an unknown input.
+        ConfigError: the mapping has another form, or names an unknown input.
     """
     if prefer is None:
         return None
@@ -184,10 +186,10 @@ def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) ->
 
 
 def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
-    """The accepted readings of one channel, from a number or such as `{"between": [low, high]}`.
+    """The accepted readings of one channel, from a number or a mapping such as `{"between": [low, high]}`.
 
     Raises:
-        ConfigError: another form, an implausible reading, or a band without width.
+        ConfigError: the value has another form, the reading is implausible, or the band has no width.
     """
     try:
         target = Target.model_validate(value)
@@ -208,7 +210,7 @@ def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
 def data_from(
     rows: Sequence[DatasetRow], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
 ) -> Data:
-    """Rows of records and logs for a solver, with the backgrounds subtracted."""
+    """The rows of records and logs as data for a solver, with the backgrounds subtracted."""
     base = [row.reading.background or {} for row in rows]
     values = [
         [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
@@ -225,14 +227,14 @@ def data_from(
         inputs,
         channels,
         current_session=1.0
-        + max((row.session for row in rows), default=-1),  # the next reading will be of none of them
+        + max((row.session for row in rows), default=-1),  # the next reading will be of a new session
     )
 
 
 def hold(data: Data) -> tuple[Data, dict[str, float]]:
     """Separate the inputs that never varied: the data without them, and their values.
 
-    If no input varied, none is separated, and the solver reports what it lacks.
+    If no input varied, none is separated, and the solver reports that the rows do not suffice.
     """
     rows = data.X[_usable(data)]
     moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
@@ -262,13 +264,13 @@ def with_held(answer: Proposal, held: Mapping[str, float]) -> Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """How well a solver finds settings it has not seen.
+    """The result of a cross-validation: how well a solver predicts settings that were left out.
 
     Attributes:
         rmse: root mean square error of each input over all left-out rows.
         rows: how many rows were predicted.
-        folds: into how many parts the data was cut.
-        by: what was left out together: `day`, `level` (of one input, in designed data), `day and level`, or `fold`.
+        folds: number of parts that were left out in turn.
+        by: what a part is: a `day`, a `level` (of one input, in designed data), `day and level`, or a `fold`.
     """
 
     rmse: Mapping[str, float]
@@ -284,15 +286,15 @@ def cross_validate(
     seed: int = 0,
     tell: Callable[[int, int], None] = lambda done, parts: None,
 ) -> Validated:
-    """Error of the predicted settings on rows left out in turn, with every row that a new goal would not have.
+    """Cross-validate a solver: the error of the settings predicted for rows that were left out.
 
-    Whole days leave together where there are several; with each row leave the others at its settings; and where an
-    input has few levels, all rows at one of its inner levels, because goals lie between the levels. Else five parts.
-    Rows that are saturated or lack a channel of the goal are neither learnt from nor predicted. `tell` is told how many
-    of how many parts are done.
+    Rows that would give an answer away are left out together: whole days if there are several; all rows at the same
+    settings; and if an input has few levels, all rows at one of its inner levels, because goals lie between the levels.
+    Otherwise the settings are divided into five parts. Rows that are saturated or lack a channel of the goal are not
+    used. `tell` is called with the number of parts done and the number of all parts.
 
     Raises:
-        NotEnoughData, Degenerate, SolverError: the rest of the rows do not suffice for the solver.
+        NotEnoughData, Degenerate, SolverError: the remaining rows do not suffice for the solver.
     """
     usable = _usable(data)
     by, folds = _folds(data, np.array(days), usable)
@@ -321,11 +323,11 @@ def cross_validate(
 
 
 def _folds(data: Data, days: NDArray[np.str_], usable: Bools) -> tuple[str, list[tuple[Bools, Bools]]]:
-    """What is left out together, in a word, and for each part the rows to predict and the rows to learn from."""
+    """What a part is (as `Validated.by`), and for each part the rows to predict and the rows to learn from."""
     U = (data.X - [item.low for item in data.inputs]) / [item.high - item.low for item in data.inputs]
     setting = np.unique(np.round(U / DISTINCT), axis=0, return_inverse=True)[1].reshape(-1)
     first = np.unique(setting, return_index=True)[1]
-    order = np.argsort(np.argsort(first))[setting]  # settings numbered as they came
+    order = np.argsort(np.argsort(first))[setting]  # settings numbered in the order of their first row
     parts: list[Bools] = []
     for u in U.T:
         lows = levels(u[usable])
@@ -349,7 +351,7 @@ def _folds(data: Data, days: NDArray[np.str_], usable: Bools) -> tuple[str, list
 
 
 def _usable(data: Data) -> Bools:
-    """(n,) the rows with a value for every channel of the goal."""
+    """(n,) the rows with an unsaturated reading of every channel of the goal."""
     return np.asarray(~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1), bool)
 
 
@@ -388,7 +390,7 @@ def bounds_of(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple
     """Bounds of the inputs (d,) of settings (n, d), as `solve` describes them.
 
     Raises:
-        ConfigError: a low that is not below its high.
+        ConfigError: a lower bound is not below its upper bound.
     """
     span = np.ptp(x, axis=0)
     unit = (x.min() >= 0) & (x.max() <= 1) & ((span == 0) | (span > NARROW))
@@ -400,7 +402,7 @@ def bounds_of(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple
         raise ConfigError(f"low and high must be one number or {x.shape[1]}") from error
     lowest = np.where(np.isnan(lowest), np.where(unit, 0.0, x.min(axis=0)), lowest)
     highest = np.where(np.isnan(highest), np.where(unit, 1.0, x.max(axis=0)), highest)
-    highest = np.where((span == 0) & (lowest == highest), lowest + 1, highest)  # it never moved: it will be held
+    highest = np.where((span == 0) & (lowest == highest), lowest + 1, highest)  # an input that never varied is held
     if not (lowest < highest).all():
         raise ConfigError(f"every low must be below its high; low {lowest.tolist()}, high {highest.tolist()}")
     return lowest, highest
@@ -409,7 +411,7 @@ def bounds_of(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple
 def _goal(wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
     bands: dict[str, Band] = {}
     for name, value in wanted.items():
-        if isinstance(value, float):  # a target of 0 may have a tolerance in per cent here: it is only for the verdict
+        if isinstance(value, float):  # a target of 0 with a tolerance in per cent is allowed: only the verdict needs it
             bands[name] = Band.around(value, tolerance.of(value) or 1e-9)
         else:
             bands[name] = parse_band(name, value, tolerance)
@@ -430,7 +432,7 @@ def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
 
 
 def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
-    # A pandas Series is no Mapping, but its index says which channel is which; one that only counts does not.
+    # A pandas Series is no Mapping, but its index names the channels, unless it is a range of integers.
     named = hasattr(target, "keys") and hasattr(target, "items") and [*target.keys()] != [*range(len(target))]
     if named or isinstance(target, Mapping):
         unknown = [str(name) for name, _ in target.items() if str(name) not in channels]

@@ -1,8 +1,8 @@
-"""Inputs with steps: the combination of steps near some settings with the best predicted readings.
+"""Inputs with steps: the combination of steps, close to given settings, with the best predicted readings.
 
-Rounding every input to its own nearest step can move all channels the same way. Near the settings there are few
-combinations (four steps per input, two where that would be too many). Each is predicted, inputs without steps
-compensate for what they can, and the best is chosen.
+If every input is rounded to its own closest step, the rounding errors may add up in a channel. So all combinations
+around the settings are compared (four steps per input, or two if there would be too many combinations). The readings of
+each are predicted after inputs without steps have been adjusted, and the best combination is taken.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Predict = Callable[[Floats], tuple[Floats, Floats]]
 
 MAX_COMBINATIONS = 4096
-"""Combinations that are compared by a linear estimate."""
+"""Largest number of combinations that are compared by a linear estimate."""
 MAX_PREDICTED = 64
-"""The best of them that the model predicts."""
+"""Number of the best combinations that are compared by the model itself."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Stepped:
     """The best combination of steps.
 
     Attributes:
-        settings: (d,) on the steps.
-        hits, hits_between: whether every channel is predicted inside its band; and whether it would be without steps.
-        readings: (2, m) predicted there and at the second best.
+        settings: (d,) settings on the steps.
+        hits: whether every channel is predicted inside its band there.
+        hits_between: whether it is at the settings before rounding.
+        readings: (2, m) predicted there, and at the second best combination.
     """
 
     settings: Floats
@@ -48,7 +49,7 @@ class Stepped:
 def tolerance_ratios(targets: Targets, Y: Floats) -> Floats:
     """(n,) tolerance ratio of the worst channel for readings (n, m) and one goal (each part (m,)).
 
-    By the rule of `sdl.core.goal.Band.miss`; limits are counted in `units`.
+    The rule is that of `sdl.core.goal.Band.miss`; distances beyond a limit are divided by `units`.
     """
     value, low, high = targets
     aimed = np.isfinite(value)
@@ -63,23 +64,23 @@ def tolerance_ratios(targets: Targets, Y: Floats) -> Floats:
 
 
 def units(targets: Targets) -> Floats:
-    """(m,) unit of the distance beyond a limit: half the band; of a one-sided limit a hundredth, at least 1."""
+    """(m,) unit of the distance beyond a limit: half the band, or 1 % of a one-sided limit but at least 1 count."""
     half = (targets.high - targets.low) / 2
     hundredth = 0.01 * np.fmin(np.abs(targets.low), np.abs(targets.high))
     return np.asarray(np.where(np.isfinite(half), half, np.fmax(hundredth, 1.0)), dtype=np.float64)
 
 
 def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets: Targets) -> Stepped | None:
-    """Find the best settings on the steps near some settings.
+    """Find the best settings on the steps close to given settings.
 
     Args:
-        predict: settings (n, d) to the readings' mean and standard deviation, each (n, m).
-        settings: (d,) inside the bounds.
-        space: their bounds and steps.
+        predict: function from settings (n, d) to mean and standard deviation of the readings, each (n, m).
+        settings: (d,) settings inside the bounds.
+        space: bounds and steps of the settings.
         targets: one goal, each part (m,).
 
     Returns:
-        None where no input has a step, or where there are too many combinations to compare.
+        None if no input has a step, or if there are too many combinations to compare.
     """
     x = np.asarray(settings, float)
     grids = space.steps_near(x)
@@ -92,7 +93,7 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
     here = predict(x[None])[0][0]
     slope = np.column_stack([_slope(predict, x, j, low, high) for j in range(len(x))])  # (m, d)
     moves = np.array(list(product(*grids))) - x
-    if (~stepped).any():  # the others take back what they can
+    if (~stepped).any():  # inputs without steps compensate for the rounding
         use = np.isfinite(targets.value) & np.isfinite(here)
         half = np.minimum(targets.high - targets.value, targets.value - targets.low)[use]
         K = slope[use] / half[:, None]
@@ -111,7 +112,7 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
 
 
 def _slope(predict: Predict, x: Floats, j: int, low: Floats, high: Floats) -> Floats:
-    """(m,) change of the readings with input j."""
+    """(m,) derivative of the readings with respect to input j."""
     ends = np.array([x, x])
     width = 1e-3 * (high[j] - low[j])
     ends[:, j] = max(x[j] - width, low[j]), min(x[j] + width, high[j])

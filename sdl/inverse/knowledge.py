@@ -17,7 +17,7 @@ def fit(solver: Solver, data: Data) -> Fitted:
 
     Raises:
         NotEnoughData, Degenerate: the rows do not suffice for the solver.
-        ConfigError: the knowledge is of another instrument.
+        ConfigError: the prior knowledge is about another instrument.
     """
     return solver.fit(with_knowledge(solver, data))
 
@@ -26,7 +26,7 @@ def with_knowledge(solver: Solver, data: Data) -> Data:
     """Add prior knowledge of the instrument to the data if the solver's option `knows` asks for it.
 
     Raises:
-        ConfigError: there is none, or it is of another instrument.
+        ConfigError: there is no prior knowledge, or it is about another instrument.
     """
     if getattr(solver, "knows", "nothing") != "twin":
         return data

@@ -1,7 +1,8 @@
-"""All settings that reach a goal: where readings repeat (y = x²), or inputs outnumber the channels of the goal.
+"""All settings that reach a goal, where several do.
 
-They come from the `sample` of a model, from its `predict` by a search from many starts, or from both. Where they form a
-continuous family (four inputs, three channels), members as different as possible are listed.
+Several settings reach a goal if the response is not monotonic (y = x²), or if there are more inputs than channels. They
+come from the `sample` of a model, from a search on its `predict` from many starting points, or from both. If they form
+a continuous family (four inputs, three channels), members that differ as much as possible are listed.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from sdl.solvers.base import Data, Fitted, Targets, ask
 from sdl.space import Space
 
 APART = 0.05
-"""Settings that differ by less in every input, as a part of the range, are one solution."""
+"""Settings that differ by less than this fraction of the range in every input are one solution."""
 STARTS = 48
-"""Points that a search starts from, beside the solver's own answer."""
+"""Number of starting points of a search, besides the solver's own proposal."""
 ROUNDS, LONGEST, DIFFERENCE = 30, 0.25, 1e-4
-"""Of a search: steps at most, the longest of them, and what slopes are taken over, as parts of the range."""
+"""Search: largest number of steps, longest step, and difference for the slopes (both as fractions of the range)."""
 DRAWN = 300
-"""Settings that are drawn from a model that can only sample; a solution holds at least one in twenty of them."""
+"""Number of settings drawn from a model that can only sample; a solution must hold at least one in twenty of them."""
 MAX_SOLUTIONS = 12
-"""Solutions that are listed."""
+"""Largest number of solutions listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Mode:
 
     Attributes:
         settings: rounded and clipped, ready for the instrument.
-        expected: raw readings expected there; empty where the model does not predict.
-        miss: tolerance ratio of the worst channel; None where the model does not predict.
-        probability: that there is a solution, as the share of the model's sample paths; None = unknown.
-        continuum: whether it belongs to a family of solutions.
+        expected: raw readings expected there; empty if the model does not predict readings.
+        miss: tolerance ratio of the worst channel; None if the model does not predict readings.
+        probability: share of the model's sample paths that have a solution there; None = unknown.
+        continuum: whether it belongs to a continuous family of solutions.
     """
 
     settings: Mapping[str, float]
@@ -54,17 +55,17 @@ class Mode:
 def solutions(
     fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
 ) -> list[Mode]:
-    """Settings that reach `goal`, each different from the others; the preferred first, else in the order of the inputs.
+    """List the different settings that reach `goal`, the preferred first, or else sorted by the inputs.
 
     Args:
-        fitted: a solver's model of `data`.
-        data: the rows it was fitted to.
-        goal: in raw readings.
-        rng: for starting points and samples.
-        background: raw readings with the instrument off, None where they are not known.
+        fitted: a solver fitted to `data`.
+        data: the rows.
+        goal: the goal, in raw readings.
+        rng: generator for starting points and samples.
+        background: raw readings with the instrument off; None if unknown.
 
     Returns:
-        None at all where the model knows no settings that reach the goal.
+        An empty list if the model finds no settings that reach the goal.
 
     Raises:
         SolverError: the model can neither predict readings nor sample settings.
@@ -98,7 +99,7 @@ def solutions(
 
 
 def _modes(fitted: Fitted, target: Targets, rng: np.random.Generator) -> list[Any]:
-    """The modes of the sample paths of a model that has some."""
+    """The modes of the sample paths, if the model has sample paths."""
     modes = getattr(fitted, "modes", None)
     if modes is None:
         return []
@@ -107,7 +108,7 @@ def _modes(fitted: Fitted, target: Targets, rng: np.random.Generator) -> list[An
 
 
 def _likely(solution: Mode, u: Floats, modes: list[Any]) -> Mode:
-    """A solution with the probability of the mode that it belongs to: the one with the nearest member."""
+    """The solution with the probability of its mode, which is the one with the closest member."""
     if not modes:
         return solution
     far = [float(np.abs(mode.members - u).max(axis=1).min()) for mode in modes]
@@ -118,10 +119,10 @@ def _likely(solution: Mode, u: Floats, modes: list[Any]) -> Mode:
 
 
 def _search(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:
-    """(n, d) settings, as fractions of the ranges, that are predicted to hit; the best first.
+    """(n, d) settings, as fractions of the ranges, that are predicted to reach the goal; the best first.
 
-    A damped Gauss-Newton search from all starts at once, because a model predicts many settings as quickly as few. Its
-    steps are the shortest possible, so that each search ends at the solution nearest to its start.
+    A damped Gauss-Newton search from all starts at once, because a model predicts many settings as quickly as few. It
+    takes the shortest steps, so that each search ends at a solution close to its start.
     """
     aimed = np.isfinite(target.value)
     used = aimed | np.isfinite(target.low) | np.isfinite(target.high)
@@ -174,7 +175,7 @@ def _clusters(drawn: Floats) -> Floats:
 
 
 def _farthest_first(candidates: Floats) -> Floats:
-    """The first, then repeatedly the one farthest from those before, while it differs from them by APART."""
+    """Pick the first candidate, then repeatedly the one farthest from those picked, while it differs by APART."""
     distinct = candidates[:1]
     while 0 < len(distinct) < MAX_SOLUTIONS:
         far = np.abs(candidates[:, None] - distinct[None]).max(axis=2).min(axis=1)

@@ -1,7 +1,6 @@
-"""Between names and matrices: asks a solver for the settings of a goal and gives its answer back by name.
+"""Ask a solver, which works on arrays, for the settings of a goal, and return the proposal by name.
 
-The one place where a history becomes arrays, and where a goal in raw readings becomes targets with the background
-taken off.
+Only this module turns a history into arrays, and a goal in raw readings into targets with the background subtracted.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from sdl.space.numeric import PRECISION
 from sdl.types import Channel, Input, Verdict
 
 NEARBY = 0.01
-"""A channel that was saturated at settings this near, as a fraction of the range, is taken to be saturated again."""
+"""If a row was saturated, settings that differ from it by at most this fraction of the range are taken to be so too."""
 
 BACK = 6
-"""How often settings that read full scale are moved halfway to the nearest that did not, at most."""
+"""Settings that read full scale are moved halfway to the closest row that did not, at most this many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +38,17 @@ class Proposal:
 
     Attributes:
         settings: rounded and clipped, ready for the instrument.
-        raw: as the solver gave them.
-        clipped: the inputs that lay outside their bounds.
+        raw: settings as the solver gave them.
+        clipped: the inputs whose raw settings lay outside their bounds.
         spread: standard deviation of the settings for one noisy reading at the goal; None = unknown.
         uncertainty: the same for the noise-free goal.
         expected: raw readings expected at the settings, background included; None = unknown.
-        verdict, why: what is said of the goal, and how the answer came about.
-        shortfall: the nearest readings that can be had where the goal cannot be hit, as `Goal.shortfall` gives them.
+        verdict: the verdict on the goal.
+        why: how the settings and the verdict came about.
+        shortfall: the closest readings that can be reached, in the form of `Goal.shortfall`, if the goal cannot.
         probability: that any settings reach the goal; None = unknown.
-        model: that the goal was judged by.
-        lack_of_fit: standard deviation of what that model misses beyond the noise, where a test is sure of it.
+        model: name of the model that the goal was judged by.
+        lack_of_fit: standard deviation of that model's lack of fit, for channels where it is significant.
     """
 
     settings: Mapping[str, float]
@@ -66,7 +66,7 @@ class Proposal:
 
 
 class Finding(NamedTuple):
-    """What one check says of a goal; shortfall: the nearest readings, as `Goal.shortfall` gives them."""
+    """The result of one check of a goal; `shortfall`: the closest readings, in the form of `Goal.shortfall`."""
 
     verdict: Verdict
     sentence: str
@@ -82,7 +82,7 @@ def data_of(
     prefer: tuple[float, ...] | None = None,
     average: int = 1,
 ) -> Data:
-    """The rows of a history as a solver sees them; views, nothing is copied."""
+    """The rows of a history as data for a solver; the arrays are views, nothing is copied."""
     n = history.rows
     goal = np.array([channel.name in wanted for channel in channels])
     age = np.arange(n - 1, -1, -1, dtype=float)
@@ -102,7 +102,7 @@ def data_of(
 
 
 def targets_of(goal: Goal, channels: tuple[Channel, ...], background: Mapping[str, float] | None) -> Targets:
-    """The goal as (1, m) arrays, its background taken off."""
+    """The goal as (1, m) arrays, with the background subtracted."""
     value, low, high = ([fill] * len(channels) for fill in (math.nan, -math.inf, math.inf))
     for i, channel in enumerate(channels):
         if band := goal.bands.get(channel.name):
@@ -118,15 +118,15 @@ def propose(
     """Fit `solver` and ask it for the settings of `goal`.
 
     Args:
-        solver: with its hyper-parameters.
+        solver: the solver, with its options.
         data: the rows to learn from.
-        goal: in raw readings.
-        rng: for whatever the solver draws.
-        background: raw readings with the instrument off, None where they are not known.
+        goal: the goal, in raw readings.
+        rng: generator for the solver.
+        background: raw readings with the instrument off; None if unknown.
 
     Raises:
         NotEnoughData, Degenerate: the rows do not suffice for the solver.
-        SolverError: its answer is no settings, or the solver itself failed.
+        SolverError: the solver failed, or gave no number for an input.
     """
     data = with_knowledge(solver, data)
     with translated(solver.kind, len(data.X)):
@@ -135,7 +135,7 @@ def propose(
 
 @contextlib.contextmanager
 def translated(kind: str, rows: int) -> Iterator[None]:
-    """Raise any failure of a solver inside as a SolverError that names it."""
+    """Turn any exception of a solver into a SolverError that names the solver."""
     try:
         yield
     except (SolverError, KeyboardInterrupt):
@@ -147,7 +147,7 @@ def translated(kind: str, rows: int) -> Iterator[None]:
 def propose_fitted(
     fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
 ) -> Proposal:
-    """As `propose`, of a solver that is fitted already."""
+    """Ask a fitted solver for the settings of `goal`; see `propose`."""
     space = Space(data.inputs)
     targets = targets_of(goal, data.channels, background)
     given = ask(fitted, targets, space, rng)
@@ -194,9 +194,9 @@ def propose_fitted(
 
 
 def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: Space) -> dict[str, float]:
-    """Settings moved off those that read full scale where they must not: halfway to the nearest row that did not.
+    """Move settings at which a channel of the goal was saturated halfway to the closest row where none was.
 
-    The same settings would read full scale again, and tell nothing new.
+    At the same settings it would be saturated again, and the reading would tell nothing new.
     """
     columns = [i for i, c in enumerate(data.channels) if c.name in goal.bands and not goal.bands[c.name].open_above]
     full = data.saturated[:, columns].any(axis=1)
@@ -230,21 +230,21 @@ def _expected(
     off = max(abs(settings[item.name] - raw[item.name]) / (item.high - item.low) for item in inputs)
     if off <= 2 * PRECISION and given.expected is not None:
         return np.asarray(given.expected[0], dtype=np.float64)
-    if predict is None:  # what was expected was so elsewhere
+    if predict is None:  # the expected readings were those of other settings
         return np.full(len(channels), np.nan)
     return np.asarray(predict(np.array([[settings[item.name] for item in inputs]]))[0][0], dtype=np.float64)
 
 
 def _raw(readings: Floats, channels: Sequence[Channel], base: Mapping[str, float]) -> dict[str, float]:
-    """By name, the background added again; what is unknown is left out."""
+    """Readings by name, with the background added again; unknown ones are left out."""
     pairs = ((channel.name, float(value)) for channel, value in zip(channels, readings, strict=True))
     return {name: value + base.get(name, 0.0) for name, value in pairs if math.isfinite(value)}
 
 
 def _first_of(checks: Sequence[Finding | None]) -> Finding:
-    """The verdict that holds: the first by the enum's order, with the sentences of all that apply beside it.
+    """Combine the checks: the first verdict in the order of `Verdict`, with the sentences of all findings.
 
-    Beside a goal that is unreachable for sure, what was only doubtful is left out.
+    If the goal is unreachable, only sentences of the verdicts unreachable and saturated are kept.
     """
     findings = [finding for finding in checks if finding is not None]
     verdict = min((finding.verdict for finding in findings), key=[*Verdict].index)
@@ -264,13 +264,13 @@ def _of_solver(given: Proposals, goal: Goal, channels: Sequence[Channel], base: 
 
 
 def _exceeded_by_background(goal: Goal, background: Mapping[str, float] | None) -> Finding | None:
-    """Background readings that alone exceed a channel of the goal."""
+    """Unreachable if the background reading of a channel alone exceeds the goal."""
     sentence = background_exceeds(goal, background)
     return Finding(Verdict.UNREACHABLE, sentence) if sentence else None
 
 
 def _below_range(goal: Goal, channels: Sequence[Channel]) -> Finding | None:
-    """A channel of the goal whose band lies below its low end."""
+    """Unreachable if the goal asks a channel for readings below the lower end of its range."""
     for channel in channels:
         band = goal.bands.get(channel.name)
         if band is not None and channel.low is not None and band.high < channel.low:
@@ -282,7 +282,7 @@ def _below_range(goal: Goal, channels: Sequence[Channel]) -> Finding | None:
 def _between_steps(
     stepped: Stepped | None, goal: Goal, channels: Sequence[Channel], base: Mapping[str, float]
 ) -> Finding | None:
-    """Settings that would hit, but none on the steps of the inputs."""
+    """Between two steps if the goal can be reached, but not with settings on the steps of the inputs."""
     if stepped is None or stepped.hits or not stepped.hits_between:
         return None
     first, second = (goal.shortfall(_raw(y, channels, base)) for y in stepped.readings)
@@ -292,9 +292,9 @@ def _between_steps(
 
 
 def _saturated(goal: Goal, data: Data, settings: Mapping[str, float]) -> Finding | None:
-    """A channel of the goal that is asked for more than it can read, or was saturated at these settings."""
+    """Saturated if the goal asks a channel for more than it can read, or if it was saturated at these settings."""
     near = None
-    if data.saturated.any():  # mostly none is, and then no row needs to be looked at
+    if data.saturated.any():  # usually none is, and the search for close rows is not needed
         x = np.array([settings[item.name] for item in data.inputs])
         scale = np.array([item.high - item.low for item in data.inputs])
         near = (np.abs(data.X - x) <= NEARBY * scale).all(axis=1)

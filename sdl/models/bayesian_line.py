@@ -1,7 +1,7 @@
-"""An affine model that knows its noise, lets the instrument drift, and can start from what is known of the twin.
+"""The model of the solver `bayes`: a Bayesian linear model with noise, drift and prior knowledge of the instrument.
 
-The mathematics is in `sdl.models.dynamic_linear`. Here the rows are picked, each channel for itself: a reading that is
-saturated in one channel still counts in the others, and in that one it is a bound.
+The mathematics is in `sdl.models.dynamic_linear`. This module picks the rows, separately for each channel: a row that
+is saturated in one channel is used in the other channels, and as a lower bound in that one.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space
 
 BOUNDS = 100
-"""How many of the latest rows are looked at for saturated readings."""
+"""Number of latest rows whose saturated readings are used as bounds."""
 
 
 def fit_bayesian_line(data: Data) -> FittedBayesianLine:
-    """Fits the lines at the next reading, starting from `data.knowledge` where there is any.
+    """Fit the linear model at the next reading, with `data.knowledge` as a prior if there is any.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -60,7 +60,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
     part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
     dynamic = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
-    # Only the latest of the last session: before it the background may have been different.
+    # Only the latest ones of the last session, because the background may have been different before.
     late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
     dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
@@ -75,13 +75,13 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
 
 @dataclass(frozen=True)
 class FittedBayesianLine:
-    """The lines at the next reading."""
+    """The linear model at the next reading, as a fitted solver."""
 
     training: TrainingSet
     dynamic: DynamicLinearModel
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
+        """Propose the settings inside the bounds whose readings come closest to each goal, in tolerances."""
         ends = self.training.bounds(space)
         settings, std_errors = [], []
         for parts in zip(*targets, strict=True):
@@ -101,10 +101,10 @@ class FittedBayesianLine:
 
 
 def _determined(rows: DynamicRows, data: Data) -> Bools:
-    """(m,) the channels whose usable rows determine a line.
+    """(m,) the channels whose usable rows determine a linear model.
 
     Raises:
-        NotEnoughData, Degenerate: one of the goal does not belong to them.
+        NotEnoughData, Degenerate: a channel of the goal is not among them.
     """
     p = rows.X.shape[1]
     enough = np.zeros(len(data.channels), bool)

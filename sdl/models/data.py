@@ -1,4 +1,4 @@
-"""What a model learns from, what it is asked for, and what it answers; arrays all through.
+"""The data, targets and proposals of a model, as arrays.
 
 The shapes: n rows, d inputs, m channels, k goals asked at once.
 """
@@ -19,7 +19,7 @@ class Knowledge(NamedTuple):
     """What is known of an instrument before any reading: each channel a linear function of the settings.
 
     Attributes:
-        mean: (m, d + 1) reading with all inputs at their lower bounds, and its change over the range of each.
+        mean: (m, d + 1) reading with all inputs at their lower bounds, and its change over the range of each input.
         sd: (m, d + 1) standard deviations of these.
     """
 
@@ -29,20 +29,20 @@ class Knowledge(NamedTuple):
 
 @dataclass(frozen=True)
 class Data:
-    """The rows to learn from, oldest first. Readings have their background taken off."""
+    """The rows that a model is fitted to, oldest first. The background is subtracted from the readings."""
 
     X: Floats  # (n, d) applied settings
     Y: Floats  # (n, m) readings; NaN where a channel was not measured
     saturated: Bools  # (n, m) a bound, not a value
     goal: Bools  # (m,) the channels that proposals will be asked for
-    age: Floats  # (n,) readings since: 0 is the newest
+    age: Floats  # (n,) number of readings taken since; 0 for the newest row
     session: Floats  # (n,) rows with the same number were taken together
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
-    current_session: float | None = None  # that the next reading belongs to; None: that of the newest row
-    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range: the cheapest settings that hit
-    average: int = 1  # readings that are averaged before a goal is judged
-    knowledge: Knowledge | None = None  # known of the instrument before any reading, for a solver that asks for it
+    current_session: float | None = None  # session of the next reading; None: that of the newest row
+    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range; lower total cost is preferred
+    average: int = 1  # number of readings averaged before they are compared with the goal
+    knowledge: Knowledge | None = None  # prior knowledge of the instrument, for a solver that asks for it
 
     @property
     def sitting(self) -> Floats:
@@ -52,7 +52,7 @@ class Data:
 
 
 class Targets(NamedTuple):
-    """k goals: the value wanted (NaN = free) and the accepted band (±inf = free), each (k, m)."""
+    """k goals: the target value (NaN = none) and the accepted band (±inf = no limit), each (k, m)."""
 
     value: Floats
     low: Floats
@@ -61,7 +61,10 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class Proposals:
-    """k answers. May lie outside the bounds: `sdl.inverse.propose` rounds and clips, and says so. NaN = unknown."""
+    """Proposed settings for k goals; NaN = unknown.
+
+    They may lie outside the bounds: `sdl.inverse.propose` rounds and clips them, and records that it did.
+    """
 
     settings: Floats  # (k, d)
     spread: Floats  # (k, d) standard deviation of the settings for one noisy reading at the goal
@@ -69,7 +72,7 @@ class Proposals:
     expected: Floats | None  # (k, m) readings expected at the settings
     verdict: tuple[Verdict, ...]  # (k,)
     why: tuple[str, ...]  # (k,) a sentence for the record
-    nearest: Floats | None = None  # (k, m) where unreachable: the nearest readings that can be had; else NaN
+    nearest: Floats | None = None  # (k, m) closest readings that can be reached, if the goal is unreachable; else NaN
     probability: Floats | None = None  # (k,) that any settings reach the goal; NaN = unknown
-    lack_of_fit: Floats | None = None  # (k, m) sd of what the model misses beyond the noise; NaN = none found
-    model: str = ""  # that the goals were judged by
+    lack_of_fit: Floats | None = None  # (k, m) standard deviation of the lack of fit; NaN = not significant
+    model: str = ""  # name of the model that the goals were judged by

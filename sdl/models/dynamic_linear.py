@@ -1,20 +1,20 @@
 """The Bayesian dynamic linear model behind the solver `bayes`.
 
-Each channel is y_t = x_t (theta + delta_t) + noise with x = (1, u): theta holds its intercept and slopes *at the next
-reading*, delta_t what they were different by when the row was taken. Nothing tells how an instrument is noisy or how it
-drifts, so several models are held at once, each weighted by how well it explains the rows:
+Each channel is y_t = x_t (theta + delta_t) + noise with x = (1, u). theta holds its intercept and slopes *at the next
+reading*; delta_t is their difference from theta when row t was taken. The shape of the noise and the kind of drift are
+unknown, so several models are averaged, weighted by their evidence:
 
     noise   sigma² K² (u (1 - u) + floor)    the edges of pulse-width modulation
             sigma² (y² + floor)              in proportion to the reading
-    delta   none | a random walk, slow or fast | a steady trend, over the readings since; and between the present
-            session and any other a jump: of the offset by a tenth of the response, of each gain by a per cent
+    delta   none | a random walk, slow or fast | a steady trend, over the readings since; and a jump between the current
+            session and any other, with standard deviation JUMP: 10 % of the response for the offset, 1 % for each gain
 
-Given noise and drift all is Gaussian. With V the covariance of the rows, noise and drift together, theta is a
-generalised least-squares fit with a flat prior (a given one enters as further rows), sigma² is integrated out, and the
-evidence is the restricted likelihood. As delta is counted back from the next reading, the fit *is* the forecast.
+Given noise and drift everything is Gaussian. With V the covariance of the rows from noise and drift together, theta is
+a generalised least-squares fit with a flat prior (a given prior is added as further rows), sigma² is integrated out,
+and the evidence is the restricted likelihood. Because delta_t is relative to the next reading, theta is the forecast.
 
-Old rows are summed up in blocks, the older the coarser. Only the drift inside a block is lost by it (nothing where
-there is none), and ten thousand rows cost little more than fifty.
+Old rows are summarised in blocks, longer ones for older rows. This neglects only the drift inside a block, and ten
+thousand rows cost little more than fifty.
 """
 
 from __future__ import annotations
@@ -31,59 +31,62 @@ from sdl.models.linear_model import POOL, LinearModel
 from sdl.models.noise import SHAPES, bounded_below, variance_of
 
 NOISES = ("jitter", "proportional noise")
-"""Shapes of the noise that are averaged, by their evidence."""
+"""Shapes of the noise that are averaged, weighted by their evidence."""
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
-"""Kind, and size per reading: 1 is the noise of one reading in the middle of the range."""
+"""Kinds of drift, and their size per reading, in units of the noise of one reading in the middle of the range."""
 STILL = 0.89
-"""Prior probability that nothing drifts. With more, intervals from eight rows would cover less of what drifts (already
-too little), and campaigns under drift or on nonlinear plants take longer."""
+"""Prior probability of no drift. With a larger value the intervals from eight rows under drift, already too narrow,
+would be narrower still, and campaigns under drift or on nonlinear plants would take longer."""
 JUMP = (0.1, 0.01)
-"""By how much two sessions differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
+"""Standard deviations of the difference between sessions: of the offset, as a fraction of the response, and of each
+gain, as a fraction of the gain."""
 CONTRADICTION = 4.0
-"""A bound this many standard deviations beyond the prediction of the other rows is left out."""
+"""A censored reading is left out if its bound lies this many standard deviations beyond the prediction of the other
+rows."""
 RECENT, BLOCKS = 24, 24
-"""Rows that are kept single, and how many blocks of older ones there are at most; what is older still is left out."""
+"""Number of latest rows that are used one by one, and largest number of blocks of older rows; still older rows are left
+out."""
 
 
 class DynamicRows(NamedTuple):
-    """What was measured: n rows, oldest first, of m channels; p = inputs + 1 coefficients."""
+    """The rows that the model is fitted to: n rows, oldest first, of m channels; p = inputs + 1 coefficients."""
 
     X: Floats  # (n, p) ones, and settings in units of their bounds
     Y: Floats  # (n, m); 0 where not usable
     usable: Bools  # (n, m)
-    age: Floats  # (n,) readings until the next one: the newest has 1
-    session: Floats  # (n,)
-    past: bool = False  # whether none of them is of the current session
+    age: Floats  # (n,) number of readings from each row to the next reading; 1 for the newest row
+    session: Floats  # (n,) number of the session
+    past: bool = False  # whether no row belongs to the current session
 
 
 class CoefficientPrior(NamedTuple):
-    """What is known before the first row."""
+    """Prior of the coefficients and of the noise, from knowledge of the instrument."""
 
     mean: Floats  # (m, p) intercepts and slopes
     sd: Floats  # (m, p)
     sigma: float
-    weight: float  # how many degrees of freedom sigma counts for
+    weight: float  # degrees of freedom that `sigma` counts as
 
 
 class Whitened(NamedTuple):
-    """Rows divided by the size of their noise, for s shapes of it; sums of blocks are rows too."""
+    """Rows divided by the standard deviation of their noise, for s shapes of the noise; a block is one or more rows."""
 
     X: Floats  # (s, m, N, p)
     y: Floats  # (s, m, N) distance from the reference
-    age: Floats  # (N,) readings until the next one, or until the end of its own session
-    ago: Floats  # (N,) sessions since
-    rest: Floats  # (s, m) squares that are left over inside the blocks
-    size: Floats  # (s, m) sum of the logarithms of the sizes of the noise
+    age: Floats  # (N,) number of readings to the next one, or to the end of the row's own session
+    ago: Floats  # (N,) number of sessions since
+    rest: Floats  # (s, m) sum of squared residuals inside the blocks
+    size: Floats  # (s, m) sum of the logarithms of the standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicLinearModel(LinearModel):
-    """The lines at the next reading, as an affine fit.
+    """The linear model at the next reading.
 
     Attributes:
         root: (m, p, p) covariance of the coefficients.
         sizes: (s, m) sigma² of each shape of the noise, times the weight of that shape.
-        belief: what was found of noise and drift, for the sentence.
+        belief: the most probable noise and drift, for `why`.
     """
 
     root: Floats
@@ -109,7 +112,7 @@ class DynamicLinearModel(LinearModel):
 
 
 def variance_functions(X: Floats, coef: Floats) -> Floats:
-    """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in SHAPES."""
+    """(s, n, m) variance of one reading divided by sigma², for rows X (n, p), coefficients (m, p) and the s NOISES."""
     slope = coef[:, 1:]
     mean = X @ coef.T
     largest = np.nanmax(np.abs(slope).sum(axis=1), initial=0.0) ** 2
@@ -117,12 +120,12 @@ def variance_functions(X: Floats, coef: Floats) -> Floats:
 
 
 def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) -> DynamicLinearModel:
-    """The lines at the next reading.
+    """Fit the linear model at the next reading.
 
     Args:
-        rows: of channels that they (or the prior) determine, all of them.
-        goal: the channels whose rows decide between the models.
-        prior: with it there may be no row at all.
+        rows: the rows; with the prior they must determine every channel.
+        goal: the channels whose evidence weights the models of noise and drift.
+        prior: of the coefficients. If it is given, there may be no rows.
     """
     n, p = rows.X.shape
     reference = _reference(rows, prior)
@@ -131,10 +134,10 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
     sigma = first = np.full(2, prior.sigma if prior else NOMINAL)
     pool = float(dof[goal].sum()) + sure
     before = np.log([STILL] + [(1.0 - STILL) / (len(DRIFTS) - 1)] * (len(DRIFTS) - 1))
-    # What is known in counts can be weighed only once the noise is known: then everything is done twice.
+    # A prior in counts must be weighted against the noise, which is known only after a first fit: so fit twice.
     for _ in range(2 if prior or len(np.unique(rows.session)) > 1 else 1):
         theta, spread, square, evidence, residuals = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
-        # A channel's own squares, and a few of all channels together: their relative noise is similar.
+        # The relative noise of the channels is similar, so a pooled estimate is added as POOL degrees of freedom.
         common = (square[..., goal].sum(axis=2) + sure * first[:, None] ** 2) / max(pool, 1.0)
         noise = (square + POOL * common[..., None]) / (dof + POOL)  # (s, k, m)
         evidence = evidence - 0.5 * dof * np.log(np.maximum(noise, 1e-24))
@@ -142,7 +145,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
         weight = np.exp(score - score.max())
         weight /= weight.sum()
         share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
-        # Of the goal's channels alone: one that answers to no input would make all the others noisy.
+        # Only channels of the goal: one that responds to no input would make all others noisy.
         total = (share * square[..., goal].sum(axis=2)).sum(axis=1)
         sigma = np.sqrt((total + POOL * first**2) / (dof[goal].sum() + POOL))
     off = theta - (mean := np.einsum("sk,skmp->mp", weight, theta))
@@ -165,7 +168,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
 
 
 def _reference(rows: DynamicRows, prior: CoefficientPrior | None) -> Floats:
-    """(m, p) least squares over all rows: for the shape of the noise, and so that sums of squares stay small."""
+    """(m, p) least squares over all rows; gives the shape of the noise, and keeps sums of squares small."""
     p = rows.X.shape[1]
     outer = (rows.X[:, :, None] * rows.X[:, None, :]).reshape(-1, p * p)
     gram = (rows.usable.T.astype(float) @ outer).reshape(-1, p, p)
@@ -217,23 +220,23 @@ def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Coeffici
 
 
 def _blocks(ago: Floats) -> tuple[list[slice], int]:
-    """Slices of older rows, each of one session, some 8, 16, 32 … long, newest first; and where single rows begin."""
+    """Slices of older rows, newest first, each of one session and about 8, 16, 32 … long; and the first single row."""
     single = stop = max(len(ago) - RECENT, 0)
     blocks: list[slice] = []
     length = 8
     while stop and len(blocks) < BLOCKS:
-        same = int(np.searchsorted(-ago[:stop], -ago[stop - 1]))  # where the session of the last row begins
+        same = int(np.searchsorted(-ago[:stop], -ago[stop - 1]))  # first row of that row's session
         blocks.append(slice(max(same, stop - length), stop))
         stop, length = blocks[-1].start, 2 * length
     return blocks, single
 
 
 def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Fits every shape s of the noise with every drift k.
+    """Fit every shape s of the noise with every drift k.
 
     Returns:
-        (s, k, m, p) theta from the reference; (s, k, m, p, p) its covariance over sigma²; (s, k, m) sum of squares;
-        (s, k, m) logarithm of the evidence without the power of the sum of squares; (s, k, m, N) residuals.
+        (s, k, m, p) theta relative to the reference; (s, k, m, p, p) its covariance divided by sigma²; (s, k, m) sum of
+        squares; (s, k, m) log evidence without the term of the sum of squares; (s, k, m, N) residuals.
     """
     p = reference.shape[1]
     slope2 = reference[:, 1:] ** 2
@@ -249,12 +252,12 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
         "wander": np.minimum.outer(white.age, white.age),
         "trend": np.outer(white.age, white.age),
     }
-    # Every other session differs from the present one by as much; two of them share what the present one differs by.
+    # Every other session differs from the current one by the same variance; the current one's own share is common.
     together = white.ago[:, None] == white.ago
     still = np.eye(N)
     if white.ago.any():
         still = still + _within(white.X, jump) * 0.5 * np.outer(white.ago > 0, white.ago > 0) * (1.0 + together)
-    moved = _within(white.X, drift) * together  # what a session drifts says nothing of another one's drift
+    moved = _within(white.X, drift) * together  # drifts of different sessions are independent
     sides = np.concatenate([white.X, white.y[..., None]], axis=-1)  # (s, m, N, p + 1)
     # The rows below L of this matrix's Cholesky factor are (L^-1 sides)'; its last corner only has to be large enough.
     whole = np.zeros((*sides.shape[:2], N + p + 1, N + p + 1))  # its upper triangle is not read
@@ -284,7 +287,7 @@ def _within(X: Floats, variance: Floats) -> Floats:
 
 
 def _alike(residuals: Floats, dof: Floats) -> Floats:
-    """(m, m) correlation of the noise of the channels, from residuals (m, N); few of them hardly count."""
+    """(m, m) correlation of the noise of the channels, from residuals (m, N); shrunk to 0 if they are few."""
     size = np.sqrt((residuals**2).sum(axis=1))
     alike = residuals @ residuals.T / np.maximum(np.outer(size, size), 1e-300)
     trust = float(max(dof.min(initial=0.0), 0.0))
@@ -292,7 +295,7 @@ def _alike(residuals: Floats, dof: Floats) -> Floats:
 
 
 def expand_to(model: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinearModel:
-    """The same lines as `columns` of m channels; those of the others are unknown."""
+    """The same model as `columns` of m channels; the coefficients of the other channels are NaN."""
 
     def put(part: Floats, *axes: int, fill: float = np.nan) -> Floats:
         shape = tuple(m if axis in axes else length for axis, length in enumerate(part.shape))
@@ -311,12 +314,18 @@ def expand_to(model: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinear
 
 
 def condition_on_censored(model: DynamicLinearModel, X: Floats, least: Floats) -> tuple[DynamicLinearModel, int]:
-    """Learns that readings at X (n, p) were at least so high (n, m), NaN where they were not saturated.
+    """Condition the model on censored readings.
 
-    A line is moved to the mean and variance of what it was, cut off at the bound (a truncated normal distribution).
+    The distribution of a coefficient vector is replaced by a normal one with the mean and variance that it has when the
+    reading's distribution is truncated at the bound.
+
+    Args:
+        model: fitted to the uncensored readings.
+        X: (n, p) rows of the design matrix.
+        least: (n, m) lower bounds of the readings; NaN where a reading was not saturated.
 
     Returns:
-        The lines, and how many bounds there were that did not contradict them.
+        The conditioned model, and the number of bounds used. Bounds that contradict the model are left out.
     """
     coef, root, used = model.coef.copy(), model.root.copy(), 0
     sizes = np.where(np.isfinite(model.sizes), model.sizes, NOMINAL**2 / len(NOISES))
@@ -325,7 +334,7 @@ def condition_on_censored(model: DynamicLinearModel, X: Floats, least: Floats) -
         gain = root[c] @ X[i]
         scale = np.sqrt(X[i] @ gain + noise[i, c])
         beyond = (least[i, c] - X[i] @ coef[:, c]) / scale
-        if beyond < CONTRADICTION:  # and where anything is known at all
+        if beyond < CONTRADICTION:  # False for NaN, where nothing is known
             used += 1
             push = np.exp(-0.5 * beyond**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-beyond))
             coef[:, c] += gain * push / scale

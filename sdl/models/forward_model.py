@@ -1,7 +1,7 @@
-"""The contract of a forward model: readings from settings, with what it does not know; and the linear ones by it.
+"""The interface of a forward model (readings from settings, with their uncertainty), and the linear forward models.
 
-The shapes: k settings, d inputs, m channels (all those of the training set; NaN for those the model was not fitted to).
-Settings are in units of their bounds, readings in the units of the channels.
+Shapes: k settings, d inputs, m channels (all those of the training set; NaN for channels that the model was not fitted
+to). Settings are in units of their bounds, readings in the units of the channels.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from sdl.models.linear_model import LinearModel, t_factor
 from sdl.models.training_set import TrainingSet
 
 LEVERAGE = 1e-6
-"""A row whose leverage is this near to 1 is not predicted by the others."""
+"""A row whose leverage is closer to 1 than this cannot be predicted from the others."""
 
 
 class Prediction(NamedTuple):
-    """Of one reading, each (k, m)."""
+    """The prediction of one reading at each of k settings, (k, m) each."""
 
     mean: Floats
-    model_var: Floats  # what more rows would shrink: the variance of the noise-free reading
-    noise_var: Floats  # what only averaging shrinks: the variance of one reading about the noise-free one
+    model_var: Floats  # variance of the noise-free reading; more rows make it smaller
+    noise_var: Floats  # variance of one reading about the noise-free one; only averaging makes it smaller
 
 
 class Paths(Protocol):
     """n functions drawn from the posterior of the noise-free readings; the same at every call.
 
-    Settings U are (k, d), shared by all functions, or (n, k, d), each function at its own.
+    Settings U are (k, d), the same for all functions, or (n, k, d), different ones for each function.
     """
 
     def __call__(self, U: Floats) -> Floats: ...  # (n, k, m)
@@ -41,24 +41,24 @@ class Paths(Protocol):
 
 
 class ForwardModel(Protocol):
-    """What is asked of a fitted forward model."""
+    """The interface of a fitted forward model."""
 
     @property
     def training(self) -> TrainingSet: ...
     @property
     def summary(self) -> str: ...  # "Gaussian process, nonlinearity 20 %, log readings of 3 channels, 60 readings"
     def predict(self, U: Floats) -> Prediction: ...
-    def mean(self, U: Floats) -> Floats: ...  # (k, m) that of `predict`, for less
+    def mean(self, U: Floats) -> Floats: ...  # (k, m) the mean of `predict`, computed faster
     def jacobian(self, U: Floats) -> Floats: ...  # (k, m, d) derivatives of the mean
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths: ...
-    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float: ...  # of rows it has not seen
-    def leave_one_out(self) -> Floats: ...  # (n, m) log density of each row of `training` given the others; NaN: none
+    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float: ...  # sum of log densities of new rows
+    def leave_one_out(self) -> Floats: ...  # (n, m) log density of each row of `training` given the others; NaN unknown
 
 
 def log_density(prediction: Prediction, Y: Floats, censored: Bools, upper: Bools) -> float:
     """Sum of the log densities of readings Y (k, m), NaN where missing, under independent normal predictions.
 
-    A censored reading counts with the probability that the reading lies beyond it: above where `upper`, else below.
+    A censored reading contributes the log probability of a reading beyond it: above if `upper`, else below.
     """
     sd = np.sqrt(prediction.model_var + prediction.noise_var)
     z = (Y - prediction.mean) / sd
@@ -70,18 +70,18 @@ def log_density(prediction: Prediction, Y: Floats, censored: Bools, upper: Bools
 
 
 def leave_one_out_t(residual: Floats, leverage: Floats, variance: Floats, size: Floats, dof: Floats) -> Floats:
-    """Log density of each row under a weighted least-squares fit to the others: Student's t.
+    """Log density of each row under a weighted least-squares fit to the others (Student's t distribution).
 
     Args:
-        residual: (n, m) readings less the fit to all rows.
-        leverage: (n, m) weight of each reading in its own fit.
-        variance: (n, m) of one reading, over `size`.
+        residual: (n, m) readings minus the fit to all rows.
+        leverage: (n, m) weight of each reading in its own fitted value.
+        variance: (n, m) variance of one reading, divided by `size`.
         size: (m,) estimated factor of the variance.
         dof: (m,) degrees of freedom of `size`.
 
     Returns:
-        (n, m); NaN where the others do not determine the fit. Cook and Weisberg, Residuals and Influence in Regression
-        (1982), section 2.2.
+        (n, m) log densities; NaN where the other rows do not determine the fit. Cook and Weisberg, Residuals and
+        Influence in Regression (1982), section 2.2.
     """
     rest = np.where(leverage < 1.0 - LEVERAGE, 1.0 - leverage, np.nan)
     others = (dof * size - residual**2 / (variance * rest)) / np.where(dof > 1, dof - 1, np.nan)
@@ -92,7 +92,7 @@ def leave_one_out_t(residual: Floats, leverage: Floats, variance: Floats, size: 
 
 
 def at_upper_end(training: TrainingSet, Y: Floats) -> Bools:
-    """(k, m) whether censored readings Y lie at the upper end of their channel: above the mean of the usable ones."""
+    """(k, m) whether censored readings Y are at the upper end of their channel: above the mean of usable readings."""
     count = np.maximum(training.usable.sum(axis=0), 1)
     upper: Bools = (training.Y * training.usable).sum(axis=0) / count <= Y
     return upper
@@ -100,12 +100,12 @@ def at_upper_end(training: TrainingSet, Y: Floats) -> Bools:
 
 @dataclass(frozen=True)
 class LinearForward:
-    """A linear or dynamic linear model by the contract.
+    """A linear or dynamic linear model as a forward model.
 
     Attributes:
         training: the rows.
-        linear: fit of all channels; by default that of the training set.
-        name: for the summary.
+        linear: the fitted linear model of all channels.
+        name: of the model, for the summary.
     """
 
     training: TrainingSet
@@ -130,9 +130,10 @@ class LinearForward:
         return np.broadcast_to(self.linear.slope, (len(U), *self.linear.slope.shape)).copy()
 
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
-        """Lines with coefficients from their multivariate t distribution, channels correlated as their noise is.
+        """Linear functions with coefficients drawn from their multivariate t distribution.
 
-        Without degrees of freedom the noise is NOMINAL of the channel's response.
+        Channels are correlated like their noise. Without degrees of freedom the noise is NOMINAL × the channel's
+        response.
         """
         coef, m = self.linear.coef, self.linear.coef.shape[1]
         dof = self.linear.dof
@@ -166,7 +167,7 @@ class LinearForward:
 
 @dataclass(frozen=True)
 class _Lines:
-    """n lines of m channels: coefficients (n, m, p)."""
+    """n linear functions of m channels, with coefficients (n, m, p)."""
 
     coef: Floats
     origin: Floats

@@ -1,4 +1,4 @@
-"""The forward models that `bsi` and `path` invert: readings from settings, with what they do not know."""
+"""The forward models that the solvers `mcmc` and `continuation` invert."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ForwardKind = Literal["gp", "bayes", "linear", "smooth"]
 
 
 class FittedModel(Protocol):
-    """What is asked of a fitted model."""
+    """The interface of a fitted model that is inverted."""
 
     @property
     def training(self) -> TrainingSet: ...
@@ -27,10 +27,10 @@ class FittedModel(Protocol):
 
 
 def fit_forward(kind: ForwardKind, data: Data) -> FittedModel:
-    """The model `kind`, fitted with its default options.
+    """Fit the model `kind` with its default options.
 
     Raises:
-        NotEnoughData, Degenerate: as the model does.
+        NotEnoughData, Degenerate: the rows do not suffice for the model.
     """
     if kind in ("gp", "smooth"):
         return FittedForward(fit_gaussian_process(data))

@@ -1,8 +1,8 @@
-"""Settings for a goal from any forward model: its mean inverted, and what is not known of the answer.
+"""Settings for a goal from any forward model, with their spread and uncertainty.
 
-Where the mean can enter every band it is inverted, and of several solutions the one that the model is surest of is
-taken. Where it cannot, the settings are those among the solutions of sample paths at which a reading is most probable
-to lie inside every band: they are as near as the model knows, and measuring there tells most.
+If the mean of the model can enter every band, it is inverted; of several solutions the one with the smallest
+uncertainty is taken. If it cannot, each sample path is solved, and of these settings those are taken at which a reading
+most probably lies inside every band. A measurement there also tells most about whether the goal can be reached.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 PATHS, STEPS = 64, 12
-"""Sample paths whose solutions are compared where the mean does not enter the bands, and steps of each search."""
+"""Number of sample paths that are solved if the mean does not enter every band, and steps of each search."""
 SAMPLES, STARTS = 24, 14
-"""Sample paths, and random starts on each, that all solutions are drawn from; with two starts modes are missed."""
+"""Number of sample paths that are solved to find all solutions, and random starts on each; two starts miss modes."""
 SOLVED = 1e-3
-"""Half the sum of squares, in tolerances, below which a search ended at a solution."""
+"""A search ended at a solution if half the sum of its squared residuals, in tolerances, is below this."""
 LINKED, WIDE = 0.06, 0.3
-"""Solutions nearer than this part of the range belong to one mode; a mode that extends over more is a continuum."""
+"""Solutions closer than LINKED (as a fraction of the range) belong to one mode; a mode wider than WIDE is a
+continuum."""
 LIKELY = 0.3
 """Share of the paths that must have a solution in a mode for it to be listed."""
 RCOND = 1e-4
-"""Directions that change the readings by less than this part of the most are free."""
+"""Directions of the settings that change the readings by less than this fraction of the strongest one are free."""
 SEED = 0
-"""Of the starts and paths of a proposal: equal rows get equal answers."""
+"""Seed of the starts and paths of a proposal, so that equal rows give equal proposals."""
 
 
 class SolutionMode(NamedTuple):
@@ -45,8 +46,8 @@ class SolutionMode(NamedTuple):
     Attributes:
         u: (d,) settings, in units of the bounds.
         probability: share of the sample paths that have a solution there.
-        members: (k, d) the solutions of the paths.
-        is_continuum: whether they form a family rather than a point.
+        members: (k, d) the solutions of these paths.
+        is_continuum: whether the members form a continuous family rather than a point.
     """
 
     u: Floats
@@ -57,7 +58,7 @@ class SolutionMode(NamedTuple):
 
 @dataclass(frozen=True)
 class FittedForward:
-    """A forward model that answers goals."""
+    """A forward model that is inverted for goals."""
 
     model: ForwardModel
 
@@ -90,7 +91,7 @@ class FittedForward:
         return prediction.mean, np.sqrt(prediction.model_var + prediction.noise_var)
 
     def leave_one_out(self) -> Floats:
-        """(n, m) log density of each row of the training set given the others; NaN where it is not used."""
+        """(n, m) log density of each reading of the training set given the others; NaN if it is not used."""
         return self.model.leave_one_out()
 
     def std_error(self, X: Floats) -> Floats:
@@ -98,7 +99,7 @@ class FittedForward:
         return np.sqrt(self.model.predict(self.training.units(X)).model_var)
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draw n settings (n, d) that give the readings `target` (m,), NaN where free; all solutions."""
+        """Draw n settings (n, d) from all solutions for the readings `target` (m,); NaN = no target."""
         d = len(self.training.low)
         value = np.where(np.isfinite(target), target, np.nan)
         free = np.isnan(value)
@@ -161,7 +162,7 @@ class FittedForward:
         return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), low, high)
 
     def _most_probable(self, bands: Bands, near: Floats, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
-        """(d,) where a reading is most probable to lie inside, of the settings near (k, d) and those of the paths."""
+        """(d,) those of the settings `near` (k, d) and of the solved paths where a reading most probably is inside."""
         paths = self.model.sample_paths(PATHS, rng)
         starts = near[rng.integers(len(near), size=PATHS)][:, None]
         U = np.vstack([near, search(paths, paths.jacobian, bands, starts, low, high, STEPS).U.reshape(-1, len(low))])
@@ -172,7 +173,7 @@ class FittedForward:
         sd = np.sqrt(np.maximum(variance, 1e-12 * bands.unit**2))
         sd = np.where(np.isfinite(sd), sd, bands.unit)
         above, below = (bands.low - y) / sd, (bands.high - y) / sd
-        side = np.where(above > 0, -1.0, 1.0)  # the tail that keeps its digits
+        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
         upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
         big, small = log_ndtr(upper), log_ndtr(lower)
         inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))

@@ -1,19 +1,19 @@
-"""A Gaussian process over all inputs together, by the contract of a forward model.
+"""A Gaussian process over all inputs together, as a forward model.
 
-For each channel, z = T(y) standardised, u the settings in units of their bounds,
+For each channel, with z = T(y) standardised and u the settings in units of their bounds, the prior covariance is
 
     cov(u, u') = 10² [1 + (u - ½)·(u' - ½)] + a² sum_j κ(r_j) + s² κ(|r|),     r_j = (u_j - u'_j) / l_j
 
-κ is Matérn's with smoothness 5/2. The first term is a line with a vague prior (Rasmussen and Williams, Gaussian
-Processes for Machine Learning, 2006, section 2.7), the second is a smooth function of each input (Duvenaud et al., NIPS
-2011), the third lets all act together. The variance of one reading is the sum of a constant, a proportional and a
-jitter part (`sdl.models.noise`), carried into z by T'(y)².
+κ is Matérn's covariance with smoothness 5/2. The first term is an affine function with a vague prior (Rasmussen and
+Williams, Gaussian Processes for Machine Learning, 2006, section 2.7), the second a smooth function of each input
+(Duvenaud et al., NIPS 2011), the third a smooth function of all inputs jointly. The variance of one reading is the sum
+of a constant, a proportional and a jitter part (`sdl.models.noise`), converted to z by the factor T'(y)².
 
-The hyperparameters are the most probable ones, found by Fisher scoring (Gilmour et al., Biometrics 51 (1995) 1440).
-They are found under two priors: of a smooth function, and of one that turns within the range, which few rows leave
-possible. The two fits are weighted by their evidence (Laplace's approximation), and so is the transform, none or log.
-Functions are drawn by pathwise conditioning (Wilson et al., ICML 2020). Censored readings enter by expectation
-propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
+The hyperparameters maximise the posterior, by Fisher scoring (Gilmour et al., Biometrics 51 (1995) 1440), under each
+of two priors: one of gently curved functions, one of functions with a maximum or minimum inside the range, which few
+rows cannot exclude. The two fits are weighted by their evidence (Laplace's approximation). The transform T, none or
+log, is the one with the greater evidence. Functions are drawn by pathwise conditioning (Wilson et al., ICML 2020).
+Censored readings are used by expectation propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
 
 LINE = 10.0
-"""Standard deviation of intercept and slopes, in standard deviations of the readings: vague (Rasmussen, 2.7)."""
+"""Prior standard deviation of intercept and slopes, in standard deviations of the readings; a vague prior."""
 SUBSET, MAX_ROWS = 40, 300
-"""Rows that the hyperparameters are fitted to before two steps with all rows (half the time, the same medians), and the
-largest number of rows."""
+"""Rows that the hyperparameters are fitted to before FINAL_STEPS with all rows (half the time, same median errors), and
+the largest number of rows that is used."""
 NOISE, NOISE_SD = (0.005, 0.001, 0.001), (0.8, 0.8, 0.8)
 """Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
 SMOOTH, TURNING = (-2.0, 1.5), (-2.0, 1.0)
@@ -45,44 +45,46 @@ SMOOTH, TURNING = (-2.0, 1.5), (-2.0, 1.0)
 interactions (Wu and Hamada, Experiments, 2009, section 4.6). With (1, 0) and (0, 0) campaigns on eight of ten nonlinear
 plants took up to half a trial more in the mean."""
 MAX_BOUNDS = 40
-"""Censored rows that are learnt from at most, the latest."""
+"""Largest number of censored rows that are used, the latest ones."""
 CHUNK = 2_000_000
-"""Numbers of the largest array of a fit."""
+"""Largest size of an array in a fit, in numbers; more fits than that are done in turn."""
 SCREENING_STEPS, STEPS, FINAL_STEPS, WRONG_STEPS = 8, 16, 2, 6
-"""Steps of Fisher scoring at most: to compare transforms, to fit, then with all rows, and after a row is left out."""
+"""Largest number of Fisher scoring steps: to compare transforms, to fit, to refit with all rows, and after a row is
+left out."""
 GAIN = 0.02
-"""A step of Fisher scoring that gains less log posterior is the last."""
+"""Fisher scoring ends when a step raises the log posterior by less."""
 FLOOR = 1e-8
-"""Least variance of the noise, in squares of the standard deviation of the readings."""
+"""Lower bound of the noise variance, in units of the variance of the readings."""
 LOG_ODDS = float(np.log(4.0))
-"""Prior log odds for no transform. With none, an affine instrument takes a trial more."""
+"""Prior log odds of no transform against the logarithm. At 0, affine instruments would need one trial more."""
 NEGLIGIBLE = 1e-3
-"""A component with less weight is dropped."""
+"""A component with a smaller share of the weight is dropped."""
 DRAWN_ROWS, DRAWS, LEAST_DRAW = 40, 16, 0.02
-"""Up to so many rows the parameters are drawn, so many times, and draws with less weight are dropped. Not from the
-first inputs + 2 rows: there it costs an affine instrument a trial, and their linear prediction is all there is."""
+"""With at most DRAWN_ROWS rows, DRAWS sets of hyperparameters are drawn for each component, and those with less weight
+than LEAST_DRAW are dropped. Not with the first inputs + 2 rows, where it would cost an affine instrument one trial."""
 FEATURES = 64
-"""Random features of each function drawn from the prior, half for the joint and half for the additive part. Each has
-its own, so that mean and covariance over the functions are right for any number of features."""
+"""Random features of each function drawn from the prior, half for the joint and half for the additive part. Every
+function has its own features, so mean and covariance over the functions are unbiased for any number of features."""
 WRONG, WIDE, MAX_WRONG = 0.02, 5.0, 5
-"""Prior probability that a row is wrong, the standard deviation of such a row, and how many are left out at most."""
+"""Prior probability that a row is wrong, the standard deviation of such a row (in standard deviations of the readings),
+and the largest number of rows left out as wrong."""
 SUSPECT = 3.5
-"""A row may be wrong where it is this many standard deviations from what the others predict."""
+"""Only rows at least this many standard deviations from the prediction of the others may be wrong."""
 SWEEPS, REFITS = 12, 2
-"""Sweeps of expectation propagation, and how often the hyperparameters are fitted again with its sites."""
+"""Sweeps of expectation propagation, and refits of the hyperparameters with its sites."""
 ROOT5, LOG_2PI = float(np.sqrt(5.0)), float(np.log(2.0 * np.pi))
 
 
 class _Problem(NamedTuple):
-    """B fits at once, of n rows."""
+    """The data and priors of B fits of n rows that are computed together; P parameters."""
 
     U: Floats  # (n, d)
     z: Floats  # (B, n); 0 where not used
     use: Bools  # (B, n)
-    noise: Floats  # (B, 3, n) variances of one reading that the squared noise parameters multiply
-    fixed: Floats  # (B, n) variance besides
-    mean: Floats  # (B, P) of the prior of the parameters
-    sd: Floats  # (B, P)
+    noise: Floats  # (B, 3, n) shapes of the variance of one reading; multiplied by the squared noise parameters
+    fixed: Floats  # (B, n) further variance of each row, which no parameter multiplies
+    mean: Floats  # (B, P) prior means of the parameters
+    sd: Floats  # (B, P) prior standard deviations of the parameters
 
     def take(self, fits: Ints) -> _Problem:
         parts = self.z[fits], self.use[fits], self.noise[fits], self.fixed[fits], self.mean[fits], self.sd[fits]
@@ -94,7 +96,7 @@ class _Problem(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """Of B fits: log posterior, its gradient, and the Fisher information with the prior's precision added."""
+    """Log posterior of B fits, its gradient, and the Fisher information plus the precision of the prior."""
 
     value: Floats  # (B,)
     gradient: Floats  # (B, P)
@@ -108,7 +110,7 @@ def _matern(r: Floats) -> tuple[Floats, Floats]:
 
 
 def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
-    """(B, k, n) covariance of functions with parameters (B, P) at settings (k, d) and (n, d)."""
+    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P)."""
     d = len(V.T)
     scale, (s2, a2) = np.exp(-theta[:, :d, None, None]), np.exp(2.0 * theta[:, d : d + 2, None, None]).swapaxes(0, 1)
     square, own = np.zeros((len(theta), len(U), len(V))), np.zeros((len(theta), len(U), len(V)))
@@ -121,14 +123,14 @@ def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
 
 
 def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool = False) -> Floats:
-    """Sums over settings V (n, d) of covariances with them times weights (B, n).
+    """The functions sum_i weight_i cov(u, v_i), or their derivatives.
 
     Args:
         theta: (B, P) parameters.
-        U: (k, d) settings, or (B, k, d), other ones for each.
-        V: (n, d).
-        weight: (B, n).
-        slope: give the derivatives by U instead.
+        U: (k, d) settings where they are evaluated; or (B, k, d), different ones for each function.
+        V: (n, d) settings v_i.
+        weight: (B, n) weights.
+        slope: return the derivatives with respect to U instead.
 
     Returns:
         (B, k), or with `slope` (B, k, d).
@@ -138,7 +140,7 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
     away = [(U[..., None, j] - V[:, j]) * scale[:, j] for j in range(d)]
     joint = s2 * _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)]
     own = [a2 * _matern(np.abs(one))[int(slope)] for one in away]
-    pull = LINE**2 * weight @ (V - 0.5)  # (B, d) slopes of the line
+    pull = LINE**2 * weight @ (V - 0.5)  # (B, d) slopes of the affine part
     if slope:
         parts = [_times((joint + one) * far, weight) for one, far in zip(own, away, strict=True)]
         return pull[:, None] - np.stack(parts, axis=-1) * np.exp(-theta[:, None, :d])
@@ -147,7 +149,7 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
 
 
 def _times(features: Floats, weight: Floats) -> Floats:
-    """(B, k) products of (k, n) or (B, k, n) with (B, n)."""
+    """(B, k) matrix-vector products of (k, n) or (B, k, n) with (B, n)."""
     product: Floats = (features @ weight[..., None])[..., 0]
     return product
 
@@ -165,7 +167,7 @@ def _noise_var(problem: _Problem, theta: Floats) -> Floats:
 
 
 def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Scored:
-    """The log posterior of parameters (B, P), with its derivatives where they are asked for."""
+    """The log posterior of parameters (B, P), with its derivatives if requested."""
     U, (B, P), (n, d) = problem.U, theta.shape, problem.U.shape
     mask, on = problem.use.astype(float), np.arange(n)
     s2, a2 = np.exp(2.0 * theta[:, d : d + 2]).T[:, :, None, None]
@@ -189,7 +191,7 @@ def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Sc
     value -= 0.5 * (away**2).sum(axis=1) + np.log(problem.sd).sum(axis=1) + 0.5 * P * LOG_2PI
     if not derivatives:
         return _Scored(value, np.zeros((B, P)), np.zeros((B, P, P)))
-    D = np.empty((B, d + 2, n, n))  # derivatives of the covariance by the logarithms of l, s and a
+    D = np.empty((B, d + 2, n, n))  # derivatives of the covariance with respect to the logarithms of l, s and a
     D[:, :d] = (a2[:, None] * own_slope + (s2 * slope)[:, None]) * squares
     D[:, d], D[:, d + 1] = 2.0 * joint, 2.0 * additive
     if not problem.use.all():
@@ -205,7 +207,7 @@ def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Sc
 
 
 def _maximise(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Scored]:
-    """Fisher scoring from parameters (B, P), each step damped until it gains."""
+    """Maximise the log posterior by Fisher scoring from parameters (B, P); a step is damped until it improves it."""
     theta = theta.copy()
     best = _score(problem, theta)
     damping = np.full(len(theta), 0.0)
@@ -217,7 +219,7 @@ def _maximise(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Sc
         step = np.linalg.solve(scaled, best.gradient[active][..., None])[..., 0]
         step *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-12))
         trial = theta[active] + step
-        last = i == steps - 1  # there the derivatives of the step before are good enough for the evidence
+        last = i == steps - 1  # the derivatives of the step before are then accurate enough for the evidence
         scored = _score(part, trial, derivatives=not last)
         gain = scored.value - best.value[active]
         better = gain > 0
@@ -245,7 +247,7 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
 
     Args:
         data: all rows.
-        rows: how many are learnt from at most: the newest, and some spread over the rest.
+        rows: largest number of rows used: a fifth are the newest, the others are spread over the older ones.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -271,9 +273,10 @@ def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: 
 
 
 def _training_set(data: Data) -> TrainingSet:
-    """The training set; where too few rows are complete, its linear model takes censored readings for values.
+    """The training set; if too few rows are complete, its linear model treats censored readings as values.
 
-    That model then only gives the scales of the channels. Each channel of the goal needs two readings all the same.
+    That linear model is then used only for the scales of the channels. Each channel of the goal still needs two
+    uncensored readings.
     """
     try:
         return TrainingSet.from_data(data, by_channel=True)
@@ -289,7 +292,7 @@ def _training_set(data: Data) -> TrainingSet:
 
 
 class Bounds(NamedTuple):
-    """Rows with censored readings: U (c, d) settings in units, Y (c, m), censored (c, m)."""
+    """c rows with censored readings: settings U (c, d) in units of the bounds, readings Y (c, m), censored (c, m)."""
 
     U: Floats
     Y: Floats
@@ -302,20 +305,20 @@ def _bounds(data: Data, training: TrainingSet) -> Bounds:
     cut = data.saturated & np.isfinite(data.Y)
     late = np.flatnonzero(cut[:, training.goal].any(axis=1) & np.isfinite(data.X).all(axis=1) & (data.session == now))
     late = late[-MAX_BOUNDS:]
-    by_channel = not training.usable[:, training.goal].all()  # then the rows are there with what else they hold
+    by_channel = not training.usable[:, training.goal].all()  # then the training set has their other channels
     Y = np.where(cut[late], data.Y[late], np.nan) if by_channel else data.Y[late]
     return Bounds(training.units(data.X[late]), Y, cut[late])
 
 
 def _spread(U: Floats, rows: int, newest: int = 0) -> Ints:
-    """Indices of `rows` of the settings U (n, d): the newest, and others by a number that their settings give."""
+    """Indices of `rows` of the settings U (n, d): the newest, and others picked by a hash of their settings."""
     key = (U @ np.sqrt(np.arange(2.0, len(U.T) + 2.0)) * 997.0) % 1.0
     older = np.argsort(key[: len(U) - newest], kind="stable")[: rows - newest]
     return np.concatenate([np.sort(older), np.arange(len(U) - newest, len(U))])
 
 
 class _Channel(NamedTuple):
-    """The rows of one channel: n settings and readings, and what noise and priors are scaled by."""
+    """The n rows of one channel, with the scales of its noise and priors."""
 
     U: Floats
     y: Floats
@@ -333,13 +336,13 @@ class _Channel(NamedTuple):
         return cls(U, y, exact, censored, upper, training.linear.slope[column], size)
 
     def problem(self, transform: Transform) -> tuple[_Problem, Floats, float, float]:
-        """The fits of both components, the bounds in z, and the centre and size of T(y)."""
+        """The two fits of the channel (one for each prior), all readings as z, and the centre and size of T(y)."""
         n, d = self.U.shape
         exact = self.exact & (self.y > 0) if transform == "log" else self.exact
         safe = np.where(exact | self.censored, self.y, self.y[exact].mean())
         t = forward(transform, safe)
         centre, scale = t[exact].mean(), max(float(np.abs(t[exact]).max()), 1.0)
-        size = max(float(t[exact].std()), 1e-9 * scale)  # a channel that never changed has noise all the same
+        size = max(float(t[exact].std()), 1e-9 * scale)  # above 0 also for a channel that never changed
         z = (t - centre) / size
         parts = variance_parts(self.U, safe[:, None], self.slope[None], np.array([self.size]))[..., 0]
         parts = parts * (derivative(transform, safe) / size) ** 2
@@ -350,11 +353,11 @@ class _Channel(NamedTuple):
 
 
 def _priors(d: int, level: float) -> tuple[Floats, Floats]:
-    """(2, d + 5) medians and standard deviations of the logarithms of l, s, a and the noise, of both components.
+    """(2, d + 5) prior means and standard deviations of the logarithms of l, s, a and the noise, for both priors.
 
     Args:
-        d: inputs.
-        level: mean of the readings in standard deviations of them.
+        d: number of inputs.
+        level: mean of the readings divided by their standard deviation.
     """
     noise = np.log(NOISE).tolist()
     turn = np.log(max(1.0, 0.3 * level))
@@ -370,7 +373,7 @@ class _Processes(NamedTuple):
     theta: Floats  # (B, P)
     U: Floats  # (n, d)
     z: Floats  # (B, n)
-    noise: Floats  # (B, n) variance of each
+    noise: Floats  # (B, n) noise variance of each row
     inverse_root: Floats  # (B, n, n) inverse of the Cholesky factor of the covariance of the rows
     alpha: Floats  # (B, n)
 
@@ -383,11 +386,11 @@ class _Processes(NamedTuple):
         return cls(theta, U, z, noise, inverse_root, _times(inverse_root.swapaxes(1, 2), _times(inverse_root, z)))
 
     def mean(self, U: Floats, *, slope: bool = False) -> Floats:
-        """(B, k) mean of the functions at settings (k, d), or its derivatives (B, k, d)."""
+        """(B, k) posterior mean at settings (k, d), or with `slope` its derivatives (B, k, d)."""
         return _expand(self.theta, U, self.U, self.alpha, slope=slope)
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
-        """(B, k) mean and variance of the functions at settings (k, d)."""
+        """(B, k) posterior mean and variance at settings (k, d)."""
         cross, d = _kernel(self.theta, U, self.U), U.shape[1]
         s2, a2 = np.exp(2.0 * self.theta[:, d : d + 2]).T[..., None]
         prior = LINE**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + s2 + d * a2
@@ -395,20 +398,20 @@ class _Processes(NamedTuple):
         return _times(cross, self.alpha), np.maximum(prior - (known**2).sum(axis=1), 0.0)
 
     def covariance(self, U: Floats) -> tuple[Floats, Floats]:
-        """(B, k) mean and (B, k, k) covariance of the functions at settings (k, d)."""
+        """(B, k) posterior mean and (B, k, k) covariance at settings (k, d)."""
         cross = _kernel(self.theta, U, self.U)
         known = self.inverse_root @ cross.swapaxes(1, 2)
         return _times(cross, self.alpha), _kernel(self.theta, U, U) - known.swapaxes(1, 2) @ known
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
-        """(B, n) z of the rows less what the others predict, and their variances (Rasmussen and Williams, 5.4.2)."""
+        """(B, n) leave-one-out residuals of z and their variances (Rasmussen and Williams, section 5.4.2)."""
         precision = (self.inverse_root**2).sum(axis=1)
         return self.alpha / precision, 1.0 / precision
 
 
 @dataclass(frozen=True)
 class ChannelProcess:
-    """The processes of one channel, weighted; z = (T(y) - centre) / size."""
+    """A weighted mixture of processes for one channel; z = (T(y) - centre) / size."""
 
     transform: Transform
     centre: float
@@ -416,17 +419,17 @@ class ChannelProcess:
     slope: Floats  # (d,) of the linear model, for the jitter
     scale: float  # standard deviation of the readings
     wrong: Bools  # (n,) rows that were left out
-    used: Bools  # (n,) rows that the processes were conditioned on, in their order
+    used: Bools  # (n,) rows that the processes are conditioned on
     weight: Floats
     processes: _Processes
 
     def to_readings(self, z: Floats) -> tuple[Floats, Floats]:
-        """Readings at z, and their derivative by z."""
+        """Readings at z, and their derivative with respect to z."""
         y = backward(self.transform, self.centre + self.size * z)
         return y, self.size / derivative(self.transform, y)
 
     def predict(self, U: Floats) -> tuple[Floats, Floats, Floats]:
-        """(k,) mean reading, and variance of the model and of the noise."""
+        """(k,) mean reading, variance of the model, and variance of the noise."""
         means, variances = self.processes.predict(U)
         z = self.weight @ means
         y, rate = self.to_readings(z)
@@ -446,7 +449,7 @@ class ChannelProcess:
         return slope
 
     def leave_one_out(self) -> Floats:
-        """(n,) log density of each reading given the others; NaN where it is not used."""
+        """(n,) log density of each reading given the others; NaN for a row that is not used."""
         away, variance = self.processes.leave_one_out()
         each = -0.5 * (away**2 / variance + np.log(variance) + LOG_2PI)
         rate = self.to_readings(self.processes.z[0])[1]
@@ -455,7 +458,7 @@ class ChannelProcess:
         return density
 
     def nonlinearity(self) -> float:
-        """Standard deviation of the mean about the best plane through it, at the rows, in parts of its own."""
+        """Standard deviation of the mean's deviation from its best plane, divided by that of the mean, at the rows."""
         y = self.mean(self.processes.U)
         X = np.column_stack([np.ones(len(y)), self.processes.U])
         off = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
@@ -468,7 +471,7 @@ class GaussianProcess:
 
     training: TrainingSet
     channels: tuple[ChannelProcess, ...]
-    rows: Ints  # rows of the training set that were learnt from; those of the channels begin with them
+    rows: Ints  # rows of the training set that are used; the rows of `channels` are these, then censored ones
 
     @property
     def summary(self) -> str:
@@ -492,7 +495,7 @@ class GaussianProcess:
         return Prediction(*parts)
 
     def mean(self, U: Floats) -> Floats:
-        """(k, m) mean readings alone, which is cheaper than `predict`."""
+        """(k, m) mean readings; faster than `predict`."""
         mean = np.full((len(U), len(self.training.channels)), np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
             mean[:, column] = channel.mean(U)
@@ -523,7 +526,7 @@ class GaussianProcess:
 
 
 class _Drawn(NamedTuple):
-    """Functions w of one channel: those of the prior, of F random features, and their update by the n rows."""
+    """w functions drawn for one channel: prior functions of F random features, and their update by the n rows."""
 
     theta: Floats  # (w, P)
     V: Floats  # (n, d) rows
@@ -534,7 +537,7 @@ class _Drawn(NamedTuple):
     update: Floats  # (w, n)
 
     def prior(self, U: Floats) -> Floats:
-        """(w, k) the functions without the rows, at settings (k, d) or (w, k, d)."""
+        """(w, k) the prior functions at settings (k, d) or (w, k, d)."""
         features = np.cos(U @ self.frequency.swapaxes(1, 2) + self.phase)
         return self.line[:, :1] + _times(U - 0.5, self.line[:, 1:]) + _times(features, self.weight)
 
@@ -542,18 +545,18 @@ class _Drawn(NamedTuple):
         return self.prior(U) + _expand(self.theta, U, self.V, self.update)
 
     def slope(self, U: Floats) -> Floats:
-        """(w, k, d) derivatives."""
+        """(w, k, d) derivatives of the functions."""
         sines = np.sin(U @ self.frequency.swapaxes(1, 2) + self.phase)  # (w, k, F)
         waves = (sines * self.weight[:, None]) @ self.frequency
         return self.line[:, None, 1:] - waves + _expand(self.theta, U, self.V, self.update, slope=True)
 
 
 def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
-    """Functions of z of one channel, each from one of its processes, by their weights.
+    """Draw n functions of z for one channel, each from one of its processes, picked with the probability of its weight.
 
     The spectral density of Matérn's covariance is a multivariate t distribution with 5 degrees of freedom. Frequencies
-    are drawn from one with 1, and weighted: what the rows leave uncertain is mostly in the tail. The features of the
-    additive part vary with one input each.
+    are drawn from one with 1 degree of freedom and weighted accordingly, because the tail holds most of the uncertainty
+    that the rows leave. Each feature of the additive part depends on one input.
     """
     processes = channel.processes
     which = rng.choice(len(channel.weight), size=n, p=channel.weight)
@@ -586,7 +589,7 @@ def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
 
 
 def _log_t(square: Floats, dof: int, d: int) -> Floats:
-    """Log density of the standard t distribution of d dimensions at squared distances."""
+    """Log density of the standard t distribution in d dimensions at squared distances."""
     norm = gammaln((dof + d) / 2) - gammaln(dof / 2) - 0.5 * d * np.log(dof * np.pi)
     density: Floats = norm - 0.5 * (dof + d) * np.log1p(square / dof)
     return density
@@ -601,7 +604,7 @@ class _Paths:
     goal: Ints
     channels: tuple[ChannelProcess, ...]
     drawn: tuple[_Drawn, ...]
-    between: Floats | None  # (g, n, d + 1) lines that the current session differs by
+    between: Floats | None  # (g, n, d + 1) offset and slopes that the current session adds
 
     def __call__(self, U: Floats) -> Floats:
         Y = np.full((self.n, U.shape[-2], self.m), np.nan)
@@ -624,14 +627,14 @@ class _Paths:
 
 
 def _join(problems: Sequence[_Problem]) -> _Problem:
-    """The fits of several problems with the same settings."""
+    """Concatenate the fits of several problems with the same settings."""
     return _Problem(problems[0].U, *(np.concatenate(parts) for parts in list(zip(*problems, strict=True))[1:]))
 
 
 def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
-    """Fit every channel; where rows are wrong, once more without them from the beginning.
+    """Fit every channel; if some rows are wrong, leave them out and repeat the whole fit.
 
-    A row that is wrong in half of the channels is left out of all: its settings are wrong.
+    A row that is wrong in half of the channels or more is left out of all, because its settings must be wrong.
     """
     fits = _fit_once(channels)
     count = np.sum([one.wrong for one in fits], axis=0)
@@ -644,10 +647,10 @@ def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
 
 
 def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
-    """Fit every channel, all at once where the rows are few."""
+    """Fit every channel, without repeating the fit for wrong rows."""
     d = channels[0].U.shape[1]
     options = [(c, t) for c in channels for t in _transforms(c)]
-    # A reading of 0 among positive ones would decide for the logarithm that cannot take it: it is left out of both.
+    # Where `log` is compared with `none`, readings of 0 or below are left out of both: `log` cannot use them.
     positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
     stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
@@ -677,9 +680,9 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
 
 
 def _transforms(channel: _Channel) -> tuple[Transform, ...]:
-    """None and, where hardly a reading is below 0, log; then such a reading is wrong.
+    """The transforms to compare: `none`, and `log` if only a few readings, then taken for wrong, are 0 or below.
 
-    The first inputs + 2 rows tell nothing of a transform: a line through them fits either scale.
+    The first inputs + 2 rows are not enough to compare them: a plane fits them on either scale.
     """
     if channel.exact.sum() <= channel.U.shape[1] + 2:
         return ("none",)
@@ -689,7 +692,7 @@ def _transforms(channel: _Channel) -> tuple[Transform, ...]:
 
 
 def _chunked(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Scored]:
-    """`_maximise`, so many fits at once as the memory of a processor likes."""
+    """Run `_maximise` on as many fits at once as keep arrays below CHUNK numbers, for the sake of the CPU cache."""
     n, P = len(problem.U), theta.shape[1]
     at_once = max(1, CHUNK // (n * n * P))
     parts = [
@@ -709,7 +712,7 @@ def _finish(
     *,
     more: bool,
 ) -> ChannelProcess:
-    """Fit both components to all rows, without wrong rows, with the censored ones."""
+    """Complete the fit of one channel: use all rows if there are `more`, leave out wrong ones, add censored ones."""
     problem, z, centre, size = stated
     if more:
         use = np.flatnonzero(evidence > evidence.max() + np.log(NEGLIGIBLE))
@@ -730,9 +733,9 @@ def _finish(
 
 
 def _with_draws(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats]:
-    """Parameters drawn about the most probable ones, with their share of the evidence by importance sampling.
+    """Replace the most probable parameters by draws around them, weighted by importance sampling.
 
-    From few rows the most probable parameters are too sure of themselves.
+    With few rows the most probable parameters alone would give too small an uncertainty.
     """
     B, P = theta.shape
     half = np.random.default_rng(0).standard_normal((DRAWS // 2, P))
@@ -746,12 +749,12 @@ def _with_draws(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Pr
 
 
 def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats, Bools]:
-    """Leave out rows, one by one the farthest from what the others predict, while that raises the evidence.
+    """Leave out the row farthest from the prediction of the others, again and again, and keep the best evidence.
 
-    A few are left out before that is decided: two wrong rows may hide each other.
+    The search goes on after a step that lowers the evidence, because two wrong rows may hide each other.
 
     Returns:
-        The last with (n,) which were left out.
+        Problem, parameters, evidence, and (n,) which rows were left out.
     """
     n, d = problem.U.shape
     best = problem, theta, evidence, np.zeros(n, bool)
@@ -776,7 +779,7 @@ def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[
 
 
 def _wrong_evidence(z: Floats) -> Floats:
-    """Log density of wrong rows at z, less the log probability that a row is right."""
+    """Log density of wrong rows at z, plus the prior log odds that a row is wrong."""
     evidence: Floats = -0.5 * (z / WIDE) ** 2 - np.log(WIDE) - 0.5 * LOG_2PI + np.log(WRONG / (1.0 - WRONG))
     return evidence
 
@@ -784,9 +787,9 @@ def _wrong_evidence(z: Floats) -> Floats:
 def _with_bounds(
     channel: _Channel, problem: _Problem, z: Floats, theta: Floats, evidence: Floats
 ) -> tuple[_Problem, Floats, Floats]:
-    """Learn from censored readings: as rows with the mean and variance of their sites, refitted with them.
+    """Add censored readings as rows, with the mean and variance of their sites, and refit the hyperparameters.
 
-    Hyperparameters found without these rows would have the sites creep along the end of the channel.
+    Without the refit, the sites would be too close to the end of the channel.
     """
     cut = np.flatnonzero(channel.censored)
     sign = np.where(channel.upper[cut], 1.0, -1.0)
@@ -813,15 +816,15 @@ def censored_sites(
     """Expectation propagation for readings that lie beyond bounds.
 
     Args:
-        mean: (c,) of the function before.
-        covariance: (c, c) of the function before.
-        bound: (c,) which the reading is at least (sign 1) or at most (sign -1).
+        mean: (c,) prior mean of the function.
+        covariance: (c, c) prior covariance of the function.
+        bound: (c,) lower (sign 1) or upper (sign -1) bound of the reading.
         noise: (c,) variance of the reading about the function.
-        sign: (c,).
+        sign: (c,) 1 or -1.
 
     Returns:
-        (c,) values and (c,) variances of the readings that the bounds are worth, and the log probability of all bounds
-        under the means before, each by itself.
+        (c,) values and (c,) variances of readings equivalent to the bounds (the sites), and the sum of the log
+        probabilities of the bounds under the prior means, each taken alone.
     """
     c = len(mean)
     tau, nu = np.zeros(c), np.zeros(c)

@@ -1,12 +1,12 @@
-"""The bounded inverse search: the settings whose readings come nearest to a goal.
+"""The bounded inverse search: the settings whose readings come closest to a goal.
 
 Projected Levenberg-Marquardt steps (Nocedal and Wright, Numerical Optimization (2006), sections 10.3 and 16.7) from
-many starts at once. The function may be the mean of a model, or n sample paths, each searched at settings of its own.
-Residuals are the distances from the aim of each channel, in tolerances: from a target, or from the nearer end of a
-range or limit, which is 0 inside. An input at a bound that a step would cross is held for that step. Steps are the
-shortest where a goal leaves a choice, so that each search ends at a solution near its start.
+many starts at once. The function may be the mean of a model, or n sample paths, each with its own settings. Residuals
+are distances in tolerances: from the target of a channel, or from the closer end of its range or limit (0 inside). An
+input at a bound that a step would cross is fixed for that step. If a goal leaves a choice, the shortest step is taken,
+so that each search ends at a solution close to its start.
 
-The search ends for certain: after STEPS steps at most, and `Search.converged` says where it had not settled by then.
+The search takes at most STEPS steps; `Search.converged` says which starts had converged by then.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ from sdl.models.data import Targets
 from sdl.models.training_set import TrainingSet
 
 Function = Callable[[Floats], Floats]
-"""Settings (…, d) to readings (…, m), or to their derivatives (…, m, d)."""
+"""Maps settings (…, d) to readings (…, m), or to the derivatives of readings (…, m, d)."""
 
 STEPS = 40
-"""Steps at most; 20 random quadratic surfaces of three inputs needed 4 to 14."""
+"""Largest number of steps; 20 random quadratic surfaces of three inputs needed 4 to 14."""
 DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-12, 1e8
-"""Of the first step, and its limits, as parts of the largest diagonal element of the normal matrix."""
+"""Damping of the first step, and its limits, as fractions of the largest diagonal element of the normal matrix."""
 SETTLED = 1e-9
-"""A step shorter than this part of the range ends a search."""
+"""A search has converged when a step is shorter than this fraction of the range."""
 EXACT = 1e-6
-"""Residuals below this, in tolerances, are none."""
+"""Residuals below this, in tolerances, count as 0."""
 NEAREST, RANDOM = 3, 6
-"""Starts: the settings of the nearest rows, and random ones."""
+"""Number of starting points: settings of the rows closest to the goal, and random settings."""
 ROUNDS, SHRINK = 20, 0.5
-"""Of the search for cheaper settings: linear programs at most, and the factor on the trust radius where one fails."""
+"""Search for cheaper settings: largest number of linear programs, and factor on the trust radius after a failure."""
 
 
 class Bands(NamedTuple):
-    """One goal, in the g channels that it asks something of.
+    """One goal, in the g channels that it constrains.
 
     Attributes:
         columns: (g,) the channels.
         low, high: (g,) the accepted readings.
-        aim_low, aim_high: (g,) the readings aimed at: both the target, or the limits drawn in for the noise.
-        unit: (g,) of the distance from the aim.
+        aim_low, aim_high: (g,) the readings aimed at: both equal to the target, or the limits moved inwards by a margin
+            for the noise.
+        unit: (g,) the tolerance that distances are divided by.
     """
 
     columns: Ints
@@ -57,7 +58,7 @@ class Bands(NamedTuple):
 
     @classmethod
     def of(cls, training: TrainingSet, target: Targets) -> Bands:
-        """The goal `target`, each part (m,)."""
+        """Build the bands of the goal `target`, each part (m,)."""
         limited = np.isfinite(target.low) | np.isfinite(target.high)
         columns = training.goal[(limited | np.isfinite(target.value))[training.goal]]
         low, high = training.guarded_limits(target)
@@ -67,7 +68,7 @@ class Bands(NamedTuple):
         return cls(columns, target.low[columns], target.high[columns], aims[0], aims[1], unit)
 
     def residuals(self, Y: Floats) -> Floats:
-        """(…, g) readings Y (…, m) less their aim, in tolerances."""
+        """(…, g) signed distance of readings Y (…, m) from their aim, in tolerances."""
         y = Y[..., self.columns]
         return np.asarray((y - np.clip(y, self.aim_low, self.aim_high)) / self.unit, dtype=np.float64)
 
@@ -84,12 +85,12 @@ class Bands(NamedTuple):
 
 
 class Search(NamedTuple):
-    """Where searches ended.
+    """The results of searches.
 
     Attributes:
         U: (…, d) settings.
-        cost: (…,) half the sum of squares of the residuals there.
-        converged: (…,) whether the search settled before its last step.
+        cost: (…,) half the sum of the squared residuals there.
+        converged: (…,) whether the search converged within its steps.
     """
 
     U: Floats
@@ -100,7 +101,7 @@ class Search(NamedTuple):
 def search(
     function: Function, jacobian: Function, bands: Bands, starts: Floats, low: Floats, high: Floats, steps: int = STEPS
 ) -> Search:
-    """Search the settings inside low…high (d,) whose readings come nearest to a goal, from starts (…, d)."""
+    """Search, from starts (…, d), for the settings inside low…high (d,) whose readings come closest to a goal."""
     U = np.clip(starts, low, high)
     residual = bands.residuals(function(U))
     cost = 0.5 * (residual**2).sum(axis=-1)
@@ -131,7 +132,7 @@ def search(
 
 
 def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
-    """(…, g, d) derivatives of the residuals; 0 for a channel inside its range."""
+    """(…, g, d) derivatives of the residuals; 0 for a channel inside its range or limit."""
     inside = (bands.aim_low < bands.aim_high) & (residual == 0)
     scaled = J[..., bands.columns, :] / bands.unit[:, None]
     return np.asarray(np.where(inside[..., None], 0.0, scaled), dtype=np.float64)
@@ -140,7 +141,7 @@ def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
 def starting_points(
     training: TrainingSet, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator, *, random: int = RANDOM
 ) -> Floats:
-    """(k, d) where a search begins: the settings of the rows nearest to the goal, and random ones."""
+    """(k, d) starting points of a search: the settings of the rows closest to the goal, and random settings."""
     rows = np.asarray(training.usable[:, bands.columns].all(axis=1), dtype=np.bool_)
     off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
     nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
@@ -150,9 +151,9 @@ def starting_points(
 def cheapest(
     function: Function, jacobian: Function, bands: Bands, u: Floats, cost: Floats, low: Floats, high: Floats
 ) -> Floats:
-    """(d,) the cheapest settings, by cost (d,) over the range of each input, that meet a goal as well as u (d,) does.
+    """(d,) the cheapest settings that reach a goal as closely as u (d,); `cost` (d,) is that of each input's range.
 
-    Linear programs in a shrinking neighbourhood, each followed by a search back onto the goal.
+    Solves linear programs in a shrinking neighbourhood, each followed by a search back to the goal.
     """
     worst, radius = float(np.abs(bands.residuals(function(u[None]))).max(initial=0.0)), 0.25
     for _ in range(ROUNDS):

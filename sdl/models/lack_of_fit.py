@@ -1,11 +1,11 @@
 """Lack of fit, tested apart from noise.
 
-Readings repeated at the same settings tell the noise alone (the *pure error*); what the residuals have beyond it is
-lack of fit (Draper and Smith, Applied Regression Analysis (1998), section 2.1):
+Replicates (readings repeated at the same settings) give the noise alone, the *pure error*. The part of the residuals
+beyond it is lack of fit (Draper and Smith, Applied Regression Analysis (1998), section 2.1):
 
     F = (SS_residual - SS_pure) / (dof_residual - dof_pure) / (SS_pure / dof_pure)
 
-Without replicates residuals are noise or lack of fit, and nothing can tell which.
+Without replicates, noise and lack of fit cannot be told apart.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
 
 SURE = 0.001
-"""Probability of a greater F below which a model is said to lack fit; divided by the number of channels."""
+"""Significance level of the F test, divided by the number of channels tested."""
 UNTOLD = "noise or lack of fit: repeat a setting to tell"
 
 
 class LackOfFit(NamedTuple):
-    """Of each channel, (m,); NaN: without replicates.
+    """The lack-of-fit test of each channel, (m,) each; NaN for a channel without replicates.
+
+    Standard deviations are in units of the shape of the noise.
 
     Attributes:
-        probability: of a greater F by chance.
-        sd: standard deviation of what the model misses beyond the noise, over the noise's shape.
-        noise: standard deviation of one reading from replicates, over the noise's shape.
+        probability: p value of the F test: the probability of a larger F if the model were right.
+        sd: standard deviation of the lack of fit.
+        noise: standard deviation of one reading, from replicates.
         dof: degrees of freedom of `noise`.
     """
 
@@ -40,20 +42,20 @@ class LackOfFit(NamedTuple):
 
     @property
     def is_sure(self) -> Bools:
-        """(m,) whether the model surely lacks fit."""
+        """(m,) whether the lack of fit is significant."""
         tested = np.isfinite(self.probability)
         return np.asarray(np.where(tested, self.probability, 1.0) < SURE / max(tested.sum(), 1), dtype=np.bool_)
 
 
 def assess_fit(U: Floats, residual: Floats, usable: Bools, parameters: float, session: Floats) -> LackOfFit:
-    """Test the residuals of a model.
+    """Test the residuals of a model for lack of fit.
 
     Args:
         U: (n, d) settings in units of their bounds.
-        residual: (n, m) readings less the model's, over the noise's shape.
-        usable: (n, m) which of them count.
-        parameters: coefficients of the model, one channel.
-        session: (n,) session of each row: replicates belong to one.
+        residual: (n, m) readings minus predictions, in units of the shape of the noise.
+        usable: (n, m) which residuals are used.
+        parameters: number of coefficients of the model for one channel.
+        session: (n,) session of each row; only readings of one session are replicates of each other.
     """
     m = residual.shape[1]
     probability, sd, noise, dof = np.full((4, m), np.nan)
@@ -78,6 +80,6 @@ def assess_fit(U: Floats, residual: Floats, usable: Bools, parameters: float, se
 
 
 def _groups(U: Floats, session: Floats) -> Ints:
-    """(n,) number of the setting of each row; settings that differ by less than DISTINCT are the same."""
+    """(n,) group number of each row: rows of one session whose settings differ by less than DISTINCT share one."""
     keys = np.column_stack([np.round(U / DISTINCT), session])
     return np.unique(keys, axis=0, return_inverse=True)[1].ravel()

@@ -1,13 +1,13 @@
 """The heteroscedastic linear model: readings as a linear function of the settings, weighted by their noise.
 
 Each channel is fitted by weighted least squares, y = a + K u, with the settings scaled to u in 0…1 by their bounds.
-The shape of the noise (`sdl.models.noise`) gives the weights, its size is estimated from the residuals. The shape with
-the greater restricted likelihood, all channels together, is chosen; the other's prediction is averaged in with its
-probability, and their difference added to the uncertainty.
+The shape of the noise (`sdl.models.noise`) gives the weights; its size is estimated from the residuals. The shape with
+the greater restricted likelihood over all channels is chosen. The prediction of the other shape is averaged in with its
+probability, and the difference of the two is added to the uncertainty.
 
-The inverse is that of the forward fit (a generalised least-squares step from the middle of the data), not a regression
-of settings on readings: it needs no more rows than there are settings, however many channels the goal has, and it
-picks the settings nearest to the middle of the data where the goal leaves a choice.
+Settings for a goal come from inverting the forward fit (a generalised least-squares step from the mean of the data),
+not from a regression of settings on readings. So the number of rows needed depends on the inputs and not on the
+channels of the goal, and where the goal leaves a choice, the settings closest to the mean of the data are taken.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sdl.arrays import Bools, Floats, Ints
 from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 
 RANK = 1e-13
-"""Part of its greatest eigenvalue that the least of a normal matrix must be above, for a line to be determined."""
+"""A linear model is determined if the smallest eigenvalue of its normal matrix exceeds this fraction of the largest."""
 TIE = 1e-6
-"""Log-likelihoods that differ by less are equal: one degree of freedom tells no shape, and what is left is rounding."""
+"""Log-likelihoods that differ by less count as equal: with one degree of freedom they differ by rounding alone."""
 POOL = 2.0
-"""How many degrees of freedom all channels' noise counts for in that of one."""
+"""Degrees of freedom with which the pooled noise of all channels enters the noise estimate of one channel."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class LinearModel:
 
     Attributes:
         coef: (p, m) intercept, where there is one, and slopes; NaN for a channel with too few rows.
-        origin: (d,) what is added to u before the slopes: 0 with an intercept.
-        middle: (d,) mean of the settings it was fitted on.
+        origin: (d,) added to u before the slopes are applied; 0 if there is an intercept.
+        middle: (d,) mean of the fitted settings.
         rows: (n, p) the design matrix.
         weight: (n, m) 1 / variance up to a factor; 0 for a row that the channel does not use.
         gram: (m, p, p) inverse of the weighted normal matrix.
         noise: (m, m) covariance of the weighted residuals; NaN where no degrees of freedom are left.
-        dof: (m,) degrees of freedom that it rests on.
-        shape: of the noise, as a function of settings and reading.
-        extra: (m, p, p) covariance of the coefficients beyond the noise: of its shape, of differences between sessions.
+        dof: (m,) degrees of freedom of `noise`.
+        shape: variance of the noise as a function of settings and reading.
+        extra: (m, p, p) covariance of the coefficients from other causes than noise: the choice of its shape, and
+            differences between sessions.
     """
 
     coef: Floats
@@ -67,10 +68,10 @@ class LinearModel:
         return mean
 
     def covariance(self, u: Floats) -> tuple[Floats, Floats]:
-        """Of the readings at one setting (d,): (m, m) noise of one reading, (m, m) uncertainty of the fitted mean."""
+        """(m, m) covariance of the noise of one reading and (m, m) of the fitted mean, at settings (d,)."""
         size = np.sqrt(self.variance(u[None])[0])
         x = _design(u[None], self.origin, self.coef.shape[0])[0]
-        # Channels of one row share noise, so their uncertainties are correlated as their residuals are.
+        # The noise of the channels of one row is correlated, and so are the errors of their fitted means.
         leverage = np.sqrt(self.weight) * (self.rows @ (self.gram @ x).T)
         model_cov = self.noise * (leverage.T @ leverage)
         if self.extra is not None:
@@ -94,7 +95,10 @@ class LinearModel:
         return self.mean(U), np.sqrt(np.reshape(parts, (len(U), -1))) * t_factor(self.dof)
 
     def inverse(self, columns: Ints, u: Floats) -> Floats:
-        """(d, len(columns)) settings for a change of the readings `columns`, weighted by their noise at u (d,)."""
+        """(d, len(columns)) generalised inverse: change of the settings per change of the readings `columns`.
+
+        Readings are weighted by their noise at u (d,).
+        """
         slope = self.slope[columns]
         noise = np.diag(self.covariance(u)[0])[columns]
         scale = np.sqrt(np.where(np.isfinite(noise), noise, 0.0))
@@ -103,16 +107,15 @@ class LinearModel:
         return inverse
 
     def solve_for_settings(self, Y: Floats, columns: Ints) -> Floats:
-        """(k, d) settings that give the readings (k, len(columns)), nearest to the middle where there is a choice."""
+        """(k, d) settings that give the readings (k, len(columns)); of several, those closest to the mean settings."""
         base = self.mean(self.middle[None])[:, columns]
         settings: Floats = self.middle + (Y - base) @ self.inverse(columns, self.middle).T
         return settings
 
     def std_errors(self, columns: Ints, u: Floats) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (d,) of the settings u (d,) that answer a goal in `columns` (delta method).
+        """Spread and uncertainty (d,) of the settings u (d,) for a goal in `columns`, by the delta method.
 
-        With few degrees of freedom both are widened to hold as much as one standard deviation of a normal
-        distribution does; with none they are NaN.
+        With few degrees of freedom both are widened by Student's t, so that they cover 68.3 %; with none they are NaN.
         """
         inverse = self.inverse(columns, u)
         pick = np.ix_(columns, columns)
@@ -128,15 +131,15 @@ class LinearModel:
 def fit_linear(
     U: Floats, Y: Floats, usable: Bools, *, origin: Floats | None = None, counts: Floats | None = None
 ) -> LinearModel:
-    """Fits every channel that has enough rows.
+    """Fit a linear model to every channel that has enough rows.
 
     Args:
         U: (n, d) settings in units of their bounds.
         Y: (n, m) readings.
-        usable: (n, m) which of them count.
-        origin: (d,) fit a plane through zero at u = -origin, unweighted (the paper's section 3.2); None: weighted,
-            with an intercept.
-        counts: (n,) how much each row counts beside its noise, 0 … 1: near or new ones more than others. None: all 1.
+        usable: (n, m) which readings are used.
+        origin: (d,) fit an unweighted plane that is zero at u = -origin (the paper's section 3.2). None: fit a weighted
+            plane with an intercept.
+        counts: (n,) weight of each row, 0 … 1, multiplied with the weight from its noise; None: all 1.
     """
     if origin is not None:
         return _fit(_design(U, origin, U.shape[1]), U, Y, usable, origin, "even")[0]
@@ -145,7 +148,7 @@ def fit_linear(
     (fit, score), (other, less) = (_fit(X, U, Y, usable, zero, shape, counts) for shape in SHAPES)
     if less > score + TIE:
         fit, score, other, less = other, less, fit, score
-    probability = 1.0 / (1.0 + np.exp(min(score - less, 50.0)))  # how probable it is that the other shape is right
+    probability = 1.0 / (1.0 + np.exp(min(score - less, 50.0)))  # that the other shape is right
     difference = np.nan_to_num(other.coef - fit.coef)
     extra = probability * (1.0 - probability) * np.einsum("pm,qm->mpq", difference, difference)
     own, others = (np.nan_to_num(np.diag(one.noise)[:, None, None] * one.gram) for one in (fit, other))
@@ -156,17 +159,17 @@ def fit_linear(
 def _fit(
     X: Floats, U: Floats, Y: Floats, usable: Bools, origin: Floats, shape: Shape, counts: Floats | None = None
 ) -> tuple[LinearModel, float]:
-    """The fit of rows X (n, p) with one shape of the noise, and the logarithm of its restricted likelihood."""
+    """Fit rows X (n, p) with one shape of the noise; also return the log restricted likelihood."""
     (n, p), d = X.shape, U.shape[1]
     k = usable * (np.ones(n) if counts is None else counts)[:, None]
     w = usable.astype(float)
     coef, gram, determined = _least_squares(X, Y, k)
-    for _ in range(0 if shape == "even" else 1):  # the weights need the line, which hardly depends on the weights
+    for _ in range(0 if shape == "even" else 1):  # the weights need the fit, which hardly depends on the weights
         w = usable / _variance(U, X @ coef, coef[-d:].T, shape)
         coef, gram, determined = _least_squares(X, Y, k * w)
     w = np.where(determined, w, 0.0)
     residual = np.sqrt(k * w) * np.where(usable & determined, Y - X @ coef, 0.0)
-    worth = k.sum(axis=0) ** 2 / np.maximum((k**2).sum(axis=0), 1e-300)  # as many rows that count alike
+    worth = k.sum(axis=0) ** 2 / np.maximum((k**2).sum(axis=0), 1e-300)  # effective number of rows
     residual *= np.sqrt(worth / np.maximum(k.sum(axis=0), 1e-300))
     dof = np.where(determined, worth - p, -1.0)
     judged = np.flatnonzero(dof > 0)
@@ -178,14 +181,17 @@ def _fit(
     inverse[determined] = np.linalg.inv(gram[determined])
     coef = np.where(determined, coef, np.nan)
     noise, dof = _noise(residual, dof)
-    # Rows that count less than their noise would have it: their weight in the uncertainty is that in the fit, squared.
+    # `counts` says nothing of the noise, so a row's weight in the covariance of the fit is the square of its count.
     return LinearModel(coef, origin, U.mean(axis=0), X, k**2 * w, inverse, noise, dof, shape), score
 
 
 def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Bools]:
-    """(p, m) coefficients of channels Y (n, m), weights w (n, m), (m, p, p) normal matrices, (m,) which could be found.
+    """Weighted least squares for channels Y (n, m) with weights w (n, m).
 
-    The settings are scaled, so the normal equations do; one step of refinement takes off what they round.
+    Normal equations suffice because the settings are scaled; one step of iterative refinement removes their rounding.
+
+    Returns:
+        (p, m) coefficients, (m, p, p) normal matrices, and (m,) which channels are determined.
     """
     n, p = X.shape
     gram = (w.T @ (X[:, :, None] * X[:, None, :]).reshape(n, -1)).reshape(-1, p, p)
@@ -199,10 +205,11 @@ def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Boo
 
 
 def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
-    """(m, m) covariance of the residuals (n, m), and the degrees of freedom that it rests on.
+    """(m, m) covariance of the residuals (n, m), and its degrees of freedom.
 
-    A few of all channels together are added to a channel's own: their relative noise is similar. Of those
-    the lower median counts, so that a channel that answers to nothing does not make the others noisy.
+    The relative noise of the channels is similar, so each channel's estimate is pooled with that of all channels, which
+    counts as POOL degrees of freedom. The pooled value is the lower median, so that a channel that does not respond to
+    any input does not raise the noise of the others.
     """
     square, some = (residual**2).sum(axis=0), dof > 0
     if not some.any():

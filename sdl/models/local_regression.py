@@ -1,16 +1,17 @@
 """Inverse regression with local weights: settings as an affine function of the readings near the goal.
 
-The linear model of `sdl.models.linear_model`, inverted, gives settings v for the readings of a goal. On a nonlinear
+Inverting the linear model of `sdl.models.linear_model` gives settings v for the readings of a goal. On a nonlinear
 instrument the true setting u_j differs from v_j by an amount that depends mostly on v_j itself, because each input has
 its own nonlinearity. u_j is therefore fitted again as an affine function of v, with Gaussian weights that depend on the
-distance from the goal *in v_j alone*: many rows are near in one coordinate where hardly any is near in all of them
+distance from the goal *in v_j alone*: many rows are close to the goal in one coordinate, but few in all of them
 (Cleveland 1979, 10.1080/01621459.1979.10481038, for the local fit; Hastie and Tibshirani 1986 for one coordinate at a
-time). The width for each input is the one that predicts left-out rows best. It stays infinite, which is the linear
-model, unless a finite one is clearly better.
+time). The width of the weights is chosen for each input by cross-validation. It is infinite, which is the linear model,
+unless a finite width is clearly better.
 
-A row is left out together with all rows of its level, that is with about the same u_j (h-block cross-validation:
-Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by noise alone, so a narrow fit
-answers every goal with that level, and replicates that stayed in would make this look like a good prediction.
+Cross-validation leaves out a row together with all rows of its level, that is with about the same u_j (h-block
+cross-validation: Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by noise alone.
+If only the row itself were left out, a narrow fit would predict it from its replicates and seem good, although it gives
+that level for every goal nearby.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sdl.models.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 
 WIDTHS = (0.4, 0.2, 0.1, 0.05)
-"""Widths of the weights that are tried, as a part of the range."""
+"""Widths of the weights that are tried, as fractions of the range."""
 BETTER = 0.5
 """A width is used if its mean squared error on left-out rows is below this fraction of that of the linear model."""
 ROWS_NEEDED = 2
@@ -44,15 +45,15 @@ MAX_ROWS = 400
 
 @dataclass(frozen=True)
 class InverseRegression:
-    """Settings for readings of the goal's channels.
+    """Settings as a function of the readings of the goal's channels.
 
     Attributes:
         training: the rows and their linear model.
-        rows: (n,) those of the training set that the weighted fits are made of.
-        V, U: (n, d) settings that the lines give for the readings of these rows, and their true ones.
-        width: (d,) of the weights; infinite: the lines alone.
-        rest: (n, d) what the trend leaves of the settings of these rows.
-        sigma: (d,) standard deviation of that, widened for few degrees of freedom.
+        rows: (n,) indices of the rows of the training set that the weighted fits use.
+        V, U: (n, d) settings of these rows: as the linear model gives them from the readings, and the true ones.
+        width: (d,) width of the weights; infinite: the linear model alone.
+        rest: (n, d) residuals of the settings of these rows.
+        sigma: (d,) standard deviation of the residuals, widened for few degrees of freedom.
     """
 
     training: TrainingSet
@@ -64,18 +65,18 @@ class InverseRegression:
     sigma: Floats
 
     def linear_settings(self, value: Floats) -> Floats:
-        """(k, d) settings that the lines give for readings (k, g)."""
+        """(k, d) settings that the linear model gives for readings (k, g)."""
         return self.training.linear.solve_for_settings(value, self.training.goal)
 
     def at(self, V: Floats) -> Floats:
-        """(k, d) settings where the lines give V (k, d)."""
+        """(k, d) settings for a goal for which the linear model gives V (k, d)."""
         settings = V.copy()
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
             settings[:, j] += self._hat(V, j) @ (self.U - self.V)[:, j]
         return settings
 
     def std_errors(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (k, d) of answers U (k, d), where the lines give V (k, d)."""
+        """Spread and uncertainty (k, d) of settings U (k, d) for goals for which the linear model gives V (k, d)."""
         linear, goal = self.training.linear, self.training.goal
         spread, uncertainty = np.swapaxes(np.array([linear.std_errors(goal, u) for u in U]), 0, 1)
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
@@ -84,13 +85,13 @@ class InverseRegression:
         return spread, uncertainty
 
     def _hat(self, V: Floats, j: int) -> Floats:
-        """(k, n) as `_hat`; beyond the rows what was found at their edge goes on."""
+        """(k, n) as the function `_hat`; beyond the rows, the weights at their edge are used."""
         return _hat(self.V, np.clip(V, self.V.min(axis=0), self.V.max(axis=0)), j, self.width[j])
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (k, m) of one reading at settings X (k, d), in units of the inputs.
 
-        The trend turned round: the settings V are sought that it would answer with X, and the lines asked there.
+        The inverse of `at`: find the V for which it gives X, and predict with the linear model there.
         """
         U = self.training.units(X)
         V = U.copy()
@@ -104,7 +105,7 @@ class InverseRegression:
 
 
 def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
-    """The trend of MAX_ROWS of the rows at most; its lines are those of all of them."""
+    """Fit the regression, with weighted fits to at most MAX_ROWS rows; the linear model is that of all rows."""
     rows = np.linspace(0, len(training.U) - 1, min(len(training.U), MAX_ROWS)).astype(np.intp)
     U = training.U[rows]
     V = training.linear.solve_for_settings(training.Y[rows][:, training.goal], training.goal)
@@ -116,7 +117,7 @@ def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
         if len(levels(U[:, j])) < MIN_LEVELS:
             continue
         others = np.abs(U[:, j, None] - U[:, j]) >= LEVEL
-        # Lines fitted here, not the weighted ones: what counts is what narrow weights gain over wide ones.
+        # Compared with an infinite width, not with the noise-weighted model, so that only the width differs.
         least = BETTER * _left_out(V, j, np.inf, off[:, j], others)
         for narrow in WIDTHS:
             hat = _hat(V, V, j, narrow)
@@ -131,7 +132,7 @@ def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
 
 
 def levels(u: Floats) -> Floats:
-    """The levels of one input with settings (n,): the least setting of each, ascending."""
+    """The levels of one input in settings (n,), ascending; each is given by its smallest setting."""
     result = [-np.inf]
     for value in np.sort(u).tolist():
         if value - result[-1] >= LEVEL:
@@ -140,9 +141,9 @@ def levels(u: Floats) -> Floats:
 
 
 def _hat(V: Floats, at: Floats, j: int, width: float, used: Bools | None = None) -> Floats:
-    """(k, n) what each row's value counts in that of a weighted affine fit at `at` (k, d).
+    """(k, n) hat matrix: the weight of each row's value in the weighted affine fit evaluated at `at` (k, d).
 
-    used: (k, n) the rows that each of the fits is made of; None: all.
+    used: (k, n) the rows that each fit uses; None: all.
     """
     n, d = V.shape
     away = 0.5 * ((at[:, j, None] - V[:, j]) / width) ** 2  # (k, n)
@@ -161,5 +162,5 @@ def _hat(V: Floats, at: Floats, j: int, width: float, used: Bools | None = None)
 
 
 def _left_out(V: Floats, j: int, width: float, value: Floats, others: Bools) -> float:
-    """Mean square of what weighted fits miss of the values (n,), each predicted by the rows `others` (n, n) alone."""
+    """Mean square error of weighted fits for the values (n,), each predicted from the rows `others` (n, n) alone."""
     return float(((value - _hat(V, V, j, width, others) @ value) ** 2).mean())

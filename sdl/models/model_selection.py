@@ -1,16 +1,18 @@
-"""The candidate that predicts the readings best, by log predictive density.
+"""Model selection by log predictive density: which candidate predicts the readings best.
 
-Static models are compared by the density of each reading given all others (leave-one-out cross-validation), which is
-exact and costs no further fit. Candidates come from the simplest to the most general: the earliest stands unless a
-later one is better by MARGIN for each channel, the size of chance differences where both are right. A bending plant
-differs by tens.
+Candidates are ordered from the simplest to the most general, and compared in two steps. The choice depends only on the
+rows, not on earlier choices.
 
-What changes in time shows only in order. The one taken, and the candidates without such a density, predict the
-readings at each of the latest settings from the rows before it, which is what happens in a campaign when a proposal is
-measured. The first stands unless another's score is greater by LATEST, and by what the static linear model misses of so
-many readings: the dynamic one is linear too. Nothing is remembered between two fits.
+1. Static models have the density of each reading given all others (leave-one-out cross-validation), which is exact and
+   needs no further fits. The simplest is taken whose sum is at most MARGIN for each channel below the greatest.
+   Models that are both right differ by less; on a nonlinear instrument they differ by tens.
+2. Drift shows only in the order of the rows. The static model taken, and candidates without a leave-one-out density
+   (`bayes`, `gmm`), therefore predict the readings at each of the latest settings from the rows before them, as in a
+   campaign. The static model is kept unless another score is greater by more than LATEST plus the amount by which
+   the linear model was worse in the first step, for as many readings: `bayes` is linear too, and would have the
+   same lack of fit.
 
-The score tells an honest model from one that is too sure, which the size of its errors does not.
+Unlike the size of the errors, log density also penalises a model whose uncertainty is too small.
 Dawid, J. R. Stat. Soc. A 147 (1984) 278 (prequential); Vehtari, Gelman and Gabry, Stat. Comput. 27 (2017) 1413.
 """
 
@@ -30,21 +32,23 @@ from sdl.models.data import Data, Proposals, Targets
 from sdl.space import Space
 
 MARGIN = 2.0
-"""Log density for each channel by which a more general static candidate must beat a simpler one: chance says less."""
+"""Log density for each channel by which a more general static candidate must beat a simpler one; chance differences are
+smaller."""
 FEW = 2
-"""Degrees of freedom for each coefficient of a line up to which that margin grows: fewer rows differ less by chance."""
+"""The margin grows from 0 to its full size while the linear model gains this many degrees of freedom per coefficient:
+with fewer rows chance differences are smaller."""
 LATEST = 1.0
 """Log density of the latest readings by which a later candidate must beat an earlier one: odds of 2.7."""
 WORST = 8.0
-"""Log density that one reading costs a candidate at most: a wrong row decides nothing alone."""
+"""Largest loss of log density for one reading, so that no single wrong row decides."""
 TAIL = 8.0
-"""Standard deviations beyond which an error counts no more: a wrong row decides nothing alone."""
+"""Errors are cut off at this many standard deviations, so that no single wrong row decides."""
 MANY = 40
-"""Rows beyond which the latest settings of one session are all predicted by one earlier fit instead of one each."""
+"""With more rows, one fit predicts all latest settings of a session, instead of one fit for each."""
 
 
 class Fittable(Protocol):
-    """A solver, for all that is asked of it here; its fits offer `propose` and `predict`."""
+    """A solver whose fits have `propose` and `predict`."""
 
     def fit(self, data: Data) -> Any: ...
 
@@ -55,7 +59,7 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
     Args:
         data: all rows.
         solvers: candidates by name, the simplest first.
-        window: how many of the latest settings those are judged by that have no leave-one-out density.
+        window: number of latest settings that candidates without a leave-one-out density are judged by.
 
     Raises:
         NotEnoughData, Degenerate: no candidate can answer yet; the error is that of the first.
@@ -88,14 +92,14 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
 
 
 def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tuple[str, str, float]:
-    """The first candidate whose density is within MARGIN a channel of the greatest, and why.
+    """Take the first candidate whose log density is at most MARGIN for each channel below the greatest.
 
     Args:
-        densities: (n, m) of each reading, by candidate; NaN unknown.
-        coefficients: of a line.
+        densities: by candidate, (n, m) log density of each reading; NaN = unknown.
+        coefficients: number of coefficients of a linear model of one channel.
 
     Returns:
-        With how much less the density of a reading is under the linear model, on average.
+        The candidate, the reason, and by how much its log density per reading exceeds that of the linear model.
     """
     known = {kind: density for kind, density in densities.items() if np.isfinite(density).any()}
     first = next(iter(densities), "")
@@ -114,7 +118,7 @@ def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tu
 
 
 def _compared(densities: dict[str, float], taken: str, what: str) -> str:
-    """Why one was taken, with the densities of the others."""
+    """The reason for a choice, with the densities of the other candidates."""
     others = ", ".join(
         f"{kind} {density - densities[taken]:+.1f}" for kind, density in densities.items() if kind != taken
     )
@@ -135,12 +139,12 @@ class SelectedModel:
         return replace(given, why=tuple(f"auto chose {self.why}. {why[:1].upper()}{why[1:]}" for why in given.why))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen one."""
+        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen candidate."""
         mean, std = self.model.predict(X)
         return mean, std
 
     def __getattr__(self, name: str) -> Any:
-        """What else the chosen one offers: `sample`, `modes`, `training`."""
+        """Further attributes of the chosen candidate: `sample`, `modes`, `training`."""
         if name not in ("sample", "modes", "training"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.model, name)
@@ -150,13 +154,13 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     """Log predictive density of each solver for the readings at the latest settings, from the rows before each.
 
     Args:
-        solvers: whose fits offer `predict`.
+        solvers: their fits must have `predict`.
         data: all rows.
-        window: how many settings, the newest; several readings in a row at one setting count as their mean.
+        window: number of latest settings; consecutive readings at one setting count as their mean.
 
     Returns:
-        Sums over the channels of the goal, NaN for a solver that foresaw none; and the number of settings they are
-        over, which the other solvers foresaw all.
+        The score of each solver, summed over the channels of the goal and over the settings that all solvers predict;
+        NaN for a solver that predicts none. And the number of these settings.
     """
     goal = np.flatnonzero(data.goal)
     usable: Bools = np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True)
@@ -164,7 +168,7 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     off, std = (np.full((len(solvers), len(runs), len(goal)), np.nan) for _ in range(2))
     known = np.zeros((len(runs), len(goal)), bool)
     starts = [run.start for run in runs]
-    once = len(data.X) > MANY and len(set(data.session[starts])) == 1  # the first reading of a session tells its level
+    once = len(data.X) > MANY and len(set(data.session[starts])) == 1  # a new session needs a fit of its own
     for i, solver in enumerate(solvers):
         model: Any = None
         for j, run in enumerate(runs):
@@ -196,14 +200,14 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
 
 
 def _runs(data: Data) -> list[slice]:
-    """The rows in pieces that were taken one after the other at the same settings."""
+    """Slices of consecutive rows at the same settings in the same session."""
     changed = (data.X[1:] != data.X[:-1]).any(axis=1) | (data.session[1:] != data.session[:-1])
     cuts = [0, *(np.flatnonzero(changed) + 1).tolist(), len(data.X)]
     return [slice(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def _before(data: Data, row: int) -> Data:
-    """What was known when a row was about to be measured."""
+    """The data that were known just before a row was measured."""
     return replace(
         data,
         X=data.X[:row],

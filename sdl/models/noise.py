@@ -1,4 +1,6 @@
-"""How the variance of one reading depends on settings and reading, up to the factor that the residuals give.
+"""Shapes of the noise: the variance of one reading as a function of settings and reading, up to a constant factor.
+
+The factor is estimated from the residuals.
 
 jitter          An output driven by pulse-width modulation is noisiest in the middle of its range and nearly silent
                 at both ends: the variance is sum_j K_j² (u_j (1 - u_j) + FLOOR), K_j being the slopes. The floor
@@ -17,13 +19,13 @@ from sdl.arrays import Floats
 
 Shape = Literal["jitter", "proportional", "even"]
 SHAPES: tuple[Shape, Shape] = ("jitter", "proportional")
-"""Those that are chosen from by likelihood."""
+"""The shapes that are compared by likelihood."""
 FLOOR = 0.05
-"""Added to u (1 - u): a row at the end of the range has at most some six times the weight of one in the middle."""
+"""Added to u (1 - u), so that a row at the end of the range has at most six times the weight of one in the middle."""
 FAINT = 0.01
-"""Proportional noise is never less than that of a reading of this fraction of the response."""
+"""Lower bound of proportional noise: that of a reading at this fraction of the channel's response."""
 NEGLIGIBLE = 1e-12
-"""Least variance, as a fraction of the largest: a channel without any response has noise all the same."""
+"""Lower bound of the variance, as a fraction of the largest, so that a channel without any response has some noise."""
 
 
 def variance_of(shape: Shape, U: Floats, mean: Floats, slope: Floats) -> Floats:
@@ -44,7 +46,7 @@ def variance_of(shape: Shape, U: Floats, mean: Floats, slope: Floats) -> Floats:
 
 
 def bounded_below(variance: Floats, largest: float) -> Floats:
-    """A variance that is nowhere less than NEGLIGIBLE of the largest; 1 where that is 0."""
+    """The variance, raised to at least NEGLIGIBLE × the largest; 1 where the largest is 0."""
     return np.maximum(variance, largest * NEGLIGIBLE or 1.0)
 
 
@@ -55,6 +57,6 @@ def variance_parts(U: Floats, mean: Floats, slope: Floats, size: Floats) -> Floa
         U: (k, d) settings in units of their bounds.
         mean: (k, m) expected readings.
         slope: (m, d) change of each reading over the range of each input.
-        size: (m,) standard deviation of the readings, which the constant part is relative to.
+        size: (m,) standard deviation of the readings; the constant part is relative to it.
     """
     return np.stack([mean**2, np.broadcast_to(size**2, mean.shape), variance_of("jitter", U, mean, slope)])

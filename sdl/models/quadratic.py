@@ -1,12 +1,13 @@
-"""A quadratic surface of each channel, with what is not known of its curvature (Bayesian response surface).
+"""A quadratic surface of each channel, with the uncertainty of its curvature (Bayesian response surface).
 
     y = b0 + sum_j b_j v_j + sum_j b_jj v_j² + sum_(i<j) b_ij v_i v_j + drift + noise,    v = u - 1/2
 
-Intercept and slopes have a flat prior; squares and products a normal one of standard deviation tau times the channel's
-response, with tau from a grid weighed by the evidence of the rows. Few rows, or rows with two levels of an input, leave
-a curve or a turn possible, and the sample paths show it; many rows make it the response surface of Box and Wilson
-(J. R. Stat. Soc. B 13 (1951) 1), that is weighted least squares. The drift, where it is allowed for, is a trend.
-The noise has the likeliest of three shapes (`sdl.models.noise`); its variance is integrated out (Student's t).
+Intercept and slopes have a flat prior. The coefficients of squares and products have a normal prior with a standard
+deviation of tau × the channel's response; tau is averaged over a grid, weighted by the evidence of the rows. With few
+rows, or two levels of an input, the curvature is uncertain, and the sample paths differ in it. With many rows the fit
+becomes the response surface of Box and Wilson (J. R. Stat. Soc. B 13 (1951) 1), that is weighted least squares. Drift,
+if it is modelled, is a linear trend in time. The noise has the most likely of three shapes (`sdl.models.noise`); its
+variance is integrated out, which gives Student's t distribution.
 Gelman et al., Bayesian Data Analysis (2013), sections 14.2 and 15.1.
 """
 
@@ -27,15 +28,15 @@ from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 
 CURVATURES = ((0.003, 0.3), (0.02, 0.1), (0.06, 0.1), (0.2, 0.15), (0.6, 0.15), (2.0, 0.12), (6.0, 0.08))
-"""tau, and how probable it is before anything is measured: at 1 a channel may turn back inside the range."""
+"""Values of tau with their prior probabilities. At tau = 1 a channel may have a maximum or minimum inside the range."""
 DRIFT = 3.0
-"""Standard deviation of the trend over all rows, in standard deviations of one reading."""
+"""Prior standard deviation of the trend over all rows, in standard deviations of one reading."""
 QUIET = 0.01
-"""The noise that the rows are expected to have is at least this part of NOMINAL."""
+"""Lower bound of the prior noise, as a fraction of NOMINAL."""
 ROUNDS = 4
-"""The prior counts in units of the noise, which is known only once the surface is."""
+"""Iterations between the fit, whose prior is needed in units of the noise, and the noise, estimated from the fit."""
 MANY_INPUTS = 12
-"""With more inputs products are left out: their number grows as the square."""
+"""With more inputs the products are left out, because their number grows as the square of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class QuadraticModel:
 
     Attributes:
         training: the rows.
-        coef: (s, m, q) of the columns of `quadratic_design`; NaN for channels not of the goal.
-        gram: (s, m, q, q) their covariance over `size`.
-        size: (s, m) variance of the noise over its shape.
-        weight: (s, m) posterior probability.
+        coef: (s, m, q) coefficients of the columns of `quadratic_design`; NaN for channels that are not in the goal.
+        gram: (s, m, q, q) covariance of the coefficients, divided by `size`.
+        size: (s, m) variance of the noise, in units of its shape.
+        weight: (s, m) posterior probability of each tau.
         dof: (m,) degrees of freedom of `size`.
-        curved: (m,) probability of a greater F if the surface were a plane; NaN: the rows do not determine it.
-        shape: of the noise, as a function of settings and reading.
+        curved: (m,) p value of the F test of the surface against a plane; NaN if the rows do not determine a surface.
+        shape: variance of the noise as a function of settings and reading.
     """
 
     training: TrainingSet
@@ -103,14 +104,14 @@ class QuadraticModel:
             between = symmetric_root(np.nan_to_num(self.training.session_cov))
             moved = np.einsum("mpq,nmq->nmp", between, rng.standard_normal((n, *between.shape[:2])))
             drawn[..., : between.shape[1]] += moved
-            drawn[..., 0] += 0.5 * moved[..., 1:].sum(axis=-1)  # the surface counts from the middle of the range
+            drawn[..., 0] += 0.5 * moved[..., 1:].sum(axis=-1)  # the surface is centred at the middle of the range
         return _Surfaces(drawn, self._products)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
     def leave_one_out(self) -> Floats:  # without drift
-        """As `ForwardModel` says; NaN where rows are no more than coefficients, and the prior answers for them."""
+        """As in `ForwardModel`; NaN if there are no more rows than coefficients, because then the prior decides."""
         training = self.training
         U = training.U[: len(training.Y)]
         if len(U) <= self.coef.shape[-1]:
@@ -153,7 +154,11 @@ class _Surfaces:
 
 
 def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticModel:
-    """Fit a surface to each channel of the goal; with a trend that ends at the next reading where it `drifts`.
+    """Fit a surface to each channel of the goal.
+
+    Args:
+        training: the rows.
+        drifts: also fit a linear trend in time, which is 0 at the next reading.
 
     Raises:
         NotEnoughData, Degenerate: the rows do not determine the slopes.
@@ -178,7 +183,7 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
 
 
 class _Fit(NamedTuple):
-    """Surfaces under one shape of the noise; see `QuadraticModel`."""
+    """Surfaces fitted with one shape of the noise; see `QuadraticModel`."""
 
     shape: Shape
     variance: Floats  # (n, m) of one reading, over its size
@@ -223,19 +228,19 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
             coef[i, c], gram[i, c] = beta[:q], np.linalg.inv(matrix)[:q, :q]
         evidence = np.logaddexp.reduce(score)
         weight[:, c] = np.exp(score - evidence)
-        total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # whatever unit the shape has
+        total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # independent of the shape's unit
     return _Fit(shape, variance, coef, gram, size, weight, total)
 
 
 def _variance(training: TrainingSet, shape: Shape, U: Floats, mean: Floats) -> Floats:
-    """(k, m) variance of one reading up to a factor; the same everywhere where the lines do not tell it."""
+    """(k, m) variance of one reading up to a factor; constant for a channel without a linear model."""
     variance = variance_of(shape, U, mean, training.linear.slope)
     variance = bounded_below(variance, np.nanmax(variance, initial=0.0))
     return np.asarray(np.where(variance > 0, variance, 1.0), dtype=np.float64)
 
 
 def _f_test(A: Floats, y: Floats, p: int) -> float:
-    """Probability of a greater F by chance: a plane (the first p columns) against the surface; NaN: undetermined."""
+    """P value of the F test of the surface against a plane (the first p columns); NaN if the test is not possible."""
     n = len(A)
     beta, _, rank, _ = np.linalg.lstsq(A, y, rcond=1e-7)
     if rank <= p or n - rank < 1:
@@ -246,7 +251,7 @@ def _f_test(A: Floats, y: Floats, p: int) -> float:
 
 
 def quadratic_design(U: Floats, products: bool = True) -> Floats:
-    """(…, q) one, the inputs less 1/2, their squares, their products, for settings (…, d)."""
+    """(…, q) design matrix at settings (…, d): 1, v = u - 1/2, the squares of v, and its products if `products`."""
     V = U - 0.5
     i, j = np.triu_indices(U.shape[-1], 1 if products else U.shape[-1])
     parts = [np.ones((*V.shape[:-1], 1)), V, V**2, V[..., i] * V[..., j]]

@@ -1,11 +1,11 @@
-"""Reachability of a goal: how probable it is that any settings bring every channel into its band.
+"""Reachability of a goal: the probability that some settings bring every channel into its band.
 
-The probability is the share of the sample paths of a forward model (functions drawn from its posterior) for which the
-bounded search finds settings inside every band. Noise has no part in it: it is the noise-free reading that has to lie
-inside. What the model does not know, its paths differ in: with few rows some of them turn back and reach the goal.
+It is the share of the sample paths of a forward model (functions drawn from its posterior) for which the bounded search
+finds settings with all readings inside their bands. It concerns the noise-free readings. Where the model is uncertain,
+its paths differ: with few rows some of them curve back and reach the goal.
 
-A row that was measured inside every band is evidence that no model outweighs. Fewer than 2 d + 3 rows call nothing
-unreachable: d + 1 of them cannot exclude a turn.
+Where a row was measured inside every band the probability is 1, whatever the model says. With fewer than 2 d + 3 rows
+no goal is called unreachable, because so few rows cannot exclude a maximum or minimum.
 """
 
 from __future__ import annotations
@@ -20,33 +20,36 @@ from sdl.models.forward_model import ForwardModel
 from sdl.models.inverse_search import Bands, Search, search, starting_points
 
 PATHS = 100
-"""Functions drawn; a share of .01 is one of them."""
+"""Number of functions drawn; UNREACHABLE = 0.01 corresponds to one of them."""
 STEPS, MORE_STARTS = 12, 4
-"""Of the search on each of them, which starts where the mean comes nearest; and starts beside that, if needed."""
+"""Largest number of steps of the search on each function, which starts where the mean comes closest to the goal; and
+further starting points if fewer than half of the functions reach the goal from there."""
 UNREACHABLE, UNREACHABLE_NEAR = 0.01, 0.05
-"""Probability below which a goal is unreachable: on these readings, and where the nearest settings were measured."""
+"""Probability below which a goal is called unreachable: in general, and if the closest settings were measured."""
 QUANTILE, QUANTILE_NEAR = 2.326, 1.645
-"""Standard errors by which the mean must miss at least one band, the normal quantiles of these: with more channels than
-inputs and a tolerance below the standard error, hardly any path would pass through all bands of a reachable goal."""
+"""A goal is called unreachable only if the mean also misses at least one band by this many standard errors (the normal
+quantiles of the two probabilities). The probability alone is not enough: with more channels than inputs and a tolerance
+below the standard error, hardly any path passes through all bands, even of a reachable goal."""
 NEAR = 0.02
-"""Settings within this part of the range of each input are the same, for that rule."""
+"""The closest settings count as measured if a row is within this fraction of the range of each input."""
 LEANS = 0.1
-"""An answer that lies farther than this part of the range from both levels of an input leans on its curvature."""
+"""If an input has two levels, settings farther than this fraction of the range from both depend on its curvature, which
+two levels do not determine."""
 SEED = 0
-"""Of the paths: the same for every goal and solver, so that equal rows get equal verdicts."""
+"""Seed of the sample paths; the same for every goal and solver, so that equal rows get equal verdicts."""
 
 
 @dataclass(frozen=True)
 class Reachability:
-    """What the rows say of one goal.
+    """The reachability of one goal.
 
     Attributes:
-        probability: share of the sample paths with settings inside every band.
-        settings: (d,) where the mean comes nearest to the goal, in units of the bounds.
+        probability: share of the sample paths that reach the goal; 1 if it has been measured inside every band.
+        settings: (d,) settings where the mean comes closest to the goal, in units of the bounds.
         readings: (m,) the mean there.
-        met: whether the mean enters every band there.
+        met: whether the mean is inside every band there.
         is_unreachable: whether the verdict is `unreachable`.
-        untested: inputs with two levels in the rows, between which the settings lie.
+        untested: the inputs for which the settings depend on a curvature that their two levels do not determine.
     """
 
     probability: float
@@ -58,12 +61,20 @@ class Reachability:
 
 
 def find_settings(model: ForwardModel, bands: Bands, starts: Floats, low: Floats, high: Floats) -> Search:
-    """Search the settings where the mean of a model comes nearest to a goal, from starts (k, d)."""
+    """Search, from starts (k, d), for the settings where the mean of a model comes closest to a goal."""
     return search(model.mean, model.jacobian, bands, starts, low, high)
 
 
 def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floats) -> Reachability:
-    """Assess one goal; u (d,) are settings that come near, low…high (d,) the bounds, all in units."""
+    """Assess one goal.
+
+    Args:
+        model: fitted forward model.
+        bands: the goal.
+        u: (d,) settings that come close to the goal, in units of the bounds, like `low` and `high`.
+        low: (d,) lower bounds.
+        high: (d,) upper bounds.
+    """
     training, rng = model.training, np.random.default_rng(SEED)
     starts = np.vstack([u, starting_points(training, bands, low, high, rng)])
     ends = find_settings(model, bands, starts, low, high)
@@ -93,7 +104,7 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floa
 def _probability(
     model: ForwardModel, bands: Bands, starts: Floats, low: Floats, high: Floats, rng: np.random.Generator
 ) -> float:
-    """Share of the paths that enter every band; those that do not from the first start are searched from all."""
+    """Share of the paths that enter every band; if it is below half, further starts are tried on every path."""
     paths = model.sample_paths(PATHS, rng)
     first = search(paths, paths.jacobian, bands, np.tile(starts[0], (PATHS, 1, 1)), low, high, STEPS)
     entered: Bools = bands.are_met(paths(first.U))[:, 0]
@@ -106,7 +117,7 @@ def _probability(
 
 
 def _standard_errors_beyond(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floats) -> float:
-    """By how many standard errors the mean misses the worst band, at the settings where they are fewest."""
+    """Distance of the mean beyond its worst band, in standard errors, at the settings where it is smallest."""
     std_error = np.sqrt(model.predict(u[None]).model_var[0, bands.columns])
     if not np.isfinite(std_error).all():
         return 0.0
@@ -118,7 +129,7 @@ def _standard_errors_beyond(model: ForwardModel, bands: Bands, u: Floats, low: F
 
 
 def untested_curvature(U: Floats, u: Floats) -> Ints:
-    """Inputs of which rows U (n, d) have at most two levels, where settings u (d,) lie away from both."""
+    """Inputs with at most two levels in the rows U (n, d), if the settings u (d,) are farther than LEANS from them."""
     untested = []
     for j in range(U.shape[1]):
         levels = np.unique(np.round(U[:, j] / DISTINCT)) * DISTINCT

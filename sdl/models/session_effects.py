@@ -1,17 +1,17 @@
-"""Random effects of sessions: rows that were taken together, and what changed between them.
+"""Random effects of sessions: changes of offset and gain between groups of rows that were taken together.
 
-From one session to the next offsets change and gains move by some per cent; in one fit the rows of many sessions would
-outweigh the few of the current one. So each channel gets a line of its own in every session,
+Between sessions offsets change, and gains change by a few per cent. If all rows were fitted together, the many rows of
+earlier sessions would outweigh the few of the current one. So each channel gets its own linear model in every session,
 
     y = x (theta + b_s) + noise        x = (1, u), b_s ~ N(0, D), D = diag(offset², gain² slope²)
 
-fitted jointly (a mixed model: Henderson 1975, 10.2307/2529430; Robinson 1991, 10.1214/ss/1177011926). The size of D is
-the most probable of a small grid (restricted likelihood), all channels of the goal taken together. Earlier readings are
-then moved by x (b_now - b_s), so that every model sees rows of the current session alone; an ordinary weighted fit of
-the moved rows gives theta + b_now. A session of one row determines an offset and hardly a slope.
+fitted jointly (a mixed model: Henderson 1975, 10.2307/2529430; Robinson 1991, 10.1214/ss/1177011926). D is chosen from
+a small grid by restricted likelihood, summed over the channels of the goal. Earlier readings are then moved by
+x (b_now - b_s), so that every model sees rows as if all were from the current session; an ordinary weighted fit of the
+moved rows gives theta + b_now. A session with one row determines its offset but hardly its slopes.
 
-Before the current session has a row, its effect is one more draw from the distribution of the others: all rows are left
-as they are, and the variance between sessions is added to that of the coefficients.
+Before the current session has a row, its effect is unknown: all rows stay as they are, and the variance between
+sessions is added to that of the coefficients.
 """
 
 from __future__ import annotations
@@ -26,28 +26,29 @@ from sdl.models.constants import NOMINAL
 from sdl.models.linear_model import LinearModel, fit_linear
 
 OFFSETS = (0.02, 0.1, 0.3)
-"""Standard deviation of the offset between sessions, as a part of the channel's response. Even the least of them is far
-above the noise of one reading, so that a new session's first reading is believed."""
+"""Candidate standard deviations of the offset between sessions, as a fraction of the channel's response. Even the
+smallest is far above the noise of one reading, so that the first reading of a new session determines its offset."""
 GAINS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""The same of a gain, as a part of itself."""
+"""Candidate standard deviations of the gain between sessions, as a fraction of the gain."""
 LEAST = 1e-6
-"""The least noise of a reading that is believed, as a fraction of its shape."""
+"""Lower bound of the estimated noise of a reading, in units of its shape."""
 ROUNDS = 3
-"""D counts in units of the noise, which is known only once D is."""
+"""Iterations between D, which is needed in units of the noise, and the noise, which is estimated given D."""
 MAX_SESSIONS = 100
-"""Sessions, those with the most rows, that the size of D is told from; all of them get their lines."""
+"""Largest number of sessions that D is estimated from, those with the most rows. Every session gets its own lines."""
 PASSES = 2
-"""The shape of the noise can be told only from rows at one level, and moving them needs that shape."""
+"""Repetitions: the shape of the noise is estimated from aligned rows, and aligning the rows needs that shape."""
 
 
 class Aligned(NamedTuple):
     """Rows at the level of the current session.
 
     Attributes:
-        Y: (n, m) readings, those of other sessions moved.
-        fit: of them.
-        session_cov: (m, p, p) covariance of the current line beyond that of a fit to these rows; part of `extra`.
-        message: a few words for the sentence.
+        Y: (n, m) readings; those of other sessions are moved to the current level.
+        fit: linear model fitted to `Y`.
+        session_cov: (m, p, p) covariance that the differences between sessions add to the coefficients of `fit`; it is
+            included in `fit.extra`.
+        message: what was done, for the proposal's `why`.
     """
 
     Y: Floats
@@ -57,7 +58,7 @@ class Aligned(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums over the rows of each of S sessions, weighted, taken from a reference line, of c channels."""
+    """Weighted sums over the rows of each of S sessions, for c channels; readings are relative to a reference line."""
 
     rows: Floats  # (c, S)
     gram: Floats  # (c, S, p, p)
@@ -66,25 +67,25 @@ class _Sums(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """Lines of c channels with a size of D each."""
+    """The fitted mixed model of c channels, each with its own D."""
 
-    fixed_effects: Floats  # (…, c, p) from the reference
+    fixed_effects: Floats  # (…, c, p) theta, relative to the reference line
     random_effects: Floats  # (…, c, S, p) b
     spread: Floats  # (…, c, p, p) covariance of theta
-    noise: Floats  # (…, c) variance of a reading, as a part of its shape
+    noise: Floats  # (…, c) variance of a reading, in units of its shape
     score: Floats  # (…, c) logarithm of the restricted likelihood
 
 
 def align_to_current(U: Floats, Y: Floats, usable: Bools, session: Floats, current: float, goal: Ints) -> Aligned:
-    """Moves the readings of other sessions to the level of the present one, and fits them.
+    """Move the readings of other sessions to the level of the current one, and fit a linear model to all of them.
 
     Args:
         U: (n, d) settings in units of their bounds.
         Y: (n, m) readings.
-        usable: (n, m) which of them count.
+        usable: (n, m) which readings are used.
         session: (n,) number of the session of each row.
-        current: number of the present one.
-        goal: the channels that decide how much sessions differ.
+        current: number of the current session.
+        goal: the channels from which D is estimated.
     """
     numbers, which = np.unique(session, return_inverse=True)
     matches = np.flatnonzero(numbers == current)
@@ -105,7 +106,7 @@ def align_to_current(U: Floats, Y: Floats, usable: Bools, session: Floats, curre
 def _moved(
     U: Floats, Y: Floats, usable: Bools, which: Ints, present: int | None, fit: LinearModel, goal: Ints
 ) -> tuple[Floats, Floats]:
-    """(n, m) readings moved, and (m, p, p) uncertainty of the present line beyond that of a fit to them."""
+    """(n, m) readings moved to the current level, and (m, p, p) covariance that this adds to a fit of them."""
     X = np.column_stack([np.ones(len(U)), U])
     p, m = X.shape[1], Y.shape[1]
     moved, covariance = Y.copy(), np.zeros((m, p, p))
@@ -129,14 +130,14 @@ def _moved(
             continue
         use = usable[:, c]
         moved[use, c] += (X[use] * (lines.random_effects[i, present] - lines.random_effects[i, which[use]])).sum(axis=1)
-        rest = np.linalg.inv(np.eye(p) + D @ sums.gram[i, present] / lines.noise[i])  # what b_now keeps of D
+        rest = np.linalg.inv(np.eye(p) + D @ sums.gram[i, present] / lines.noise[i])  # part of D left in b_now
         total = rest @ (lines.spread[i] @ rest.T + D)
         covariance[c] = total - lines.noise[i] * np.linalg.pinv(sums.gram[i].sum(axis=0), hermitian=True)
     return moved, covariance
 
 
 def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
-    """Of rows X (n, p), distances r (n, c) from the reference, weights w (n, c); `which` (n,) are the sessions."""
+    """Weighted sums by session `which` (n,): rows X (n, p), distances r (n, c) from the reference, weights w (n, c)."""
     order = np.argsort(which, kind="stable")
     starts = np.flatnonzero(np.diff(which[order], prepend=-1))
 
@@ -153,7 +154,7 @@ def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
 
 
 def _lines(sums: _Sums, size: Floats) -> _Lines:
-    """Best linear unbiased predictions for D = diag(size), size (…, c, p); the noise is found on the way."""
+    """Best linear unbiased predictions for D = diag(size), size (…, c, p); the noise is estimated along with them."""
     p = size.shape[-1]
     dof = sums.rows.sum(axis=1) - p
     noise = np.full(size.shape[:-1], NOMINAL**2)

@@ -1,6 +1,6 @@
-"""The training set: the usable rows of the data, scaled to the bounds, with a linear model of them.
+"""The training set: the usable rows of the data, scaled to the bounds, with a linear model fitted to them.
 
-Every model starts from it, and every goal is judged by its linear model, so that a verdict means the same for all.
+All models are fitted to a training set. Its linear model gives the slopes, scales and noise that every verdict needs.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from sdl.space import Space
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The usable rows, with their linear model.
+    """The usable rows, with a linear model fitted to them.
 
     Attributes:
         U: (n, d) settings in units of their bounds: 0 is low, 1 is high.
         Y: (n, m) readings; 0 where not usable.
-        usable: (n, m) neither missing nor saturated; all of the goal's columns (and those a solver asked for) are,
-            unless rows were taken channel by channel.
+        usable: (n, m) which readings are neither missing nor saturated. True for all channels of the goal (and those
+            that a solver asked for), unless rows were picked with `by_channel`.
         goal: (g,) columns of the goal.
         low, range: (d,) lower bounds and widths.
-        linear: fit of all channels that have enough rows.
-        summary: "12 readings (3 saturated left out)".
-        channels: names.
-        prefer: (d,) cost of each input over its range: the cheapest settings that hit are preferred.
-        average: how many readings are averaged before a goal is judged.
+        linear: linear model of all channels that have enough rows.
+        summary: a text such as "12 readings (3 saturated left out)".
+        channels: names of the channels.
+        prefer: (d,) cost of each input over its range; of settings that reach the goal the cheapest are preferred.
+        average: number of readings averaged before they are compared with the goal.
         session_cov: (m, p, p) covariance of the coefficients from differences between sessions; None: one session.
-        age: (n,) readings since each row.
-        session: (n,) number of the session of each row; None: there was one.
-        inputs: their names.
+        age: (n,) number of readings taken since each row.
+        session: (n,) number of the session of each row; None: only one session.
+        inputs: names of the inputs.
     """
 
     U: Floats
@@ -62,18 +62,18 @@ class TrainingSet:
 
     @classmethod
     def from_data(cls, data: Data, also: Sequence[int] = (), *, level: bool = True, by_channel: bool = False) -> Self:
-        """Pick the rows that hold all channels of the goal (and the columns `also`) unsaturated, and fit them.
+        """Pick the rows with unsaturated readings of all channels of the goal (and the columns `also`), and fit them.
 
         Args:
             data: all rows.
             also: further columns that a row must hold.
             level: align the readings of other sessions to the current one.
-            by_channel: keep rows that are saturated in some channels of the goal, for the others, where each channel
-                has at least inputs + 1 readings.
+            by_channel: also keep rows that are saturated in some channels of the goal, for their other channels. Has no
+                effect unless every channel then has at least inputs + 1 readings.
 
         Raises:
-            NotEnoughData: fewer than inputs + 1 of them.
-            Degenerate: they do not vary every input, independently of the others.
+            NotEnoughData: fewer than inputs + 1 usable rows.
+            Degenerate: the rows do not vary every input independently of the others.
         """
         low = np.array([item.low for item in data.inputs])
         span = np.array([item.high - item.low for item in data.inputs])
@@ -113,12 +113,12 @@ class TrainingSet:
         return cls(U, Y, usable, goal, low, span, fit, summary, names, *rest)
 
     def settings(self, U: Floats) -> Floats:
-        """From units of the bounds to units of the inputs."""
+        """Convert settings from units of the bounds to units of the inputs."""
         settings: Floats = self.low + U * self.range
         return settings
 
     def units(self, X: Floats) -> Floats:
-        """From units of the inputs to units of the bounds."""
+        """Convert settings from units of the inputs to units of the bounds."""
         units: Floats = (X - self.low) / self.range
         return units
 
@@ -127,7 +127,7 @@ class TrainingSet:
         return self.units(space.low), self.units(space.high)
 
     def add_session_variance(self, spread: Floats, uncertainty: Floats, U: Floats) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (k, d) at U (k, d) of a model that ignores sessions, with their variance added."""
+        """Add the variance between sessions to spread and uncertainty (k, d), at settings U (k, d)."""
         if self.session_cov is None:
             return spread, uncertainty
         between = []
@@ -143,21 +143,21 @@ class TrainingSet:
         return self.linear.predict(self.units(X))
 
     def target_columns(self, value: Floats) -> Ints:
-        """The goal's columns that have a target in `value` (m,)."""
+        """The channels of the goal for which `value` (m,) has a target."""
         return self.goal[np.isfinite(value[self.goal])]
 
     def nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high (d,), in units, whose readings come nearest to one goal, in tolerances.
+        """(d,) settings inside low…high (d,), in units of the bounds, whose readings come closest to one goal.
 
-        A limit is kept with a margin for the noise. Where that leaves a choice: the preferred settings, or those
-        nearest to the middle of the data.
+        Distances are in tolerances, and limits are kept with a margin for the noise. If several settings are as close,
+        the preferred ones are taken, or without a preference those closest to the middle of the data.
         """
         return self.preferred(self._nearest(self.activate_limits(target, low, high), low, high), target, low, high)
 
     def activate_limits(self, target: Targets, low: Floats, high: Floats) -> Targets:
-        """One goal, with a target at each limit that the best settings for the other channels would break.
+        """Turn each limit that the best settings for the other channels would break into a target (active-set method).
 
-        With it a model that knows only targets keeps limits too (an active-set method). Bounds are in units.
+        So models that know only targets keep limits too. `low` and `high` (d,) are in units of the bounds.
         """
         limited = np.isnan(target.value) & (np.isfinite(target.low) | np.isfinite(target.high))
         free = self.goal[limited[self.goal]]
@@ -171,7 +171,7 @@ class TrainingSet:
         return active
 
     def activate_worst(self, target: Targets, y: Floats, free: Ints) -> bool:
-        """Set the target of the channel in `free` that readings y (m,) leave farthest outside; False: none is."""
+        """Set a target for that channel in `free` whose reading in y (m,) is farthest outside; False if none is."""
         low, high = self.guarded_limits(target)
         beyond = np.fmax(np.fmax(low - y, y - high), 0.0) / self.tolerance_scale(target)
         broken = [c for c in free if np.isnan(target.value[c]) and beyond[c] > 1e-6]
@@ -181,12 +181,12 @@ class TrainingSet:
         return bool(broken)
 
     def active_targets(self, targets: Targets, space: Space) -> Floats:
-        """(k, m) targets of k goals, as `activate_limits` gives them; NaN = free."""
+        """(k, m) targets of k goals after `activate_limits`; NaN = no target."""
         ends = self.bounds(space)
         return np.array([self.activate_limits(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
 
     def preferred(self, u: Floats, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) the cheapest settings whose readings, by the linear model, hit one goal as well as those at u (d,)."""
+        """(d,) the cheapest settings that, by the linear model, reach one goal as closely as u (d,)."""
         if self.prefer is None or not self.is_underdetermined(target):
             return u
         columns = self.target_columns(target.value)
@@ -210,7 +210,7 @@ class TrainingSet:
         return u if solution.x is None else np.asarray(np.clip(u + solution.x, low, high), dtype=np.float64)
 
     def is_underdetermined(self, target: Targets) -> bool:
-        """Whether one goal leaves a choice between settings."""
+        """Whether several settings reach one goal, by the linear model."""
         slope = self.linear.slope[self.target_columns(target.value)]
         if not len(slope):
             return True
@@ -218,7 +218,7 @@ class TrainingSet:
         return bool(np.linalg.matrix_rank(slope / response, tol=1e-4) < slope.shape[1])
 
     def _nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high whose readings come nearest to the targets; the middle of the data without."""
+        """(d,) settings inside low…high whose readings come closest to the targets; without any, the mean settings."""
         columns = self.target_columns(target.value)
         middle: Floats = np.clip(self.linear.middle, low, high)
         if not len(columns):
@@ -227,12 +227,12 @@ class TrainingSet:
         scale = self.tolerance_scale(target)[columns]
         weight = scale.min() / scale
         bounds = (low - middle - 1e-12, high - middle + 1e-12)
-        # Bounds are exact here; the default method stops short of them, and gives up other channels for that.
+        # This method keeps bounds exactly; the default one stops short of them, at the expense of other channels.
         step = lsq_linear(self.linear.slope[columns] * weight[:, None], gap * weight, bounds, method="bvls").x
         return np.asarray(np.clip(middle + step, low, high), dtype=np.float64)
 
     def guarded_limits(self, target: Targets) -> tuple[Floats, Floats]:
-        """(m,) limits drawn in by three standard deviations of one reading in mid-range, to the middle at most."""
+        """(m,) limits moved inwards by three standard deviations of one reading in mid-range, at most to the middle."""
         noise = np.sqrt(np.diag(self.linear.covariance(np.full(self.U.shape[1], 0.5))[0]))
         least = 0.01 * np.abs(self.linear.slope).sum(axis=1)
         margin = np.fmin(np.where(np.isfinite(noise), 3.0 * noise, least), (target.high - target.low) / 2)
@@ -240,9 +240,9 @@ class TrainingSet:
         return target.low + margin, target.high - margin
 
     def fill_free_targets(self, targets: Targets, space: Space) -> Floats:
-        """(k, g) targets of the goal's channels; one left free gets the reading that goes with the others.
+        """(k, g) targets of all channels of the goal, for models that map all of these readings to settings.
 
-        For models that map all readings of a goal to settings.
+        A channel without a target gets the reading expected at the settings that are closest to the others' targets.
         """
         value = targets.value[:, self.goal].copy()
         for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
@@ -251,10 +251,11 @@ class TrainingSet:
         return value
 
     def tolerance_scale(self, target: Targets) -> Floats:
-        """(m,) unit of the error of each channel: half its band, but at least 1 % of its response.
+        """(m,) unit of the error of each channel: half the width of its band, but at least 1 % of its response.
 
-        Otherwise a low target, whose few per cent are smaller than any noise, would outweigh all other channels of an
-        unreachable goal. Without a target it is at most 1 %, so that wide ranges are kept as strictly as narrow ones.
+        Without this minimum a low target, whose few per cent are smaller than the noise, would outweigh all other
+        channels of an unreachable goal. For a range or limit the unit is at most 1 % of the response, so that wide
+        ranges are kept as strictly as narrow ones.
         """
         half = (target.high - target.low) / 2
         least = np.fmax(0.01 * np.abs(self.linear.slope).sum(axis=1), 1e-12)
@@ -264,7 +265,7 @@ class TrainingSet:
 
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:
-    """Raise Degenerate where the settings (n, d) do not span every input."""
+    """Raise Degenerate if the settings (n, d) do not vary every input independently."""
     n, constant = len(U), np.ptp(U, axis=0) < DISTINCT
     if constant.all():
         raise Degenerate(f"all {n} usable rows are at one setting")

@@ -10,7 +10,7 @@ from sdl.arrays import Floats
 
 Transform = Literal["none", "log"]
 LARGEST = 500.0
-"""Logarithms are cut off here, so that no answer overflows."""
+"""Largest logarithm that is carried back to a reading; larger ones are cut off, so that no result overflows."""
 
 
 def forward(transform: Transform, y: Floats) -> Floats:
@@ -24,5 +24,5 @@ def backward(transform: Transform, t: Floats) -> Floats:
 
 
 def derivative(transform: Transform, y: Floats) -> Floats:
-    """T'(y), whose logarithm a density of T(y) gains as one of y (the Jacobian)."""
+    """T'(y), the Jacobian that turns a density of T(y) into one of y."""
     return 1.0 / y if transform == "log" else np.ones_like(y)

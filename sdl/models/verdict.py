@@ -1,7 +1,7 @@
 """The verdict on a goal, the same whichever model proposes the settings.
 
-Each check gives its own verdict or None; the first by the order of `sdl.types.Verdict` holds: unreachable, outside the
-data, lack of fit, below the noise, reachable. `sdl.inverse.propose` adds the checks that need names and steps.
+The first verdict that applies is given: unreachable, outside the data, lack of fit, below the noise, reachable.
+`sdl.inverse.propose` adds the checks that need the names of channels and the steps of inputs.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ from sdl.space import Space
 from sdl.types import Verdict
 
 MARGIN = 0.1
-"""Settings that lie beyond the measured ones by no more than this fraction of the range count as among them."""
+"""Settings up to this fraction of the range beyond the measured ones are not yet called `outside the data`."""
 WORTH_TELLING = 0.1
 """Errors below this fraction of `TrainingSet.tolerance_scale` are not reported."""
 PASS = 0.95
-"""Fraction of readings at the best settings that must hit."""
+"""Fraction of readings at the best settings that must lie within tolerance."""
 MAX_READINGS = 1_000_000
-"""More readings than this are never averaged."""
+"""Largest number of readings to average that is suggested."""
 DOF_NEEDED = 4
-"""Degrees of freedom from which on replicates, or the rows of one session, tell the noise by themselves."""
+"""Least degrees of freedom for a noise estimate from replicates alone, or from the rows of one session alone."""
 
 
 class Assessment(NamedTuple):
-    """A verdict with its sentence.
+    """The verdict on one goal.
 
     Attributes:
-        nearest: (m,) where unreachable, the nearest readings that can be had.
-        probability: that any settings reach the goal; NaN: it asks for nothing.
-        lack_of_fit: (m,) standard deviation of what the model misses beyond the noise, at the settings; NaN: unknown.
+        verdict: the first that applies.
+        message: the reason, for the proposal's `why`.
+        nearest: (m,) closest readings that can be reached, if the goal is unreachable; else None.
+        probability: that any settings reach the goal; NaN if the goal constrains no channel.
+        lack_of_fit: (m,) standard deviation of the lack of fit at the settings; NaN = not significant.
     """
 
     verdict: Verdict
@@ -57,11 +59,12 @@ class Assessment(NamedTuple):
 
 
 class Judge:
-    """The forward model that goals are judged by, with what it says of noise and lack of fit.
+    """Gives the verdict on goals by a forward model, its lack of fit, and the noise.
 
     Args:
         training: the rows.
-        model: None: a quadratic surface of the rows; the lines of the training set where they do not determine one.
+        model: the forward model. None: a quadratic surface fitted to the rows, or the linear model of the training set
+            if there are too few rows for a surface.
     """
 
     def __init__(self, training: TrainingSet, model: ForwardModel | None = None) -> None:
@@ -71,7 +74,10 @@ class Judge:
 
     @cached_property
     def process(self) -> GaussianProcess | None:
-        """A Gaussian process of the rows: a line or a surface calls nothing unreachable that it does not."""
+        """A Gaussian process fitted to the rows, which must agree before a goal is called unreachable.
+
+        None if the judging model is one itself, or if none can be fitted.
+        """
         if isinstance(self.model, GaussianProcess):
             return None
         try:
@@ -105,7 +111,7 @@ class Judge:
             message = f"{100 * beyond.max():.0f} % of the range beyond the measured settings"
             return Assessment(Verdict.OUTSIDE, _joined(message, untested), None, *rest)
         if missed > 0:
-            # Of the fit alone: what else is known of the instrument (`sdl.inverse.propose`) may settle it.
+            # By the model alone; `sdl.inverse.propose` may still find the goal unreachable from the channel's range.
             message = f"the model misses it by {missed:.2g} × tolerance, which is within its uncertainty"
             return Assessment(Verdict.REACHABLE, _joined(message, untested), None, *rest)
         half = (bands.high - bands.low) / 2
@@ -120,7 +126,7 @@ class Judge:
         return Assessment(Verdict.REACHABLE, untested, None, *rest)
 
     def _missed(self, target: Targets, bands: Bands, reach: Reachability) -> float:
-        """Tolerance ratio of the worst channel beyond its edge at the nearest settings; 0 where not worth telling."""
+        """Distance of the worst channel beyond its band at the closest settings, in tolerances; 0 if negligible."""
         beyond = bands.beyond(reach.readings[None])[0]
         if not (beyond > WORTH_TELLING).any():
             return 0.0
@@ -131,7 +137,8 @@ class Judge:
     def noise(self, u: Floats) -> tuple[Floats, Floats]:
         """(m,) standard deviation of one reading at settings (d,), and its degrees of freedom; NaN = unknown.
 
-        The least that the rows allow: of the model's residuals, of replicates, of the session that scatters least.
+        The smallest of three estimates: from the residuals of the model, from replicates, and from the residuals of the
+        session with the least scatter.
         """
         training = self.training
         d = training.U.shape[1]
@@ -146,7 +153,10 @@ class Judge:
         return noise, dof
 
     def _by_session(self, shape: Floats) -> list[tuple[Floats, Floats]]:
-        """Noise and degrees of freedom, each (m,), of each session with enough rows, about lines of its own."""
+        """Noise and degrees of freedom, each (m,), of each session with enough rows.
+
+        Each session has its own affine correction to the model, so that differences between sessions are no noise.
+        """
         training = self.training
         if training.session is None or len(np.unique(training.session)) < 2:
             return []
@@ -168,9 +178,9 @@ class Judge:
         return result
 
     def _below_noise(self, target: Targets, u: Floats) -> str:
-        """How many readings to average where the best settings would miss a goal too often; else nothing.
+        """Say how many readings to average if readings at the best settings would often be outside; else an empty text.
 
-        By the noise alone, at the lower end of what the rows allow: nothing that the model misses counts.
+        Only noise is considered, at the lower limit of its confidence interval; lack of fit does not count.
         """
         training = self.training
         noise, dof = (part[training.goal] for part in self.noise(u))
@@ -241,25 +251,25 @@ def to_proposals(
     prefers: bool = False,
     forward: ForwardModel | None = None,
 ) -> Proposals:
-    """Move a model's k settings to the preferred ones, and add verdict and sentence.
+    """Turn a model's k settings into proposals: move them to the preferred ones, and add the verdict and its reason.
 
     Args:
         training: the rows that the goals are judged by.
-        model: what made them, for the sentence.
-        settings: (k, d) in units.
-        std_errors: spread and uncertainty, each (k, d) in units.
-        targets: each (k, m).
-        space: of the settings.
-        expected: (k, m) readings at the settings; those of the linear model where NaN or not given.
-        notes: one for each goal, added to its sentence.
-        prefers: the model has chosen the preferred settings itself; else they are found by the linear model.
-        forward: the forward model that goals are judged by; None: a quadratic surface of the rows.
+        model: name of the model that gave the settings, for `why`.
+        settings: (k, d) in units of the bounds.
+        std_errors: spread and uncertainty, each (k, d) in units of the bounds.
+        targets: the goals, each part (k, m).
+        space: bounds and steps of the settings.
+        expected: (k, m) readings at the settings; NaN or None: those of the linear model.
+        notes: one for each goal, added to its `why`.
+        prefers: whether the model has chosen the preferred settings itself; else the linear model finds them.
+        forward: the forward model that goals are judged by; None: a quadratic surface fitted to the rows.
     """
     low, high = training.bounds(space)
     goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
     if training.prefer is not None and not prefers:
         moved = np.array([training.preferred(u, goal, low, high) for u, goal in zip(settings, goals, strict=True)])
-        if expected is not None:  # the linear model says what the move changes, which is nothing of a target
+        if expected is not None:  # add the change that the linear model predicts for the move; a target keeps its value
             expected = expected + training.linear.mean(moved) - training.linear.mean(settings)
         settings = moved
     linear = training.linear.mean(settings)

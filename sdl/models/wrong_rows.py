@@ -1,14 +1,15 @@
-"""Rows that no model should learn from: mistyped settings, readings of zero, a lamp that was left on.
+"""Detection of wrong rows, such as mistyped settings, readings of zero, or a lamp that was left on.
 
-A surface is fitted to all rows but a tenth by least trimmed squares (Rousseeuw and Van Driessen 2006,
-10.1007/s10618-005-0024-4), affine or quadratic, with an intercept for each session. A row is left out where it lies far
-from a surface that explains the others. Everything else is lack of fit, noise or a change of the instrument, and stays:
+An affine and a quadratic surface, with an intercept for each session, are fitted to nine tenths of the rows by least
+trimmed squares (Rousseeuw and Van Driessen 2006, 10.1007/s10618-005-0024-4). A row is left out if it lies far from
+every surface that explains the other rows. Other deviations are taken for lack of fit, noise or a change of the
+instrument. These rows are kept:
 
-- rows near the surface, within WIDE of the range of the readings, however little the others scatter;
-- all rows, where the surface does not explain the others to EXPLAINED of their variance;
-- readings beyond the range of the others by more than half of it, as on a narrow peak;
-- rows with a row beside them that is off to the same side;
-- the last rows of the current session, if all of them are off: the instrument may have changed.
+- rows close to the surface: the assumed scatter is at least LEAST_SD of the range of the readings;
+- all rows, if no surface explains EXPLAINED of the variance of the others;
+- readings that lie beyond the range of the others by more than half of it, as on a narrow peak;
+- rows next to another row that deviates to the same side;
+- the last rows of the current session, if all of them deviate, because the instrument may have changed.
 """
 
 from __future__ import annotations
@@ -21,31 +22,32 @@ from sdl.arrays import Bools, Floats, Ints
 from sdl.models.data import Data
 
 TRIMMED = 0.1
-"""Largest part of the rows that is left out."""
+"""Largest fraction of the rows that may be left out."""
 FAR = 8.0
-"""Standard deviations from the surface beyond which a row is far from it."""
+"""A row is far from the surface if it is more than this many standard deviations away."""
 GAP = 3.0
-"""The nearest wrong row is so many times as far as the farthest other: lack of fit grows without such a gap."""
+"""Every wrong row is at least this many times as far from the surface as every other row. Lack of fit leaves no such
+gap."""
 LEAST_SD = 0.005
-"""Least standard deviation that is believed, as a part of the range of the readings."""
+"""Lower bound of the standard deviation about the surface, as a fraction of the range of the readings."""
 EXPLAINED = 0.99
-"""Part of the variance of the other rows that the surface must explain in every channel of the goal."""
+"""Fraction of the variance of the other rows that the surface must explain in every channel of the goal."""
 BESIDE = 0.15
-"""Rows whose settings differ by less in every input, as a part of the range, are beside each other."""
+"""Rows whose settings differ by less than this fraction of the range in every input are neighbours."""
 SUSPECT = 5.0
-"""Largest residual over the median one, of ordinary least squares, from which on rows are screened at all."""
+"""No row is wrong if a surface fitted to all rows explains them and no residual exceeds this multiple of the median."""
 STARTS, STEPS = 30, 10
-"""Random subsets that the trimmed fit starts from, and concentration steps of each."""
+"""Random subsets from which the trimmed fit starts, and concentration steps from each."""
 MAX_ROWS, MAX_TERMS = 2000, 30
-"""More rows are screened from the fit of all of them alone; surfaces with more terms are not tried."""
+"""With more rows the trimmed fit starts only from the fit to all rows; surfaces with more terms are not tried."""
 MIN_ROWS = 20
-"""Fewer rows do not tell a wrong one from lack of fit."""
+"""Least number of rows: with fewer, a wrong row cannot be told from lack of fit."""
 FEW = 5
-"""Sessions with fewer rows are not screened: their level is not known."""
+"""Least number of rows of a session that is screened: with fewer, its intercept is not known well enough."""
 
 
 class _Trimmed(NamedTuple):
-    """A trimmed fit: (n, g) residuals, (g,) standard deviation of those kept, (n,) which were kept."""
+    """A trimmed fit: (n, g) residuals, (g,) standard deviation of the kept rows, (n,) which rows were kept."""
 
     residual: Floats
     sd: Floats
@@ -53,7 +55,7 @@ class _Trimmed(NamedTuple):
 
 
 def wrong_rows_of(data: Data) -> Bools:
-    """(n,) which rows of the data are wrong, judged by those that hold every channel of the goal unsaturated."""
+    """(n,) which rows of the data are wrong; only rows with all channels of the goal, unsaturated, are screened."""
     goal = np.flatnonzero(data.goal)
     complete = np.isfinite(data.Y[:, goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)
     complete &= ~data.saturated[:, goal].any(axis=1)
@@ -93,7 +95,7 @@ def find_wrong_rows(U: Floats, Y: Floats, session: Floats, current: float) -> Bo
 
 
 def _surfaces(U: Floats, intercepts: Floats) -> list[Floats]:
-    """Design matrices of the surfaces that the rows suffice for, the simplest first."""
+    """Design matrices of the surfaces for which there are enough rows, the simplest first."""
     d = U.shape[1]
     lines = np.column_stack([intercepts, U])
     first, second = np.triu_indices(d)
@@ -102,7 +104,17 @@ def _surfaces(U: Floats, intercepts: Floats) -> list[Floats]:
 
 
 def _screen(X: Floats, U: Floats, Y: Floats, current: Bools) -> Bools | None:
-    """(n,) which rows are wrong by one surface, None where it explains too little; `current`: of this session."""
+    """Judge the rows by one surface.
+
+    Args:
+        X: (n, p) its design matrix.
+        U: (n, d) settings.
+        Y: (n, g) readings.
+        current: (n,) which rows belong to the current session.
+
+    Returns:
+        (n,) which rows are wrong; None if the surface does not explain the other rows.
+    """
     n, allowed = len(X), int(TRIMMED * len(X))
     width = np.ptp(Y, axis=0)
     if not allowed or not (width > 0).all():
@@ -124,7 +136,7 @@ def _screen(X: Floats, U: Floats, Y: Floats, current: Bools) -> Bools | None:
     signed = fit.residual[np.arange(n), worst]
     near = (np.abs(U[:, None] - U).max(axis=2) < BESIDE) if far.sum() else np.zeros((n, n), bool)
     alike = near & far[:, None] & far & (worst[:, None] == worst) & (np.sign(signed)[:, None] == np.sign(signed))
-    far &= alike.sum(axis=1) <= 1  # each is alike to itself
+    far &= alike.sum(axis=1) <= 1  # every row is its own neighbour
     latest = np.flatnonzero(current)[::-1]
     far[latest[np.cumprod(far[latest]).astype(bool)]] = False
     if far.sum() > allowed or np.linalg.matrix_rank(X[~far]) < np.linalg.matrix_rank(X):
@@ -133,7 +145,7 @@ def _screen(X: Floats, U: Floats, Y: Floats, current: Bools) -> Bools | None:
 
 
 def _apart(off: Floats, allowed: int) -> Bools:
-    """(n,) the rows that lie beyond FAR and a gap: their distances `off` (n,) are no continuation of the others'."""
+    """(n,) the rows whose distances `off` (n,) are above FAR and separated by a gap from those of all other rows."""
     order = np.argsort(-off, kind="stable")[: allowed + 1]
     sizes = off[order]
     gaps = (sizes[:-1] > FAR) & (sizes[:-1] > GAP * np.maximum(sizes[1:], 1e-300))
@@ -153,7 +165,7 @@ def _explains(Y: Floats, residual: Floats) -> bool:
 
 
 def _trimmed(X: Floats, Y: Floats, h: int, width: Floats) -> _Trimmed:
-    """The least trimmed squares of h rows, all channels together, by concentration steps."""
+    """Fit h rows by least trimmed squares, all channels together, with concentration steps."""
     (n, p), rng = X.shape, np.random.default_rng(0)
     start = np.argsort(_distance(X, Y, np.arange(n), width), kind="stable")[:h]
     starts: list[Ints] = [start]
@@ -178,6 +190,6 @@ def _trimmed(X: Floats, Y: Floats, h: int, width: Floats) -> _Trimmed:
 
 
 def _distance(X: Floats, Y: Floats, rows: Ints, width: Floats) -> Floats:
-    """(n,) squared distance from the fit of some rows, in ranges of the readings."""
+    """(n,) squared distance of all rows from the fit to some `rows`, with readings in units of their range `width`."""
     residual = (Y - X @ np.linalg.lstsq(X[rows], Y[rows], rcond=None)[0]) / width
     return np.asarray((residual**2).sum(axis=1), dtype=np.float64)

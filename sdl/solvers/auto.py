@@ -1,4 +1,4 @@
-"""The solver that has best predicted the latest readings (Dawid, J. R. Stat. Soc. A 147 (1984) 278)."""
+"""The solver `auto`: it chooses the candidate with the best log predictive density of the readings."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Candidate = Literal["gp", "bayes", "linear", "quadratic", "gmm"]
 
 
 class Auto(Frozen):
-    """Takes the candidate that has best predicted the latest readings, and says which one and why."""
+    """Chooses the candidate that predicts the readings best, and records which one and why."""
 
     kind: Literal["auto"] = "auto"
     candidates: tuple[Candidate, ...] = Field(
         ("linear", "quadratic", "gp", "bayes"),
         min_length=1,
-        description="solvers to choose from: linear, quadratic, gp, bayes, gmm; where nothing tells them "
-        "apart, the first that can answer",
+        description="solvers to choose from, the simplest first: linear, quadratic, gp, bayes, gmm; the first that "
+        "can propose is used until there are readings to compare them",
     )
     window: int = Field(3, ge=1, le=100, description="how many of the latest settings bayes and gmm are judged by")
     knows: Literal["nothing", "twin"] = Field(
         "nothing",
-        description="passed on to bayes: `twin` lets it start from what is known of the twin, without a design",
+        description="passed on to bayes: with `twin` it starts from the twin's gains, without a design",
     )
     state: str | None = Field(
-        None, description="passed on likewise: which state of the twin is known; none: bayes's own"
+        None, description="passed on to bayes: the state of the twin whose gains are known; none: its default"
     )
 
     @field_validator("candidates")
@@ -57,8 +57,8 @@ class Auto(Frozen):
         return tuple(kind(**{k: v for k, v in self._passed().items() if k in kind.model_fields}) for kind in kinds)
 
     def needs(self, inputs: tuple[Input, ...]) -> int | None:
-        """How many design points it wants before its first answer; None: the whole design."""
-        if not self._passed():  # by themselves none of the candidates asks for less than the design
+        """Number of design points to measure before the first proposal; None: the whole design."""
+        if not self._passed():  # without these options every candidate needs the whole design
             return None
         wanted = [solver.needs(inputs) if hasattr(solver, "needs") else None for solver in self.solvers()]
         return min((n for n in wanted if n is not None), default=None)
@@ -67,13 +67,13 @@ class Auto(Frozen):
         """Fit every candidate to all rows, and to the rows before each of the latest settings.
 
         Raises:
-            NotEnoughData, Degenerate: no candidate can answer yet; the error is that of the first.
+            NotEnoughData, Degenerate: no candidate can propose yet; the error is that of the first.
         """
         from sdl.models.model_selection import select_model
 
         return select_model(data, dict(zip(self.candidates, self.solvers(), strict=True)), self.window)
 
     def _passed(self) -> dict[str, str]:
-        """The options that are to be passed on."""
+        """The options that are passed on to candidates."""
         knows = {"knows": self.knows} if self.knows != "nothing" else {}
         return knows | ({"state": self.state} if self.state is not None else {})

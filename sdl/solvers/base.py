@@ -1,6 +1,7 @@
 """The contract of a solver: *which settings give these readings?*
 
-A solver is a frozen model of hyper-parameters, straight from YAML; `fit` gives a fitted value, `propose` asks it.
+A solver is a frozen model of its options, as in the YAML file. `fit` returns a fitted solver, whose `propose` gives the
+settings for goals.
 Import numpy, scipy and the like inside `fit`, or in a module that `fit` imports, never at the top of the file.
 The shapes: n rows, d inputs, m channels, k goals asked at once.
 """
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
 
 class Fitted(Protocol):
-    """May also offer `predict(X) -> (mean, std)`, each (n, m), and `sample(target, n, rng) -> (n, d)`."""
+    """A fitted solver.
+
+    It may also have `predict(X) -> (mean, std)`, each (n, m), and `sample(target, n, rng) -> (n, d)`.
+    """
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals: ...
 
 
 def ask(fitted: Any, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-    """Call `propose` of a fitted solver, also with the arguments of sdl 0.1: `(targets, low, high, rng)`."""
+    """Call `propose` of a fitted solver, also of one with the arguments of sdl 0.1: `(targets, low, high, rng)`."""
     proposals: Proposals
     if "high" not in inspect.signature(fitted.propose).parameters:
         proposals = fitted.propose(targets, space, rng)
@@ -41,12 +45,15 @@ def ask(fitted: Any, targets: Targets, space: Space, rng: np.random.Generator) -
 
 @runtime_checkable
 class Solver(Protocol):
-    """Raises NotEnoughData(have, need) or Degenerate where the rows cannot carry it: a design point is measured."""
+    """A solver's options, with the method `fit`.
+
+    `fit` raises NotEnoughData(have, need) or Degenerate if the rows do not suffice; a design point is then measured.
+    """
 
     @property
     def kind(self) -> str: ...
     def fit(self, data: Data) -> Fitted: ...  # deterministic; all randomness comes with `propose`
 
-    # It may also say `needs(inputs) -> int | None`: how many design points it wants before it is asked first.
-    # 0 where it knows its instrument beforehand; None, or without it: the whole design.
-    # And `suits(inputs, channels)`, which raises ConfigError for an instrument that it cannot work for.
+    # Optional: `needs(inputs) -> int | None`, the number of design points to measure before the first proposal.
+    # 0 if the solver knows the instrument beforehand; None, or no such method: the whole design.
+    # Optional: `suits(inputs, channels)`, which raises ConfigError for an instrument that the solver cannot handle.

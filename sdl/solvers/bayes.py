@@ -1,4 +1,4 @@
-"""A linear model that knows its noise, lets the instrument drift, and can start from what is known of the twin."""
+"""The solver `bayes`: a Bayesian linear model with noise, drift and prior knowledge of the twin."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class Bayes(Frozen):
-    """A Bayesian affine model of the readings; noise, offset and drift are learnt, proposals keep to the bounds."""
+    """A Bayesian linear model of the readings with noise, drift and offsets between sessions; keeps to the bounds."""
 
     kind: Literal["bayes"] = "bayes"
     knows: Literal["nothing", "twin"] = Field(
         default="nothing",
-        description="What it starts from. nothing: rows alone, inputs + 1 of them. twin: the gains of a twin's state, "
-        "give or take 20 %, so that it answers from the first trial on, without a design.",
+        description="Prior knowledge. nothing: it needs inputs + 1 rows. twin: the gains of a twin's state "
+        "± 20 %, so that it proposes from the first trial on, without a design.",
     )
     state: str = Field(
         default="night-2025-10",
-        description="The twin's state that it knows: the name of one, or the path of your own .toml file.",
+        description="With `knows: twin`, the state of the twin: its name, or the path of your own .toml file.",
     )
 
     def needs(self, inputs: tuple[Input, ...]) -> int | None:
-        """How many design points it wants before its first answer; None: the whole design."""
+        """Number of design points to measure before the first proposal; None: the whole design."""
         return 0 if self.knows == "twin" else None
 
     def fit(self, data: Data) -> FittedBayesianLine:
-        """Fit the lines at the next reading.
+        """Fit the linear model at the next reading.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
-            SolverError: it is to start from knowledge that `data` does not hold.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
+            SolverError: `knows` asks for prior knowledge that `data` does not have.
         """
         from sdl.models.bayesian_line import fit_bayesian_line
 

@@ -1,4 +1,4 @@
-"""Broyden's method: slopes that every new reading corrects along the step that was taken."""
+"""Broyden's method: a matrix of slopes that every new reading corrects along the step that was taken."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class Broyden(Frozen):
-    """Broyden's secant method, damped where steps are lost in the noise; it looks at the last few rows only."""
+    """Broyden's method, with smaller corrections from steps that change a reading by less than its noise."""
 
     kind: Literal["broyden", "secant"] = "broyden"
     noise: float = Field(
         0.004,
         ge=0,
         le=1,
-        description="standard deviation of one reading, as a part of it. 0: the method as Broyden has it, undamped and "
-        "from the latest row",
+        description="relative standard deviation of one reading. 0: Broyden's original method, undamped and from the "
+        "latest row",
     )
 
     def fit(self, data: Data) -> FittedBroyden:
-        """Take the slopes from the oldest rows that determine them, and correct them with each of the last 200.
+        """Fit the slopes to the oldest rows, as few as determine them, and correct them with each of the last 200.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.inversion.broyden import fit_broyden
 

@@ -1,4 +1,4 @@
-"""Numerical continuation: from a measured pair to the goal along a path of readings."""
+"""Numerical continuation: settings are followed from a measured pair to the goal along a straight line of readings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 
 class Continuation(Frozen):
-    """Starts from the measured readings nearest to the goal and integrates dx/ds = J⁺ dy/ds along a straight line."""
+    """Starts at the measured readings closest to the goal and integrates dx/ds = J⁺ dy/ds on a straight line to it."""
 
     kind: Literal["continuation", "path"] = "continuation"
     model: Literal["gp", "bayes", "linear", "smooth"] = Field(
         "gp", description="the forward model that gives the derivatives J"
     )
-    precision: float = Field(1e-5, ge=1e-10, le=1e-2, description="error of a step, as a part of each input's range")
+    precision: float = Field(
+        1e-5, ge=1e-10, le=1e-2, description="error of an integration step, as a fraction of each input's range"
+    )
 
     def fit(self, data: Data) -> FittedContinuation:
         """Fit the forward model.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def not_installed() -> str:
-    """What to say where ForestDiffusion, which is an extra, is not installed; empty where it is."""
+    """The message if ForestDiffusion, an optional package, is not installed; empty if it is."""
     if find_spec("ForestDiffusion"):
         return ""
     return missing("forest solvers", "forest", ImportError(name="ForestDiffusion"))
@@ -26,32 +26,32 @@ def not_installed() -> str:
 class Forest(Frozen):
     """A generative model of the settings given the readings.
 
-    The paper's: n_t 50, duplicate_K 100, n_estimators 100, trend none.
+    The paper's options: n_t 50, duplicate_K 100, n_estimators 100, max_depth 7, trend none.
     """
 
     kind: Literal["forest"] = "forest"
     n_t: int = Field(
-        default=10, ge=2, description="Steps of the flow from noise to settings, a forest each (paper: 50)."
+        default=10, ge=2, description="Steps of the flow from noise to settings, one forest per step (paper: 50)."
     )
     duplicate_K: int = Field(default=10, ge=1, description="Noise samples for each row (paper: 100).")  # noqa: N815 (its name)
-    n_estimators: int = Field(default=20, ge=1, description="Trees a forest (paper: 100).")
+    n_estimators: int = Field(default=20, ge=1, description="Trees per forest (paper: 100).")
     max_depth: int | None = Field(
-        default=None, ge=1, description="Depth of a tree; not given: 2 beside a trend, without one 7 (as in the paper)."
+        default=None, ge=1, description="Depth of a tree. Not given: 2 with a trend, 7 without (as in the paper)."
     )
     trend: Literal["affine", "none"] = Field(
         default="affine",
-        description="What is taken off the settings first: an affine fit, with local weights where the instrument "
-        "is nonlinear, or nothing (paper).",
+        description="What is subtracted from the settings first. affine: an affine fit, with local weights if the "
+        "instrument is nonlinear. none: nothing, as in the paper.",
     )
     samples: int = Field(
-        default=200, ge=2, le=100_000, description="Settings drawn for an answer, which is their mean."
+        default=200, ge=2, le=100_000, description="Settings drawn for a proposal, which is their mean."
     )
 
     def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:
-        """Any instrument, where ForestDiffusion is installed.
+        """Accept any instrument if ForestDiffusion is installed.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: ForestDiffusion is not installed.
         """
         if absent := not_installed():
             raise ConfigError(absent)
@@ -60,7 +60,7 @@ class Forest(Frozen):
         """Grow the forests.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
             SolverError: ForestDiffusion is not installed.
         """
         if absent := not_installed():

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 class Gmm(Frozen):
-    """One distribution of settings and readings together; the goal's channels are fixed, the settings read off."""
+    """A joint distribution of settings and readings, conditioned on the channels of the goal."""
 
     kind: Literal["gmm"] = "gmm"
     components: Annotated[int, Field(ge=1)] | Literal["bic"] = Field(
         default=1,
-        description="Gaussians in the mixture: one for an instrument that is affine in its settings; "
-        "bic: as many as the Bayesian information criterion asks for. Never more than the rows can carry.",
+        description="Number of Gaussians in the mixture: 1 for an instrument that is affine in its settings; "
+        "bic: chosen by the Bayesian information criterion. At most one per (columns + 2) rows.",
     )
     channels: tuple[str, ...] = Field(
         default=(),
         strict=False,
-        description="Channels to model beside those of the goal. Rows without them are left out.",
+        description="Further channels to model besides those of the goal. Rows without them are left out.",
     )
     trend: Literal["affine", "none"] | None = Field(
         default=None,
-        description="affine: one Gaussian, replaced by an affine fit with weights for the noise, and local weights "
-        "where the instrument is nonlinear. none: all rows alike, earlier sessions included, as in the paper. "
+        description="affine: the single Gaussian is replaced by an affine fit weighted by the noise, with local "
+        "weights if the instrument is nonlinear. none: equal weights, earlier sessions included, as in the paper. "
         "Not given: affine with one component, none with several, which describe nonlinearity themselves.",
     )
 
@@ -44,8 +44,8 @@ class Gmm(Frozen):
         """Fit the mixture.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
-            ConfigError: `channels` names one that the instrument does not have.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
+            ConfigError: `channels` names a channel that the instrument does not have.
         """
         from sdl.models.backward.gaussian_mixture import fit_gaussian_mixture
 

@@ -1,4 +1,4 @@
-"""A Gaussian process on the readings: a line, and a smooth part of each input and of all together."""
+"""The solver `gp`: a Gaussian process for the readings, with a linear part and smooth parts of the inputs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class Gp(Frozen):
-    """A Gaussian process on the readings of all inputs together, for instruments that are not linear."""
+    """A Gaussian process for each channel over all inputs together, for instruments that are not linear."""
 
     kind: Literal["gp"] = "gp"
     rows: int = Field(
         default=200,
         ge=10,
         le=2000,
-        description="Rows to learn from at most, the newest and some of the others; the cost grows as their cube.",
+        description="Largest number of rows used: the newest and some of the others; CPU time grows as its cube.",
     )
 
     def fit(self, data: Data) -> FittedForward:
         """Fit a process to each channel of the goal.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.forward_solver import FittedForward
         from sdl.models.gaussian_process import fit_gaussian_process

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Linear(Frozen):
-    """A forward model, affine in the settings, and an optimizer that finds the settings nearest to the goal."""
+    """A linear model of the readings, and an optimizer that finds the settings closest to the goal."""
 
     kind: Literal["linear"] = "linear"
     intercept: bool = Field(
         default=True,
-        description="Fit the readings at zero too, weighting rows by the noise expected of them. "
-        "false: a plane through the origin, unweighted, as in the paper.",
+        description="Fit an intercept, with rows weighted by their expected noise. "
+        "false: an unweighted plane through the origin, as in the paper.",
     )
     bounded: bool = Field(default=True, description="Search inside the bounds only. false: anywhere, as in the paper.")
     starts: int = Field(
@@ -29,26 +29,26 @@ class Linear(Frozen):
     local: float | None = Field(
         default=None,
         gt=0,
-        description="Width, as a part of the range, of the neighbourhood that the fit is made in: rows count by their "
-        "distance from the answer, and the fit is repeated at the new answer. Not given: all rows count alike.",
+        description="Width, as a fraction of the range, of the neighbourhood used for the fit: rows are weighted by "
+        "their distance from the settings found, and the fit is repeated there. Not given: equal weights.",
     )
     memory: float | None = Field(
         default=None,
         gt=0,
-        description="Readings after which a row counts only 1/e of a new one. Not given: they never fade.",
+        description="Number of readings after which the weight of a row falls to 1/e. Not given: it never falls.",
     )
 
     @model_validator(mode="after")
     def _weighted(self) -> Linear:
         if not self.intercept and (self.local or self.memory):
-            raise ValueError("local and memory need the intercept: without one all rows count alike, as in the paper")
+            raise ValueError("local and memory need `intercept: true`; without an intercept all rows have equal weight")
         return self
 
     def fit(self, data: Data) -> FittedLeastSquares:
         """Fit the readings.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.backward.least_squares import fit_least_squares
 

@@ -1,4 +1,4 @@
-"""Bayesian inversion by Markov chains: which settings are how probable, given the goal and a forward model."""
+"""Bayesian inversion by Markov chains: the probability of settings, given the goal and a forward model."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ if TYPE_CHECKING:
 
 
 class Mcmc(Frozen):
-    """Draws settings from their probability given the goal, by Markov chains on a forward model."""
+    """Draws settings from their posterior distribution given the goal, by Markov chains on a forward model."""
 
     kind: Literal["mcmc", "bsi"] = "mcmc"
     model: Literal["gp", "bayes", "linear", "smooth"] = Field(
         "gp",
-        description="the forward model; smooth: for an instrument that turns back, such as y = x², so that a goal "
-        "has several solutions",
+        description="the forward model; gp for a goal with several solutions, as with y = x²; smooth: older name of gp",
     )
     answer: Literal["mean", "median", "top"] = Field(
         "mean",
-        description="what is proposed of the likeliest solution: its mean, its median, or its most probable point",
+        description="the point of the most probable solution that is proposed: mean, median, or top, its maximum",
     )
-    walkers: int = Field(64, ge=8, le=1000, description="chains that run side by side; at least four for each input")
-    steps: int = Field(60, ge=10, le=100_000, description="steps of each chain that count")
-    burn: int = Field(20, ge=0, le=100_000, description="steps before these, which do not")
+    walkers: int = Field(64, ge=8, le=1000, description="number of parallel chains; at least four for each input")
+    steps: int = Field(60, ge=10, le=100_000, description="steps of each chain that are used")
+    burn: int = Field(20, ge=0, le=100_000, description="steps of each chain that are discarded first")
 
     def fit(self, data: Data) -> FittedMcmc:
         """Fit the forward model.

@@ -1,4 +1,4 @@
-"""Partial least squares from readings to settings: a backward model, no search (paper, section 3.3)."""
+"""Partial least squares from readings to settings: a backward model, without a search (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Pls(Frozen):
-    """A linear map from the goal's channels straight to the settings, safe with channels that say the same."""
+    """A linear regression of the settings on the goal's channels, which may be collinear."""
 
     kind: Literal["pls"] = "pls"
     components: int | None = Field(
         default=None,
         ge=1,
-        description="Latent directions; at most min(inputs, channels of the goal, rows - 1), "
-        "which is also what is used where none is given.",
+        description="Number of latent directions, at most min(inputs, channels of the goal, rows - 1). "
+        "Not given: that maximum.",
     )
     level: bool = Field(
         default=True,
@@ -30,15 +30,15 @@ class Pls(Frozen):
     )
     weighted: bool = Field(
         default=True,
-        description="Rows that tell an input badly count less for it. "
-        "false: one regression for all inputs in which all rows count the same, as in the paper.",
+        description="One regression for each input, with rows weighted by how well their readings determine it. "
+        "false: one unweighted regression for all inputs, as in the paper.",
     )
 
     def fit(self, data: Data) -> FittedPartialLeastSquares:
         """Fit the regression.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.backward.partial_least_squares import fit_partial_least_squares
 

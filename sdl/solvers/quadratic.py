@@ -1,4 +1,4 @@
-"""A quadratic surface of each channel, inverted."""
+"""The solver `quadratic`: a quadratic surface of each channel, inverted for the goal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Quadratic(Frozen):
-    """A surface of squares and products of the inputs, for instruments that are nearly linear."""
+    """A quadratic surface of each channel, for parabolas and for inputs that act together."""
 
     kind: Literal["quadratic"] = "quadratic"
 
@@ -20,7 +20,7 @@ class Quadratic(Frozen):
         """Fit a surface to each channel of the goal.
 
         Raises:
-            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.forward_solver import FittedForward
         from sdl.models.quadratic import fit_quadratic

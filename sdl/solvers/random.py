@@ -1,4 +1,4 @@
-"""Settings drawn evenly within the bounds: the baseline that every solver has to beat. It looks at no reading."""
+"""Settings drawn uniformly within the bounds, without regard to any reading: the baseline for other solvers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Random(Frozen):
-    """Settings at random, evenly within the bounds: a baseline."""
+    """Settings drawn uniformly at random within the bounds: a baseline."""
 
     kind: Literal["random"] = "random"
 
     def fit(self, data: Data) -> FittedRandom:
-        """Nothing to learn, so the cost does not grow with the rows."""
+        """Return a fitted solver without using the rows."""
         from sdl.models.inversion.random_search import FittedRandom
 
         return FittedRandom(has_preference=data.prefer is not None)

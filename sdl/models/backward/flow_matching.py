@@ -1,11 +1,11 @@
 """Flow matching with boosted trees, through ForestDiffusion (paper, section 3.5).
 
-Trees answer in steps: on some eighty rows of raw pairs their answers miss a goal by several percent, however large they
-are made. By default they therefore learn only what a trend leaves over.
+The output of trees is a step function: fitted to eighty raw rows, the settings are wrong by several per cent, whatever
+the size of the trees. By default the trees therefore learn only the residuals of a trend.
 
-The library reseeds numpy's global generator when it fits, and draws from it when it generates. Both happen here between
-a saved and a restored state, on one thread: many threads on so few rows cost more than they give, and one thread sums
-in one order, so that the same seed gives the same bits.
+The library reseeds numpy's global generator when it fits, and draws from it when it generates. The state of that
+generator is saved before and restored afterwards. Everything runs on one thread: several would be slower on so few
+rows, and would sum in a varying order, so that the same seed would not give the same bits.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 SEED = 666
-"""Of the noise that a fit is made on: ForestDiffusion's own default."""
+"""Seed of the noise samples of a fit; ForestDiffusion's own default."""
 
 FOLDS = 4
-"""Parts of the levels of an input that are left out in turn."""
+"""Number of parts into which the levels of an input are divided for cross-validation."""
 FORESEEN = 0.8
-"""Trees are grown if they fall below this part of the mean square of what the trend leaves, at levels left out."""
+"""Trees are used if they reduce the mean squared residual of the trend, at levels left out, below this fraction."""
 MODE, SHIFTS = 0.15, 10
-"""Draws of one mode differ from its mean by less than this part of the range in every input; steps of mean shift."""
+"""Draws of one mode differ from its mean by less than this fraction of the range in every input; mean shift steps."""
 NOTHING = 1e-9
-"""Parts of the range below which nothing is left over."""
+"""Residuals below this fraction of the range count as 0."""
 
 
 class FlowOptions(NamedTuple):
@@ -51,7 +51,7 @@ class FlowOptions(NamedTuple):
 
 
 def fit_flow_matching(data: Data, options: FlowOptions) -> FittedFlow:
-    """Grows the forests.
+    """Fit the trend, and grow the forests on its residuals.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -68,12 +68,13 @@ def fit_flow_matching(data: Data, options: FlowOptions) -> FittedFlow:
 
 
 def _learnable(options: FlowOptions, trend: InverseRegression, readings: Floats) -> Bools:
-    """(d,) the inputs of which trees foresee some of what the trend leaves, at levels that they have not seen.
+    """(d,) the inputs for which trees predict part of the trend's residuals at levels that were left out.
 
-    Of noise alone they foresee nothing; rows of the same level, which differ by noise alone, would hide it.
+    Residuals that are only noise cannot be predicted. Whole levels are left out, because rows of one level differ by
+    noise alone and would make the prediction seem good.
     """
     learnable = np.zeros(trend.U.shape[1], bool)
-    # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
+    # The residuals are 0 if there are no more rows than coefficients, or if the rows are exactly affine.
     if trend.training.linear.dof[trend.training.goal].min() <= 0:
         return learnable
     for j, rest in enumerate(trend.rest.T):
@@ -94,7 +95,7 @@ def _learnable(options: FlowOptions, trend: InverseRegression, readings: Floats)
 
 
 def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
-    if settings.shape[1] == 1:  # a single column to generate crashes it
+    if settings.shape[1] == 1:  # the library crashes if only one column is generated
         settings = np.column_stack([settings, np.zeros(len(settings))])
     with _library(SEED):
         return ForestDiffusionModel(
@@ -104,17 +105,17 @@ def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
             duplicate_K=options.duplicate_K,
             n_estimators=options.n_estimators,
             max_depth=options.max_depth or (2 if options.trend == "affine" else 7),
-            n_batch=0,  # in memory; through its iterator it computes the same noise twice and ignores `model`
-            n_jobs=1,  # of its own
-            nthread=1,  # of xgboost's, in every version
+            n_batch=0,  # in memory; its iterator computes the same noise twice and ignores `model`
+            n_jobs=1,  # jobs of the library
+            nthread=1,  # threads of xgboost, in every version
             seed=SEED,
         )
 
 
 def _densest(drawn: Floats) -> Floats:
-    """Those of the draws (n, d) that belong to the most probable mode: the mean of two modes is no answer.
+    """The draws, of n (n, d), that belong to the most probable mode, because the mean of two modes is no solution.
 
-    They are the draws within MODE of the mean of themselves, from the draw with the most others beside it.
+    The mode is found by mean shift with radius MODE, starting from the draw with the most others around it.
     """
     beside = np.abs(drawn[:, None] - drawn).max(axis=2) < MODE
     own = beside[int(beside.sum(axis=1).argmax())]
@@ -129,14 +130,14 @@ def _densest(drawn: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class FittedFlow:
-    """A grown forest over what the trend leaves.
+    """A forest fitted to the residuals of a trend, or to the settings themselves.
 
     Attributes:
-        samples: settings drawn for an answer.
+        samples: number of settings drawn for a proposal.
         training: the usable rows.
-        forest: None where the trend leaves nothing that trees can foresee.
-        trend: taken off first; None: nothing is.
-        learnable: (d,) the inputs whose rest the forest generates; None: all.
+        forest: None if trees cannot predict any residual of the trend.
+        trend: subtracted first; None: no trend.
+        learnable: (d,) the inputs whose residuals the forest generates; None: all.
     """
 
     samples: int
@@ -153,22 +154,22 @@ class FittedFlow:
             np.array([mode.mean(axis=0) for mode in modes]),
             np.array([mode.std(axis=0, ddof=1) for mode in modes]),
         )
-        uncertainty = np.full_like(U, np.nan)  # trees know no uncertainty of their own
+        uncertainty = np.full_like(U, np.nan)  # trees alone give no uncertainty
         name = "flow matching"
         if self.trend is not None:
             name = "flow matching on the residuals of a linear model" if self.forest else "linear trend alone"
             V = self.trend.linear_settings(value)
-            # On few rows the trees have learnt noise: how far they moved the answer is added to the uncertainty.
+            # With few rows trees learn noise, so their correction of the settings is added to the uncertainty.
             moved = np.sqrt(((U - self.trend.at(V)) ** 2).mean(axis=1, keepdims=True))
             spread, uncertainty = (np.hypot(part, moved) for part in self.trend.std_errors(U, V))
         expected = None if self.trend is None else self.trend.predict(self.training.settings(U))[0]
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected)
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draws n settings (n, d) that go with the readings `target` (m,)."""
+        """Draw n settings (n, d) given the readings `target` (m,)."""
         value = target[None, self.training.goal]
         drawn = self._draw(value, n, rng)[0]
-        if self.trend is not None:  # what the trees do not generate scatters as the readings do
+        if self.trend is not None:  # inputs that the trees do not generate scatter with the noise of the readings
             V = self.trend.linear_settings(value)
             spread = np.nan_to_num(self.trend.std_errors(self.trend.at(V), V)[0])
             drawn = drawn + rng.normal(size=drawn.shape) * (
@@ -177,7 +178,7 @@ class FittedFlow:
         return self.training.settings(drawn)
 
     def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """(k, n, d) settings in units: n for each of the goals (k, g), all drawn at once."""
+        """(k, n, d) settings in units of the bounds: n for each of k goals (k, g), all drawn at once."""
         k, d = len(value), self.training.U.shape[1]
         base: Floats = np.zeros((k, 1, d))
         if self.trend is not None:
@@ -194,7 +195,7 @@ class FittedFlow:
 
 @dataclass(frozen=True)
 class FittedFlowOnTrend(FittedFlow):
-    """Trees on what a trend leaves over. The trend can predict; trees by themselves cannot."""
+    """Trees fitted to the residuals of a trend. Unlike trees alone, it can predict readings, by the trend."""
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the trend, without the trees."""
@@ -204,7 +205,7 @@ class FittedFlowOnTrend(FittedFlow):
 
 @contextmanager
 def _library(seed: int) -> Iterator[None]:
-    """Numpy's global generator at `seed` and xgboost (from 3.0 on) on one thread; both as they were afterwards."""
+    """Set numpy's global generator to `seed` and xgboost (from 3.0 on) to one thread; restore both afterwards."""
     state = np.random.get_state()
     try:
         np.random.seed(seed)

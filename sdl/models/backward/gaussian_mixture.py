@@ -20,11 +20,12 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 MOST = 6
-"""Components that `bic` tries at most."""
+"""Largest number of components that `bic` tries."""
 LOST = 3.0
-"""A trend with so many times the joint Gaussian's spread is lost: its lines run along the goal, not to it."""
+"""The trend is not used if its spread exceeds that of the joint Gaussian by this factor: its slopes are then too close
+to singular."""
 TRIES = 5
-"""Starting points of the fit of more than one component; the likeliest is kept."""
+"""Number of starting points of a fit with several components; the most likely fit is kept."""
 
 
 def fit_gaussian_mixture(
@@ -34,11 +35,11 @@ def fit_gaussian_mixture(
     channels: tuple[str, ...] = (),
     trend: Literal["affine", "none"] | None = None,
 ) -> FittedMixture:
-    """Fits the mixture on standardised columns; the options are those of the solver `gmm`.
+    """Fit the mixture to standardised columns; the options are those of the solver `gmm`.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
-        ConfigError: `channels` names one that the instrument does not have.
+        ConfigError: `channels` names a channel that the instrument does not have.
     """
     names = [channel.name for channel in data.channels]
     if unknown := [name for name in channels if name not in names]:
@@ -55,7 +56,7 @@ def fit_gaussian_mixture(
 
 
 def _mixture(D: Floats, components: int | Literal["bic"]) -> Any:
-    limit = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
+    limit = max(1, len(D) // (D.shape[1] + 2))  # with fewer rows for each Gaussian, some would be degenerate
     if components != "bic":
         return _fitted(D, min(components, limit))
     candidates = [_fitted(D, k) for k in range(1, min(MOST, limit) + 1)]
@@ -64,7 +65,7 @@ def _mixture(D: Floats, components: int | Literal["bic"]) -> Any:
 
 @dataclass(frozen=True)
 class FittedMixture:
-    """A mixture over the inputs and then `columns` of the readings, standardised by `mean` and `scale`."""
+    """A mixture over the inputs, followed by `columns` of the readings; all standardised by `mean` and `scale`."""
 
     training: TrainingSet
     mixture: Any
@@ -74,10 +75,10 @@ class FittedMixture:
     trend: InverseRegression | None = None
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        """The mean of the most probable Gaussian, given the goal.
+        """Propose the mean of the most probable Gaussian, given the goal.
 
-        Not the mean of the whole mixture: where two different settings give the same readings, that lies between
-        them and gives neither.
+        The mean of the whole mixture would be wrong where two different settings give the same readings: it lies
+        between them.
         """
         d = self.training.U.shape[1]
         aims = self.training.active_targets(targets, space)
@@ -90,7 +91,7 @@ class FittedMixture:
             V = self.trend.linear_settings(np.where(np.isfinite(goal), goal, 0.0))
             better = self.trend.at(V)
             surer = self.trend.std_errors(better, V)
-            # A goal that leaves a choice is the joint Gaussian's own, and so is one that no line leads to.
+            # The joint Gaussian answers goals that leave a choice, and goals where the trend is nearly singular.
             sure = np.array([not self.training.is_underdetermined(targets._replace(value=value)) for value in aims])
             use = sure & np.isfinite(goal).all(axis=1) & ~(surer[0] > LOST * std_errors[0]).any(axis=1)
             U[use] = better[use]
@@ -113,18 +114,18 @@ class FittedMixture:
         return mean, std
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draws n settings (n, d) that go with the readings `target` (m,), NaN where free, from the whole mixture."""
+        """Draw n settings (n, d) from the whole mixture, given the readings `target` (m,); NaN = free."""
         return self.training.settings(self._draw(*self._fixed(target), n, rng)[:, : self.training.U.shape[1]])
 
     def pairs(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Draws n settings (n, d) with their readings (n, m), NaN for channels not modelled, from the whole mixture."""
+        """Draw n settings (n, d) and their readings (n, m) from the whole mixture; NaN for channels not modelled."""
         drawn, d = self._draw(np.array([], dtype=np.intp), np.array([]), n, rng), self.training.U.shape[1]
         readings = np.full((n, len(self.training.channels)), np.nan)
         readings[:, self.columns] = drawn[:, d:]
         return self.training.settings(drawn[:, :d]), readings
 
     def _draw(self, index: Ints, value: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """(n, columns but `index`) draws of the mixture, with the columns `index` fixed at `value`."""
+        """Draw n values of the other columns of the mixture, with the columns `index` fixed at `value`."""
         given = self._condition(index, value)
         which = rng.choice(len(given.priors), size=n, p=given.priors / given.priors.sum())
         rest = np.setdiff1d(np.arange(len(self.mean)), index)
@@ -137,7 +138,7 @@ class FittedMixture:
         return drawn
 
     def _fixed(self, target: Floats) -> tuple[Ints, Floats]:
-        """Which columns of the mixture a target (m,) fixes, and at what."""
+        """The columns of the mixture that a target (m,) fixes, and their values."""
         value = target[self.columns]
         fixed = np.flatnonzero(np.isfinite(value) & np.isin(self.columns, self.training.goal))
         return fixed + self.training.U.shape[1], value[fixed]
@@ -148,11 +149,11 @@ class FittedMixture:
         return self.mixture.condition(index, (value - self.mean[index]) / self.scale[index])
 
     def _given(self, index: Ints, value: Floats) -> tuple[Floats, float, tuple[Floats, Floats]]:
-        """The likeliest Gaussian of the other columns: its mean, its probability, spread and uncertainty.
+        """The most probable Gaussian of the other columns: its mean, probability, spread and uncertainty.
 
-        gmr divides by the rows, not by the degrees of freedom that are left after fixing `index`; that is put right
-        here, and the uncertainty of the regression itself added: sigma² (1 + 1/n + D²/n) for one reading, D the goal's
-        distance from the rows in standard deviations. With no degree of freedom left both are unknown.
+        gmr divides by the number of rows; this is corrected to the degrees of freedom left after fixing `index`. The
+        uncertainty of the regression is added: the variance of one reading is sigma² (1 + 1/n + D²/n), with D the
+        distance of the goal from the mean of the rows in standard deviations. Without degrees of freedom both are NaN.
         """
         given = self._condition(index, value)
         k = int(np.argmax(given.priors))
@@ -169,7 +170,7 @@ class FittedMixture:
 
 
 def _fitted(D: Floats, components: int) -> Any:
-    """The likeliest of some fits, always from the same starting points."""
+    """The most likely of TRIES fits, always from the same starting points."""
 
     def fit(seed: int) -> Any:
         mixture = GMM(n_components=components, random_state=np.random.RandomState(seed))
@@ -177,7 +178,7 @@ def _fitted(D: Floats, components: int) -> Any:
 
     if components == 1:
         return fit(0)
-    # A Gaussian that has shrunk onto a few rows is infinitely likely and worth nothing.
+    # A Gaussian that has collapsed onto a few rows has an unbounded likelihood and is useless.
     sound = [m for m in map(fit, range(TRIES)) if (m.priors * len(D)).min() >= D.shape[1] + 1]
     return max(sound, key=lambda m: _log_likelihood(m, D)) if sound else _fitted(D, components - 1)
 
@@ -187,14 +188,14 @@ def _log_likelihood(mixture: Any, D: Floats) -> float:
     terms = np.empty((n, mixture.n_components))
     for k in range(mixture.n_components):
         values, vectors = np.linalg.eigh(mixture.covariances[k])
-        values = np.maximum(values, 1e-12)  # columns are standardised: far below any noise
+        values = np.maximum(values, 1e-12)  # far below any noise, because columns are standardised
         z = (D - mixture.means[k]) @ vectors / np.sqrt(values)
         terms[:, k] = np.log(mixture.priors[k]) - 0.5 * ((z**2).sum(axis=1) + np.log(values).sum())
     return float(logsumexp(terms, axis=1).sum() - 0.5 * n * p * np.log(2 * np.pi))
 
 
 def _bic(mixture: Any, D: Floats) -> float:
-    """Bayesian information criterion: the lower, the better."""
+    """Bayesian information criterion; lower is better."""
     n, p = D.shape
     parameters = mixture.n_components * (1 + p + p * (p + 1) / 2) - 1
     return float(parameters * math.log(n) - 2.0 * _log_likelihood(mixture, D))

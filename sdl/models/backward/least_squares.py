@@ -17,9 +17,9 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 ROUNDS, CLOSE = 8, 1e-5
-"""Refits of a neighbourhood at most, and the change of the answer below which they end."""
+"""Largest number of refits of a neighbourhood, and the change of the settings below which they end."""
 NEAR = 1.5
-"""Effective rows for each coefficient in a neighbourhood or a memory; it is widened until it holds them."""
+"""Least number of effective rows for each coefficient; a neighbourhood or a memory is widened until it holds them."""
 
 
 def fit_least_squares(
@@ -38,7 +38,7 @@ def fit_least_squares(
     """
     training = TrainingSet.from_data(data, level=intercept, by_channel=intercept)
     if not intercept:
-        origin = training.low / training.range  # settings of zero, not the lower bounds, give no reading
+        origin = training.low / training.range  # readings are 0 at settings of 0, not at the lower bounds
         model, recency = fit_linear(training.U, training.Y, training.usable, origin=origin), None
     elif memory is None:
         model, recency = training.linear, np.ones(len(training.U))
@@ -49,7 +49,7 @@ def fit_least_squares(
 
 
 def wide_enough(counts: Callable[[float], Floats], width: float, training: TrainingSet) -> Floats:
-    """(n,) how much rows count with this width, or with the next wider one that is worth enough rows."""
+    """(n,) weights of the rows with this width, or with the next wider one that has enough effective rows."""
     n, p = len(training.U), training.U.shape[1] + 1
     for _ in range(40):
         weights = counts(width)
@@ -60,7 +60,7 @@ def wide_enough(counts: Callable[[float], Floats], width: float, training: Train
 
 
 def weighted(training: TrainingSet, counts: Floats) -> LinearModel:
-    """The lines of all rows, each counting as much as `counts` (n,) says."""
+    """Fit the linear model to all rows, with weights `counts` (n,)."""
     fit = fit_linear(training.U, training.Y, training.usable, counts=counts)
     if training.session_cov is None or fit.extra is None:
         return fit
@@ -69,13 +69,13 @@ def weighted(training: TrainingSet, counts: Floats) -> LinearModel:
 
 @dataclass(frozen=True)
 class FittedLeastSquares:
-    """A fitted forward model.
+    """A fitted linear model, inverted by a bounded search.
 
     Attributes:
         training: the usable rows.
-        model: fitted to all of them.
+        model: the linear model of all rows.
         recency: (n,) weight of each row by its age; None without an intercept.
-        intercept, bounded, starts, local: as given.
+        intercept, bounded, starts, local: the options.
     """
 
     training: TrainingSet
@@ -115,11 +115,11 @@ class FittedLeastSquares:
         return np.vstack([mean for mean, _ in predictions]), np.vstack([std for _, std in predictions])
 
     def leave_one_out(self) -> Floats:
-        """(n, m) log density of each row of the training set given the others; NaN where they do not tell it."""
+        """(n, m) log density of each reading of the training set given the others; NaN = unknown."""
         return LinearForward(self.training, self.model).leave_one_out()
 
     def local_fit(self, u: Floats) -> LinearModel:
-        """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
+        """Fit the neighbourhood of settings u (d,); it is widened if it holds too few rows."""
         away = ((self.training.U - u) ** 2).sum(axis=1)
         away -= away.min()
         width = self.local or np.inf
@@ -129,7 +129,10 @@ class FittedLeastSquares:
     def _search(
         self, model: LinearModel, target: Targets, low: Floats, high: Floats, rng: np.random.Generator
     ) -> Floats:
-        """(d,) settings in units. The misses are taken in tolerances: in counts the search ends in lost precision."""
+        """(d,) settings in units of the bounds with the smallest error.
+
+        Errors are in tolerances; with errors in counts the search would stop early for lack of numerical precision.
+        """
         columns = self.training.target_columns(target.value)
         middle = np.clip(model.middle, low, high)
         starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]
@@ -147,8 +150,8 @@ class FittedLeastSquares:
         bounds = list(zip(low, high, strict=True)) if self.bounded else None
         best, least = middle, np.inf
         for start in starts:
-            # Started at the middle, the steps keep to the directions that the goal depends on; a later start must
-            # be truly better to replace it, so that a goal that leaves a choice gets the answer nearest to the data.
+            # From the middle of the data, steps keep to directions that the goal depends on. A later start must be
+            # clearly better to replace the first, so of several solutions the one closest to the data is taken.
             result = minimize(
                 objective,
                 start,

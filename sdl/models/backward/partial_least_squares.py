@@ -1,4 +1,4 @@
-"""Partial least squares from readings to settings: a backward model, no search (paper, section 3.3)."""
+"""Partial least squares from readings to settings: a backward model, without a search (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sdl.space import Space
 def fit_partial_least_squares(
     data: Data, *, components: int | None = None, level: bool = True, weighted: bool = True
 ) -> FittedPartialLeastSquares:
-    """Fits the maps; the options are those of the solver `pls`.
+    """Fit the regressions; the options are those of the solver `pls`.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -44,25 +44,25 @@ def fit_partial_least_squares(
 
 
 def _weight(training: TrainingSet) -> Floats:
-    """(n, d) what a row counts for each input, of mean 1: 1 over the variance of the setting that its readings give."""
+    """(n, d) weight of each row for each input, with mean 1: the inverse variance of the setting from its readings."""
     inverse = training.linear.inverse(training.goal, training.linear.middle)  # (d, g)
     variance = (training.linear.variance(training.U) * np.diag(training.linear.noise))[:, training.goal] @ inverse.T**2
     if not np.isfinite(variance).all() or not (variance.max(axis=0) > 0).all():
-        return np.ones_like(training.U)  # too few rows to tell their noise
+        return np.ones_like(training.U)  # too few rows to estimate the noise
     weight = 1 / np.maximum(variance, 1e-6 * variance.max(axis=0))
     scaled: Floats = weight / weight.mean(axis=0)
     return scaled
 
 
 def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> RegressionMap:
-    """Partial least squares of U (n, e) on Y (n, g), rows weighted."""
+    """Weighted partial least squares of settings U (n, e) on readings Y (n, g)."""
     middle = weight @ Y / weight.sum(), weight @ U / weight.sum()
     root = np.sqrt(weight)[:, None]
     V, W = root * (Y - middle[0]), root * (U - middle[1])
     with warnings.catch_warnings():
-        # A last direction that is noise alone is not found to ten digits, nor need it be.
+        # A last direction that is only noise does not converge to ten digits, which does not matter.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # It takes the plain mean off once more, which of these rows and their mirror images is 0.
+        # The library subtracts the unweighted mean again; with the mirrored rows added, that mean is 0.
         model = PLSRegression(n_components=components, scale=True).fit(np.vstack([V, -V]), np.vstack([W, -W]))
     dof = len(U) - 1 - components
     sigma = np.full(U.shape[1], np.nan)
@@ -74,14 +74,14 @@ def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> RegressionMap
 
 @dataclass(frozen=True)
 class RegressionMap:
-    """From readings to some of the inputs.
+    """A regression of e inputs on the g channels of the goal.
 
     Attributes:
-        model: of what is left of readings and settings without their means.
-        middle: (g,) and (e,), the means.
-        sigma: (e,) the residual's standard deviation, in units of the bounds.
-        inverse: of the scores' normal matrix.
-        least: 1 / n.
+        model: partial least squares of the centred readings and settings.
+        middle: weighted means of the readings (g,) and of the settings (e,).
+        sigma: (e,) standard deviation of the residuals, in units of the bounds.
+        inverse: inverse of the normal matrix of the scores.
+        least: 1 / n, the leverage at the mean.
     """
 
     model: Any
@@ -91,18 +91,18 @@ class RegressionMap:
     least: float
 
     def answer(self, value: Floats) -> tuple[Floats, Floats, Floats]:
-        """For readings (k, g) the settings, their spread and their uncertainty, (k, e) each, in units of the bounds."""
+        """Settings for readings (k, g), their spread and their uncertainty, (k, e) each, in units of the bounds."""
         centred = value - self.middle[0]
         latent = self.model.transform(centred)
         U = self.middle[1] + np.asarray(self.model.predict(centred), dtype=np.float64).reshape(len(value), -1)
-        # How far a goal lies from the rows, as in any regression: 1/n + t' (T'T)^-1 t.
+        # Leverage of the goal, as in any regression: 1/n + t' (T'T)^-1 t.
         far = self.least + np.einsum("ij,jk,ik->i", latent, self.inverse, latent)[:, None]
         return U, np.sqrt(1 + far) * self.sigma, np.sqrt(far) * self.sigma
 
 
 @dataclass(frozen=True)
 class FittedPartialLeastSquares:
-    """A fitted backward model: a map for each input, or one for all."""
+    """A fitted backward model: one regression for each input, or one for all."""
 
     training: TrainingSet
     maps: tuple[RegressionMap, ...]
@@ -116,5 +116,5 @@ class FittedPartialLeastSquares:
         return to_proposals(self.training, name, U, std_errors, targets, space)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the lines that all solvers share."""
+        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the training set's linear model."""
         return self.training.predict(X)

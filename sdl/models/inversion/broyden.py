@@ -1,13 +1,13 @@
-"""Secant steps: a matrix of slopes that every new reading corrects along the step that was taken (Broyden 1965).
+"""Broyden's method: a matrix of slopes that every new reading corrects along the step that was taken (Broyden 1965).
 
-    J += kappa (dy - J du) duᵀ / (duᵀ du)          kappa = |J du|² / (|J du|² + 2 sigma²), a channel each
+    J += kappa (dy - J du) duᵀ / (duᵀ du)          kappa = |J du|² / (|J du|² + 2 sigma²), for each channel
 
-dy is the difference of two readings, and each of them is noisy: a step that changes a reading by less than its noise
-says nothing of the slope, and taken at its word (kappa = 1, Broyden's own) it turns the slopes round. kappa is the gain
-of a Kalman filter whose uncertainty of the slopes is as large as they are.
+dy is the difference of two noisy readings. A step that changes a reading by less than its noise says nothing about the
+slope, and with kappa = 1, as in the original method, it may even reverse the sign of a slope. kappa is the gain of a
+Kalman filter in which the uncertainty of the slopes is as large as the slopes.
 
-The answer is one secant step to the goal, from an average of the rows instead of the latest one: a row counts the less,
-the farther it is from the goal, because the slopes are not to be trusted that far, and the older it is.
+The proposal is one step to the goal. It starts not from the latest row but from a weighted mean of the rows; rows that
+are old, or so far from the goal that the slopes are unreliable, have less weight.
 Broyden, Math. Comp. 19 (1965) 577; Nocedal and Wright, Numerical Optimization (2006), section 11.1.
 """
 
@@ -26,17 +26,17 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 NONLINEARITY = 0.1
-"""Expected error of a secant, as a part of the change of the reading along it."""
+"""Expected error of a step's predicted change of the reading, as a fraction of that change."""
 MEMORY = 0.6
-"""Factor on the weight of a row with every later row."""
+"""Factor on the weight of a row for every later row."""
 LAST = 200
-"""Rows that correct the slopes one by one; earlier ones are fitted together."""
+"""Number of latest rows that correct the slopes one by one; the rows before them are fitted together."""
 DIM = 0.05
-"""A reading is never less noisy than one at this part of the channel's response."""
+"""Lower bound of the noise of a reading: that of a reading at this fraction of the channel's response."""
 
 
 def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
-    """Takes the slopes from the oldest rows that determine them, and corrects them with each of the last 200.
+    """Fit the slopes to the oldest rows, as few as determine them, and correct them with each later row (LAST at most).
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -61,7 +61,7 @@ def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
 
 @dataclass(frozen=True)
 class FittedBroyden:
-    """Slopes (g, d) of the channels of the goal, and the noise (n, g) of each reading; settings in units."""
+    """Slopes (g, d) of the goal's channels, and the noise (n, g) of each reading; settings in units of the bounds."""
 
     noise: float
     training: TrainingSet
@@ -69,13 +69,13 @@ class FittedBroyden:
     sigma: Floats
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        """One step to each goal, inside low … high. A secant has no idea of its spread and uncertainty."""
+        """Propose one step to each goal, inside the bounds. Spread and uncertainty are unknown (NaN)."""
         training, ends = self.training, (self.training.bounds(space))
         settings, expected = [], np.full((len(targets.value), len(training.channels)), np.nan)
         for i, parts in enumerate(zip(*targets, strict=True)):
             target = training.activate_limits(Targets(*parts), *ends)
             u = training.nearest(target, *ends)
-            for _ in range(3):  # which rows count depends on where the answer is
+            for _ in range(3):  # the weights of the rows depend on the proposed settings
                 base, y = self._base(u)
                 u = self._step(target, base, y, *ends)
             settings.append(u)
@@ -85,7 +85,7 @@ class FittedBroyden:
         return to_proposals(training, "secant step", np.array(settings), std_errors, targets, space, expected)
 
     def _base(self, u: Floats) -> tuple[Floats, Floats]:
-        """Settings (d,) and readings (g,) to start from, on the way to settings near u (d,)."""
+        """Weighted mean settings (d,) and readings (g,) from which a step to settings close to u (d,) starts."""
         U, Y = self.training.U, self.training.Y[:, self.training.goal]
         if self.noise == 0:
             return U[-1], Y[-1]
@@ -95,7 +95,7 @@ class FittedBroyden:
         return weight @ U, weight @ Y
 
     def _step(self, target: Targets, base: Floats, y: Floats, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high that the slopes take nearest to the goal, in tolerances."""
+        """(d,) settings inside low…high whose readings, by the slopes, come closest to the goal, in tolerances."""
         goal = self.training.goal
         use = np.isfinite(target.value[goal])
         if not use.any():
@@ -108,7 +108,7 @@ class FittedBroyden:
 
 
 def _first(U: Floats) -> int:
-    """How many of the oldest rows of U (n, d) determine slopes."""
+    """Number of oldest rows of U (n, d) that are needed to determine the slopes."""
     n = len(U)
     for k in range(U.shape[1] + 1, n):
         if np.linalg.svd(U[:k] - U[:k].mean(axis=0), compute_uv=False)[-1] > DISTINCT:

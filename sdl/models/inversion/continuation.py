@@ -1,17 +1,17 @@
-"""From a measured pair to the goal along a path: the complementary approach that the paper recalls in its introduction.
+"""Numerical continuation from a measured pair to the goal, an alternative that the paper names in its introduction.
 
 Readings y0 were measured at the settings x0. On the straight line from y0 to the goal y1 the settings obey
 
     dx/ds = J⁺(x) (y1 - y0),    x(0) = x0,    s from 0 to 1,
 
-J being the derivatives of a forward model, J⁺ their pseudo-inverse with readings counted in tolerances (for more inputs
-than readings the shortest step, for fewer the least squares). Integrating it maps connected inputs and outputs onto
-each other and leads to the solution that hangs together with x0, where a search might end up on another branch.
+J is the Jacobian of a forward model, and J⁺ its pseudo-inverse with readings in units of the tolerance: the shortest
+step if there are more inputs than readings, the least-squares step if there are fewer. The integration ends at the
+solution on the same branch as x0; a search might end on another branch.
 Kitchin et al., Digital Discovery 2025, 10.1039/D5DD00137D, section 1; Davidenko, Dokl. Akad. Nauk SSSR 88 (1953) 601;
 Allgower and Georg, Numerical Continuation Methods (1990), chapter 2.
 
-Because it starts from readings and not from the model's idea of them, what the model has wrong cancels close to the
-goal; for the same reason the noise of these readings stays in the answer.
+It starts from measured and not from predicted readings. Errors of the model therefore cancel close to the goal, but the
+noise of these readings remains in the proposed settings.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 STEP = 1e-4
-"""Of the finite differences, as a part of the range."""
+"""Step of the finite differences, as a fraction of the range."""
 FLAT = 1e-4
-"""Directions that change the readings by less, relative to the strongest one, are left alone."""
+"""Directions of the settings that change the readings by less than this fraction of the strongest one are not used."""
 
 
 def fit_continuation(data: Data, *, model: ForwardKind = "gp", precision: float = 1e-5) -> FittedContinuation:
-    """Fits the forward model.
+    """Fit the forward model.
 
     Raises:
-        NotEnoughData, Degenerate: as the forward model does, or there is no measured pair to start from.
+        NotEnoughData, Degenerate: the rows do not suffice for the model, or there is no measured pair to start from.
     """
     fitted = fit_forward(model, data)
     training = fitted.training
@@ -51,7 +51,7 @@ def fit_continuation(data: Data, *, model: ForwardKind = "gp", precision: float 
 
 @dataclass(frozen=True)
 class FittedContinuation:
-    """A forward model and the rows it was fitted on."""
+    """A forward model and the rows that it was fitted to."""
 
     kind: ForwardKind
     precision: float
@@ -77,10 +77,10 @@ class FittedContinuation:
         return self.model.predict(X)
 
     def _answer(self, target: Targets, low: Floats, high: Floats) -> tuple[Floats, tuple[Floats, Floats], str]:
-        """Settings (d,) for one goal, their spread and uncertainty, and how they came about.
+        """Settings (d,) for one goal, their spread and uncertainty, and a description of the path.
 
-        A path that ends beyond a limit is followed again with that limit as a target, because it ends elsewhere than at
-        the settings by which `TrainingSet.activate_limits` chose.
+        `TrainingSet.activate_limits` chooses the active limits for other settings than those where the path ends. So a
+        path that ends beyond a limit is followed again with that limit as a target.
         """
         columns = self.training.target_columns(target.value)
         if not len(columns):
@@ -95,7 +95,7 @@ class FittedContinuation:
         return result
 
     def _start(self, target: Targets, columns: Ints) -> tuple[Floats, Floats, int]:
-        """Settings (d,) whose readings (len(columns),) lie nearest to the goal, in tolerances; and of how many rows."""
+        """Measured settings (d,) and readings (len(columns),) closest to the goal, in tolerances; number of rows."""
         usable = np.flatnonzero(self.training.usable[:, columns].all(axis=1))
         U, Y = self.training.U[usable], self.training.Y[np.ix_(usable, columns)]
         off = np.abs((Y - target.value[columns]) / self.training.tolerance_scale(target)[columns]).max(axis=1)
@@ -105,9 +105,9 @@ class FittedContinuation:
     def _follow(
         self, target: Targets, columns: Ints, low: Floats, high: Floats
     ) -> tuple[Floats, tuple[Floats, Floats], str]:
-        """Settings (d,) at the end of the path, their spread and uncertainty, and what happened on the way.
+        """Settings (d,) at the end of the path, their spread and uncertainty, and a description of the path.
 
-        An input that comes to its bound is held there, and the others go on as well as they can.
+        An input that reaches its bound is held there, and the path continues with the other inputs.
         """
         start, y0, rows = self._start(target, columns)
         scale = self.training.tolerance_scale(target)[columns]
@@ -131,7 +131,7 @@ class FittedContinuation:
                     f"the path ended at {s:.0%}: {walked.message}",
                 )
             u, s = np.clip(walked.y[:, -1], low, high), float(walked.t[-1])
-            if walked.status == 1:  # an input reaches its bound: it is fixed where the path leaves the range
+            if walked.status == 1:  # an input has reached its bound: hold it there
                 onward = slope(s, u)
                 out = free & (((u - low < 1e-8) & (onward < 0)) | ((high - u < 1e-8) & (onward > 0)))
                 held += [f"{self.inputs[j]} held at its bound from {s:.0%} of the way" for j in np.flatnonzero(out)]
@@ -142,7 +142,7 @@ class FittedContinuation:
         return u, self._std_errors(start, u, columns, scale, rows), "; ".join([origin, *held])
 
     def _inverse(self, u: Floats, columns: Ints, scale: Floats, free: Bools) -> Floats:
-        """(d, c) settings for a change of the readings, in tolerances, at u (d,); 0 for inputs that are held."""
+        """(d, c) change of the settings per change of the readings, in tolerances, at u (d,); 0 for held inputs."""
         step = STEP * np.eye(len(u))
         mean = self.model.predict(self.training.settings(np.vstack([u + step, u - step])))[0][:, columns] / scale
         J = (mean[: len(u)] - mean[len(u) :]).T / (2 * STEP)
@@ -151,8 +151,8 @@ class FittedContinuation:
     def _std_errors(self, start: Floats, end: Floats, columns: Ints, scale: Floats, rows: int) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) by the delta method.
 
-        The answer carries the noise of the readings it started from and the uncertainty of the model there; one noisy
-        reading at the goal adds its own.
+        Uncertainty comes from the noise of the readings at the start and the uncertainty of the model there; spread
+        adds the noise of one reading at the goal.
         """
         inverse = self._inverse(end, columns, scale, np.ones(len(end), bool))
         both = self.training.settings(np.stack([start, end]))

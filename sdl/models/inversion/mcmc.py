@@ -1,20 +1,21 @@
-"""Bayesian statistical inversion: which settings are how probable, given the goal and a forward model?
+"""Bayesian statistical inversion: the posterior probability of settings, given the goal and a forward model.
 
-With all settings x inside the bounds equally probable beforehand, and a reading at x distributed as the forward model
-predicts, the settings that a reading y at the goal came from have the density
+All settings x inside the bounds are equally probable a priori, and a reading at x is distributed as the forward model
+predicts. Then the posterior density of the settings for a reading y at the goal is
 
     p(x | y)  ∝  prod_c N(y_c; mean_c(x), std_c(x))        x inside the bounds
 
-which is drawn from by Markov chains (emcee: an ensemble of walkers, affine invariant). Where a search
-gives one point, the draws show all: several solutions, ridges of an underdetermined goal, the edge of the gamut.
+It is sampled by Markov chains (emcee: an affine-invariant ensemble of walkers). A search gives one point; the draws
+show all solutions, the ridge of settings of an underdetermined goal, and the limits of what can be reached.
 
 Paper (10.1039/D5DD00137D), section 1; Tarantola, Inverse Problem Theory (2005), chapter 1; Stuart, Acta Numerica 19
 (2010) 451; Goodman and Weare, CAMCoS 5 (2010) 65; Foreman-Mackey et al., PASP 125 (2013) 306; ter Braak, Statistics and
 Computing 16 (2006) 239.
 
-Walkers explore one mode, but hardly move to the next. So the modes are found first, from a Sobol' sequence of starts;
-walkers begin at each of them, spread by its curvature, and part of their moves is as long as the distance between two
-modes, which gives each its share. The noise of channels is taken to be independent.
+Walkers explore one mode, but hardly ever move to another. So the modes are located first, from a Sobol' sequence of
+starting points. Walkers start at each mode, spread by its curvature, and some of their moves are as long as the
+distance between two modes, which estimates the probability of each mode. The noise of the channels is treated as
+independent.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ def fit_mcmc(
     """Fit the forward model.
 
     Raises:
-        NotEnoughData, Degenerate: as the forward model does.
+        NotEnoughData, Degenerate: the rows do not suffice for the forward model.
     """
     fitted = fit_forward(model, data)
     return FittedMcmc(fitted, fitted.training, model, answer, walkers, steps, burn)
 
 
 class Cloud(NamedTuple):
-    """Draws: settings (n, d) in units, their log density (n,), and the mode (n,) that each belongs to."""
+    """Draws: settings (n, d) in units of the bounds, their log density (n,), and the mode (n,) each belongs to."""
 
     U: Floats
     height: Floats
@@ -101,7 +102,7 @@ class FittedMcmc:
         return self.model.predict(X)
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draw n settings (n, d) that one reading `target` (m,) may have come from, NaN where free; all solutions."""
+        """Draw n settings (n, d) from the posterior, all modes included, for the reading `target` (m,); NaN = free."""
         d = len(self.training.low)
         columns = self.training.target_columns(target)
         if not len(columns):
@@ -111,7 +112,7 @@ class FittedMcmc:
         return self.training.settings(cloud.U[rng.choice(len(cloud.U), size=n, replace=n > len(cloud.U))])
 
     def _draw(self, density: LogPosterior, start: Floats, rng: np.random.Generator) -> Cloud:
-        """Find the modes, and draw with walkers that start there."""
+        """Find the modes, and draw with walkers that start at them."""
         modes = find_modes(density, start, rng)
         d = len(start)
         walkers = max(self.walkers, 4 * d) // 2 * 2
@@ -134,7 +135,7 @@ class FittedMcmc:
     def _answer(self, cloud: Cloud, density: LogPosterior) -> tuple[Floats, Floats, str]:
         """(d,) the proposed settings, (d,) the standard deviation of their mode, and a note."""
         share = np.bincount(cloud.mode) / len(cloud.U)
-        # Of solutions about as probable the one close to what was measured: a campaign does not jump to and fro.
+        # Of equally probable modes take the one closest to the rows, so that a campaign does not alternate.
         likely = np.flatnonzero(share >= 0.5 * share.max())
         maxima, of = cloud.modes.maxima, cloud.modes.of
         distances = [np.abs(self.training.U[:, None] - maxima[of == mode]).max(axis=2).min() for mode in likely]
@@ -153,8 +154,8 @@ class FittedMcmc:
     def _std_errors(self, u: Floats, spread: Floats, density: LogPosterior) -> Floats:
         """(2, d) spread, as drawn, and uncertainty of the settings u (d,).
 
-        Draws are for one reading at the goal, so they give the spread. The delta method gives the part of it that is
-        uncertainty of the model; spread beyond that method (a choice, a nonlinearity) remains without noise as well.
+        The draws are for one noisy reading at the goal, so they give the spread. Uncertainty is the model's part of it
+        by the delta method, plus the spread beyond that method, which comes from a free choice or a nonlinearity.
         """
         X = self.training.settings(u[None])
         std = self.model.predict(X)[1][0, density.columns]

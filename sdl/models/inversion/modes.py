@@ -1,4 +1,4 @@
-"""The modes of a posterior density of settings: maxima found from many starts, for Markov chains to begin at."""
+"""The modes of a posterior density of settings: maxima, found from many starting points, where Markov chains start."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.forward_models import FittedModel
 
 STARTS, ASCENTS, STEPS = 256, 24, 25
-"""Points that are evaluated, those that an ascent starts from, and its steps."""
+"""Number of points evaluated, number of them from which an ascent starts, and steps of an ascent."""
 IGNORED = 12.0
 """Modes whose log-density lies this far below the maximum are ignored."""
 MERGE_DEPTH = 3.0
-"""Maxima between which the log-density falls by less belong to one mode."""
+"""Maxima belong to one mode if the log-density between them falls by less than this."""
 
 
 class Modes(NamedTuple):
-    """The t maxima of a density; those that no deep minimum separates belong to one mode, one solution.
+    """The t maxima of a density; maxima that no deep minimum separates belong to one mode, that is one solution.
 
     Attributes:
-        maxima: (t, d) in units of the bounds.
-        covariance: (t, d, d) what the curvature at each gives.
-        of: (t,) the mode that each belongs to, from 0 on.
+        maxima: (t, d) settings in units of the bounds.
+        covariance: (t, d, d) covariance from the curvature at each maximum.
+        of: (t,) number of the mode that each maximum belongs to, from 0.
     """
 
     maxima: Floats
@@ -35,7 +35,7 @@ class Modes(NamedTuple):
 
 
 class LogPosterior:
-    """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
+    """log p(x | goal), up to a constant, for settings (n, d) in units of the bounds; -inf outside low … high."""
 
     def __init__(self, model: FittedModel, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
 
@@ -53,14 +53,14 @@ class LogPosterior:
         return height
 
     def residuals(self, U: Floats) -> tuple[Floats, Floats]:
-        """(n, c) distance of the goal from the readings at U (n, d), in standard deviations, and these."""
+        """(n, c) distance of the goal from the readings at U (n, d) in standard deviations, and (n, c) the latter."""
         mean, std = (part[:, self.columns] for part in self._model.predict(self._model.training.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
         return (self._goal - mean) / std, std
 
 
 def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -> Modes:
-    """Find the modes of a density by damped Gauss-Newton steps from the best of many starts, all at once."""
+    """Find the modes of a density by damped Gauss-Newton steps, from the best of many starting points at once."""
     d = len(start)
     low, high = density.low, density.high
     points = low + (high - low) * qmc.Sobol(d, rng=rng).random(STARTS)
@@ -83,7 +83,7 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
     for i in order:
         if all(np.abs(points[i] - points[k]).max() > DISTINCT for k in maxima):
             maxima.append(i)
-    wide = np.diag(12.0 / (high - low) ** 2)  # the prior's own width, for directions that the goal leaves free
+    wide = np.diag(12.0 / (high - low) ** 2)  # precision of the uniform prior, for directions that the goal leaves free
     covariance = np.linalg.inv(np.swapaxes(J[maxima], 1, 2) @ J[maxima] + wide)
     return Modes(
         points[maxima], np.asarray(covariance, dtype=np.float64), _joined(density, points[maxima], height[maxima])
@@ -105,12 +105,12 @@ def _joined(density: LogPosterior, maxima: Floats, height: Floats) -> Ints:
 
 
 def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
-    """(n, c) residuals in standard deviations, and (n, c, d) their derivatives by the settings (n, d)."""
+    """(n, c) residuals in standard deviations, and (n, c, d) their derivatives with respect to settings U (n, d)."""
     (n, d), h = U.shape, 1e-4
     step = h * np.eye(d)
     around = np.concatenate([U[:, None], U[:, None] + step, U[:, None] - step], axis=1).reshape(-1, d)
     off, std = (part.reshape(n, 2 * d + 1, -1) for part in density.residuals(around))
-    mean = -off * std  # readings, but for the goal
+    mean = -off * std  # predicted readings minus the goal
     J = (mean[:, 1 : d + 1] - mean[:, d + 1 :]) / (2 * h) / std[:, :1]
     return off[:, 0], np.swapaxes(J, 1, 2)
 

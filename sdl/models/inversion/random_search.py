@@ -1,4 +1,4 @@
-"""Settings drawn evenly within the bounds: the baseline that every solver has to beat. It looks at no reading."""
+"""Settings drawn uniformly within the bounds, without regard to any reading: the baseline for other solvers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sdl.types import Verdict
 
 @dataclass(frozen=True)
 class FittedRandom:
-    """Knows nothing, and says so: spread and uncertainty are NaN, no readings are expected."""
+    """Draws settings at random; spread, uncertainty and expected readings are unknown."""
 
     has_preference: bool = False
-    """Whether some settings are preferred."""
+    """Whether the campaign has a `prefer`, which is ignored."""
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         k, d = len(targets.value), len(space.low)
