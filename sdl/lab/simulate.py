@@ -27,7 +27,7 @@ from sdl.errors import ConfigError
 from sdl.lab.config.file import ResolvedLab
 from sdl.lab.config.model import Suspend
 from sdl.lab.core import scheduler
-from sdl.lab.core.cron import NEVER
+from sdl.lab.core.due_times import NEVER
 from sdl.lab.core.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import DAY, Lab
 from sdl.lab.loop import Journal, LabLoop, Listener

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sdl.errors import OutOfTurn
 from sdl.lab.config.file import ResolvedLab
-from sdl.lab.core.cron import times
+from sdl.lab.core.due_times import times
 from sdl.lab.core.events import (
     Asked,
     Died,

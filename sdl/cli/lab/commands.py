@@ -22,7 +22,7 @@ from sdl.errors import ConfigError
 from sdl.formatting import count, local
 from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.config.model import Job
-from sdl.lab.core.cron import upcoming
+from sdl.lab.core.due_times import upcoming
 from sdl.lab.systemd import unit_folder, unit_name, unit_text
 
 COMING = 5

@@ -16,7 +16,7 @@ from sdl.errors import ConfigError
 from sdl.formatting import count, local
 from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.config.model import LabFile
-from sdl.lab.core.cron import seconds
+from sdl.lab.core.due_times import seconds
 
 if TYPE_CHECKING:
     from sdl.lab.core.events import LabEvent

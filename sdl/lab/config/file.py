@@ -17,7 +17,7 @@ from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
 from sdl.errors import ConfigError, Problem
 from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_conditions
-from sdl.lab.core.cron import NEVER, next_due, seconds
+from sdl.lab.core.due_times import NEVER, next_due, seconds
 
 UNSUITABLE_KINDS = {"manual": "needs a person at a terminal", "replay": "has no real instrument"}
 """Kinds that cannot run unattended."""

@@ -182,7 +182,7 @@ class When(Frozen):
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value is not None:
-            from sdl.lab.core.cron import cron_trigger
+            from sdl.lab.core.due_times import cron_trigger
 
             cron_trigger(value)
         return value

@@ -21,7 +21,7 @@ from sdl.errors import OutOfTurn
 from sdl.lab.config.file import parse
 from sdl.lab.config.model import Job, LabFile, When
 from sdl.lab.core import events as ev
-from sdl.lab.core.cron import next_due
+from sdl.lab.core.due_times import next_due
 from sdl.types import Outcome
 
 DAY = 86400.0

@@ -23,7 +23,7 @@ from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
 from sdl.lab.core import scheduler
-from sdl.lab.core.cron import NEVER, schedule_conflict, upcoming
+from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.state import Start, covering_targets, single_job_name
 from sdl.lab.core.views import describe_pause, display_target, pause_reason

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdl.lab.config.model import Blackout, Job, LabFile, When
-from sdl.lab.core.cron import NEVER, blackout, next_due, schedule_conflict, times, upcoming
+from sdl.lab.core.due_times import NEVER, blackout, next_due, schedule_conflict, times, upcoming
 from tests.lab.lab_kit import at
 
 ZONES = {
