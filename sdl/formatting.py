@@ -31,12 +31,21 @@ CAUSES = {
     "InstrumentError": "the instrument",
 }
 
-# Display text of the stored outcomes and verdicts that are not shown as they are stored.
+# Display text of the stored outcomes and verdicts. Change words here: those of `sdl.types` are stored in records.
 DISPLAY = {
+    "reached": "reached",
+    "done": "done",
     "spent": "budget used up",
+    "stalled": "stalled",
+    "aborted": "aborted",
+    "failed": "failed",
+    "unreachable": "unreachable",  # an outcome and a verdict
+    "saturated": "saturated",
     "between two steps": "resolution limit",
     "outside the data": "extrapolation",
+    "lack of fit": "lack of fit",
     "below the noise": "tolerance below noise",
+    "reachable": "reachable",
 }
 
 

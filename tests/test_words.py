@@ -9,6 +9,9 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from sdl.formatting import DISPLAY
+from sdl.types import Outcome, Verdict
+
 ROOT = Path(__file__).resolve().parent.parent
 # They name what was renamed:
 EXEMPT = {"docs/from-0.1-to-0.2.md", "sdl/registry.py", "sdl/solvers/footing.py"}
@@ -75,3 +78,7 @@ def test_every_new_name_of_the_page_on_this_version_exists() -> None:
             if not exists:
                 missing.append(new)
     assert missing == []
+
+
+def test_every_outcome_and_verdict_has_a_display_text():
+    assert set(DISPLAY) == {str(word) for kind in (Outcome, Verdict) for word in kind}

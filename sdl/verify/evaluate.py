@@ -21,7 +21,7 @@ from enum import StrEnum
 
 from sdl.config import Expect
 from sdl.config.expect import _Limits
-from sdl.formatting import count
+from sdl.formatting import count, display
 
 RISK = 0.05  # probability of calling a claim met that does not hold
 SHARES = {"median": 0.5, "p95": 0.95}  # the fraction of all seeds that must stay within a limit
@@ -186,7 +186,8 @@ def describe_end(seen: SeedResult) -> str:
     """The end of one campaign, as text."""
     kind = "noise-free" if seen.noise_free else "measured"
     off = "" if seen.error is None else f", {kind} error {_percent(seen.error)}"
-    return f"{seen.outcome} after {count(seen.trials, 'trial')}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
+    verdict = display(seen.verdict or "none")
+    return f"{display(seen.outcome)} after {count(seen.trials, 'trial')}{off}, verdict {verdict}: {seen.reason}"
 
 
 def describe_kept(finding: Evaluation) -> str:

@@ -127,10 +127,7 @@ def _begin(lab: Lab, now: float) -> Iterator[LabEvent]:
     for name in lab.lab.instruments:
         ready = (s for s in lab.starts.values() if s.instrument == name and not blocked(lab, s, now))
         if (start := min(ready, key=queue_order, default=None)) is not None:
-            # Names of runs sort by time, as those of `sdl run`.
-            stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-            run = start.run or f"{start.spec.resolved.get('name', start.job)}/{stamp}-s{start.number}"
-            yield Started(start.number, name, run, start.attempts, now)
+            yield Started(start.number, name, start.run or _new_run(start, now), start.attempts, now)
 
 
 def queue_order(start: Start) -> tuple[Any, ...]:
