@@ -18,8 +18,8 @@ from sdl.errors import ConfigError, Problem
 from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
 from sdl.inverse.propose import Proposal, propose, translated
+from sdl.models.backward.local_regression import levels
 from sdl.models.constants import DISTINCT
-from sdl.models.local_regression import levels
 from sdl.solvers.base import Data, Solver, Targets, ask
 from sdl.space import Space
 from sdl.types import Channel, Input, Verdict

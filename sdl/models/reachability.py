@@ -17,7 +17,7 @@ import numpy as np
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
 from sdl.models.forward_model import ForwardModel
-from sdl.models.inverse_search import Bands, Search, search, starting_points
+from sdl.models.inversion.search import Bands, Search, search, starting_points
 
 PATHS = 100
 """Number of functions drawn; UNREACHABLE = 0.01 corresponds to one of them."""

@@ -19,7 +19,7 @@ from sdl.errors import SolverError
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel, LinearForward
 from sdl.models.gaussian_process import GaussianProcess, fit_processes
-from sdl.models.inverse_search import Bands
+from sdl.models.inversion.search import Bands
 from sdl.models.lack_of_fit import LackOfFit, assess_fit
 from sdl.models.linear_model import POOL, t_factor
 from sdl.models.quadratic import fit_quadratic

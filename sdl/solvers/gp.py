@@ -10,7 +10,7 @@ from sdl.solvers.base import Data
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
-    from sdl.models.forward_solver import FittedForward
+    from sdl.models.inversion.forward import FittedForward
 
 
 class Gp(Frozen):
@@ -30,7 +30,7 @@ class Gp(Frozen):
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
-        from sdl.models.forward_solver import FittedForward
         from sdl.models.gaussian_process import fit_gaussian_process
+        from sdl.models.inversion.forward import FittedForward
 
         return FittedForward(fit_gaussian_process(data, rows=self.rows))

@@ -8,7 +8,7 @@ from sdl.solvers.base import Data
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
-    from sdl.models.forward_solver import FittedForward
+    from sdl.models.inversion.forward import FittedForward
 
 
 class Quadratic(Frozen):
@@ -22,7 +22,7 @@ class Quadratic(Frozen):
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
-        from sdl.models.forward_solver import FittedForward
+        from sdl.models.inversion.forward import FittedForward
         from sdl.models.quadratic import fit_quadratic
         from sdl.models.training_set import TrainingSet
 

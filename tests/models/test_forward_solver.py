@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from led import data, space, targets
 
-from sdl.models.forward_solver import FittedForward
 from sdl.models.gaussian_process import fit_gaussian_process
+from sdl.models.inversion.forward import FittedForward
 from sdl.models.quadratic import fit_quadratic
 from sdl.models.training_set import TrainingSet
 from sdl.types import Channel, Input, Verdict

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import least_squares, lsq_linear
 
 from sdl.arrays import Floats
-from sdl.models.inverse_search import Bands, cheapest, search
+from sdl.models.inversion.search import Bands, cheapest, search
 
 
 def bands_of(value: Floats, half: float = 0.01) -> Bands:

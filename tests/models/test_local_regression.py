@@ -7,7 +7,7 @@ import pytest
 from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
-from sdl.models.local_regression import fit_inverse_regression
+from sdl.models.backward.local_regression import fit_inverse_regression
 from sdl.models.training_set import TrainingSet
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm

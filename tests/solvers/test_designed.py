@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from led import ask, data, space, targets
 
-from sdl.models.local_regression import fit_inverse_regression
+from sdl.models.backward.local_regression import fit_inverse_regression
 from sdl.models.training_set import TrainingSet
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm

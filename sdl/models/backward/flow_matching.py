@@ -20,8 +20,8 @@ import xgboost
 from ForestDiffusion import ForestDiffusionModel
 
 from sdl.arrays import Bools, Floats
+from sdl.models.backward.local_regression import MIN_LEVELS, InverseRegression, fit_inverse_regression, levels
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.local_regression import MIN_LEVELS, InverseRegression, fit_inverse_regression, levels
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space

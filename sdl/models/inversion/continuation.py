@@ -24,7 +24,7 @@ from scipy.integrate import solve_ivp
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.forward_models import FittedModel, ForwardKind, fit_forward
+from sdl.models.inversion.forward_models import FittedModel, ForwardKind, fit_forward
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space

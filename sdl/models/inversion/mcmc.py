@@ -29,7 +29,7 @@ from emcee.moves import DEMove, StretchMove
 
 from sdl.arrays import Floats, Ints
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.forward_models import FittedModel, ForwardKind, fit_forward, std_error
+from sdl.models.inversion.forward_models import FittedModel, ForwardKind, fit_forward, std_error
 from sdl.models.inversion.modes import MERGE_DEPTH, LogPosterior, Modes, find_modes, inside, slopes
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals

@@ -10,7 +10,7 @@ from scipy.stats import qmc
 
 from sdl.arrays import Floats, Ints
 from sdl.models.constants import DISTINCT, NOMINAL
-from sdl.models.forward_models import FittedModel
+from sdl.models.inversion.forward_models import FittedModel
 
 STARTS, ASCENTS, STEPS = 256, 24, 25
 """Number of points evaluated, number of them from which an ascent starts, and steps of an ascent."""

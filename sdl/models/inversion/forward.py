@@ -17,7 +17,7 @@ from scipy.special import log_ndtr
 from sdl.arrays import Floats, Ints
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel
-from sdl.models.inverse_search import Bands, cheapest, search, starting_points
+from sdl.models.inversion.search import Bands, cheapest, search, starting_points
 from sdl.models.reachability import find_settings
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
