@@ -27,9 +27,9 @@ class BenchGoals:
     """The goals and noise for every solver.
 
     Attributes:
-        instrument: of the campaigns, as in a campaign file.
+        instrument: the instrument, as in a campaign file.
         goals: target readings by channel.
-        seeds: of the noise; each goal is combined with each seed.
+        seeds: seeds of the noise; each goal is combined with each seed.
         tolerance: as in a campaign file.
         trials: largest number of trials per campaign.
     """
@@ -45,8 +45,8 @@ class BenchCampaign(NamedTuple):
     """A campaign of one solver.
 
     Attributes:
-        trials: until the goal was reached; None if it was not.
-        outcome: of the campaign.
+        trials: number of trials until the goal was reached; None if it was not.
+        outcome: outcome of the campaign.
         ms: CPU milliseconds of the campaign per proposal of the solver.
         why: the reason if it could not be run.
     """
@@ -111,7 +111,7 @@ def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tu
             goals.append({name: round(seen[name], 1) for name in channels})
         if len(goals) == n:
             return tuple(goals)
-    raise ConfigError(f"hardly any settings give readings of {', '.join(channels)} below saturation; name others")
+    raise ConfigError(f"{', '.join(channels)}: saturated at nearly all settings; choose other channels for the goals")
 
 
 def campaigns(

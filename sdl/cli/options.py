@@ -62,7 +62,10 @@ LIMIT = 600.0  # seconds; the slowest campaigns of our solvers take about ten
 
 
 class Emitted:
-    """Whether this process has printed its one JSON object, after which errors go to stderr only, and its stream."""
+    """Whether this process has already printed its one JSON object, and on which stream.
+
+    Afterwards errors are printed on stderr only.
+    """
 
     already = False
     to: TextIO | None = None

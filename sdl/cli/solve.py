@@ -401,12 +401,12 @@ def _instrument(
     else:
         inputs, light_channels = list(columns.inputs) or has.inputs, {}
     if not inputs:
-        why = "which of its columns are inputs? Name them"
+        why = "the inputs are unknown: name the columns that are inputs"
         if has.unnamed:
-            why = f"its lines list {has.unnamed} inputs without names: name them in that order"
+            why = f"the file lists {has.unnamed} inputs without names: name them in that order"
         raise ConfigError(
-            f"{source}: {why}, --input R or --input R=red for each, or give the campaign of its instrument, "
-            f"--instrument FILE; it has the columns {', '.join(has.columns)}"
+            f"{source}: {why} (--input R or --input R=red for each), or give a campaign file of its instrument "
+            f"(--instrument FILE); the columns are {', '.join(has.columns)}"
         )
     others = dict.fromkeys([*columns.channels, *(has.channels or goal.channels)])
     channels = light_channels | {name: Channel(name=name, unit="") for name in others if name not in light_channels}

@@ -1,6 +1,6 @@
 """The goal in a campaign file: a target or limits for each of some channels, and the preferred settings.
 
-The form of a target is recognised here by its keys, because pydantic's own messages about unions name its internals.
+The form of a target is recognised by its keys, because pydantic's messages about unions name internals of pydantic.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ToleranceKey = Annotated[
 ]
 
 MAX_READING = 1e12
-"""Largest reading in a goal; beyond it squares of distances lose their precision, and no sensor reads so much."""
+"""Largest reading allowed in a goal; no sensor gives more, and the squares of larger numbers are not precise enough."""
 FORMS = ("target", "between", "at most", "at least")
 EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
 TOTAL_POWER = "power"  # the name in `prefer` for the sum of all inputs, each as a fraction of its range
@@ -118,7 +118,7 @@ class Target(Frozen):
         return given or {"target": self.target, "tolerance": tolerance}
 
     def band(self, tolerance: Tolerance) -> Band:
-        """The accepted readings; `tolerance` is the campaign's."""
+        """The accepted readings; `tolerance` is that of the campaign, for a target without its own."""
         if self.between is not None:
             return Band.between(*self.between)
         if self.at_most is not None:
@@ -141,9 +141,11 @@ class Prefer(Frozen):
     """Which settings to take if several reach the goal. Exactly one of `minimise` and `maximise`."""
 
     minimise: str | None = Field(
-        None, description="`power` (the sum of all inputs as fractions of their ranges) or the name of an input"
+        None,
+        description="`power` (the sum of all inputs as fractions of their ranges) or the name of an input, to be as "
+        "small as possible",
     )
-    maximise: str | None = Field(None, description="likewise, the largest")
+    maximise: str | None = Field(None, description="`power` or the name of an input, to be as large as possible")
 
     @model_validator(mode="before")
     @classmethod
@@ -161,7 +163,7 @@ class Prefer(Frozen):
 
 
 def implausible(target: Target) -> str:
-    """A message about a number that no sensor reads; empty if there is none."""
+    """A message if the goal has a number beyond ± MAX_READING; empty if not."""
     numbers = [target.target, target.at_most, target.at_least, *(target.between or ())]
     wrong = [value for value in numbers if value is not None and abs(value) > MAX_READING]
     return f"{wrong[0]:g} is no plausible reading; allowed: -{MAX_READING:g} to {MAX_READING:g}" if wrong else ""
@@ -170,7 +172,7 @@ def implausible(target: Target) -> str:
 def goal_problems(
     goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel], where: str = "goal"
 ) -> list[Problem]:
-    """Unknown channels, targets that cannot be read, and bands without width."""
+    """Mistakes in a goal: unknown channels, targets outside a channel's range, and bands without width."""
     problems: list[Problem] = []
     for name, target in goal.items():
         if message := implausible(target):
@@ -185,7 +187,7 @@ def goal_problems(
 
 
 def _conflicts(target: Target, tolerance: Tolerance, top: float | None) -> Iterator[str]:
-    """Why no reading, or every reading, meets a target or limit, given the highest reading of its channel."""
+    """Reasons why no reading, or every reading, meets a target or limit; `top` is the channel's highest reading."""
     top = math.inf if top is None else top
     if (aim := target.target) is not None:
         width = tolerance.of(aim)
@@ -204,7 +206,7 @@ def _conflicts(target: Target, tolerance: Tolerance, top: float | None) -> Itera
 
 
 def prefer_problems(prefer: Prefer, inputs: Sequence[Input]) -> list[Problem]:
-    """An input that the instrument does not have."""
+    """A mistake if `prefer` names an input that the instrument does not have."""
     allowed = [TOTAL_POWER, *(item.name for item in inputs)]
     key = "minimise" if prefer.minimise is not None else "maximise"
     name = str(getattr(prefer, key))

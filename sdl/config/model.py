@@ -36,7 +36,7 @@ def _installed_rule(given: Any) -> Rule:
     """The rule that `{kind: …}` names.
 
     Raises:
-        ValueError: no installed package has it, or its options are wrong.
+        ValueError: no installed package has this kind, or its options are wrong.
     """
     if isinstance(given, Rule) and isinstance(given, Frozen):
         return given
@@ -51,7 +51,7 @@ def _installed_rule(given: Any) -> Rule:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise ValueError(f"{tree['kind']}: {wrong}") from error
     if not isinstance(rule, Rule):
-        raise ValueError(f"kind {tree['kind']!r} does not keep the contract Rule")
+        raise ValueError(f"kind {tree['kind']!r} does not implement the protocol `Rule`")
     return rule
 
 
@@ -79,7 +79,10 @@ class Retry(Frozen):
 
 
 class CampaignRules(Frozen):
-    """The keys that decide how a campaign proceeds, without instrument, design and solver: enough to fold a record."""
+    """The keys that decide how a campaign proceeds, apart from instrument, design and solver.
+
+    They are all that folding a record needs.
+    """
 
     goal: Mapping[str, Target] | None = Field(
         None,
@@ -168,7 +171,7 @@ class ResolvedCampaign(CampaignRules):
     @classmethod
     def _not_reserved(cls, value: str) -> str:
         if value == "latest":
-            raise ValueError("`latest` means the newest run wherever a run is named; take another name")
+            raise ValueError("`latest` stands for the newest run wherever a run is named; choose another name")
         return value
 
     @field_validator("watch")

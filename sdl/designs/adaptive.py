@@ -1,9 +1,10 @@
 """Adaptive design: the next point is where the solver's proposal would be most uncertain.
 
-The paper leaves open how to choose the data for a generative model (section 4). Here any solver chooses its own data:
-it proposes settings for the readings that each candidate would give, and the candidate is taken for which their
-uncertainty, as a fraction of the inputs' ranges, times the distance to all measured settings is largest. Without the
-distance a linear model would always choose corners, and nonlinearity in between would remain unnoticed.
+The paper leaves open how to choose the data for a generative model (section 4). Here any solver chooses its own data.
+For each candidate point, the solver proposes settings for the readings that are expected there. The candidate is taken
+with the largest product of two numbers: the uncertainty of the proposed settings, as a fraction of the inputs' ranges,
+and the distance to all measured settings. Without the distance, a linear model would always choose corners, and
+nonlinearity between them would remain unnoticed.
 
 Measured in benchmarks/learning.py, it is better than a Latin hypercube and no better than `farthest`, which needs no
 model: docs/reference/designs.md has the figures.

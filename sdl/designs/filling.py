@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Axis(Planned):
     """One point with all inputs low, then one per input with it high.
 
-    With points at .1 and .9 of the range the ends, where a PWM-driven LED leaves its line, are avoided, and each input
-    is told from the others by one difference.
+    With points at 0.1 and 0.9 of the range, the ends are avoided, where a PWM-driven LED is nonlinear. The slope for
+    each input is the difference of one point to the first.
     """
 
     kind: Literal["axis"] = "axis"
@@ -35,7 +35,7 @@ class Axis(Planned):
 
 
 class Points(Frozen):
-    """Listed points, in their order."""
+    """A list of points, measured in the given order."""
 
     kind: Literal["points"] = "points"
     points: tuple[Mapping[str, float], ...] = Field(
@@ -79,8 +79,8 @@ class LatinHypercube(_Counted):
 class Sobol(_Counted):
     """The first `trials` points of a scrambled Sobol' sequence (Sobol' 1967, Owen 1998), by scipy.stats.qmc.
 
-    Unlike a Latin hypercube it may be broken off anywhere: whatever has been measured so far fills the space. It is at
-    its best with 8, 16, 32 … points.
+    Unlike a Latin hypercube it may be stopped after any point: the points so far always fill the space. It fills it
+    most evenly with 8, 16, 32 … points.
     """
 
     kind: Literal["sobol"] = "sobol"
@@ -95,8 +95,8 @@ class Sobol(_Counted):
 class Farthest(Ranged):
     """The axis points, then always the point farthest from all measured ones (sequential maximin).
 
-    It looks at settings alone, never at readings, and may be broken off anywhere (Kennard and Stone, Technometrics 11
-    (1969) 137).
+    It uses only settings, not readings, and may be stopped after any point (Kennard and Stone, Technometrics 11 (1969)
+    137).
     """
 
     kind: Literal["farthest"] = "farthest"

@@ -22,13 +22,13 @@ GIVE_UP = 3  # failures in a row after which no more readings are taken
 
 @dataclass(frozen=True, slots=True)
 class CommissioningCheck:
-    """One finding.
+    """One finding of the check.
 
     Attributes:
         what: identity, readings, background, noise, settings, goal, or off.
-        good: False if a campaign would fail; None without a criterion.
-        says: a sentence.
-        figures: its numbers, for `--json`.
+        good: False if a campaign would fail; None if there is no criterion.
+        says: the finding as a sentence.
+        figures: the numbers of the finding, for `--json`.
     """
 
     what: str
@@ -42,9 +42,9 @@ class Examination:
     """Takes the readings and evaluates them.
 
     Args:
-        instrument: under test.
-        clock: of its kind.
-        goal: of the campaign; None if there is none.
+        instrument: the instrument under test.
+        clock: real or virtual time, as the instrument needs.
+        goal: goal of the campaign; None if there is none.
         make_safe: switches the instrument of an open driver off.
         repeats: readings in the middle of the inputs, for the noise.
         begun: called with a description before every reading.
@@ -70,7 +70,7 @@ class Examination:
         """Yield each finding as soon as it is known, and switch the instrument off.
 
         Raises:
-            InstrumentError: it cannot be opened, or gives no reading at all.
+            InstrumentError: the instrument cannot be opened, or gives no reading at all.
         """
         item = self.instrument
         kind = "simulated" if item.simulated else "real"
@@ -97,7 +97,7 @@ class Examination:
         ends = [reading for name in off for reading in self._take(driver, {**off, name: high[name]}, 1)]
         every = [*background, *middle, *self._take(driver, high, 1), *ends]
         if not every:
-            raise InstrumentError(f"not one reading: {self._errors[-1]}", retryable=False)
+            raise InstrumentError(f"no reading was obtained: {self._errors[-1]}", retryable=False)
         yield self._latency(len(every))
         yield self._background(background)
         yield self._noise(middle)

@@ -1,13 +1,19 @@
-"""What instruments of LEDs and a light sensor share: whole counts, and the proof by a reply that the lamp is off.
+"""Shared code for instruments of LEDs and a light sensor: whole counts, and the proof by a reply that the lamp is off.
 
-A reply proves it if it says that all inputs are at zero and its readings do not show the lamp's spectrum.
-Brightness is no criterion, because daylight moves readings by thousands of counts. The spectrum is: the readings above
-the darkest background seen are fitted with the spectra of the lamp, none of them subtracted. These are the readings
-above background of this campaign and the gains of the twin, since a lamp that was seen at one setting only may be stuck
-in another colour. Room light (daylight, office lamps, both; with and without `clear` and `nir`) leaves a fraction of
-.41 to .70 of itself unexplained, the lamp .06 (median of 418 readings, room light not subtracted; .32 for the dimmest
-1 %); hence the limit of a quarter. Without a background, a reply that repeats the last reading with the lamp on, within
-its noise, counts as the lamp's too.
+A reply proves that the lamp is off if it says that all inputs are at zero, and its readings do not show the lamp's
+spectrum. Brightness is no criterion, because daylight changes readings by thousands of counts.
+
+To test for the lamp's spectrum, the readings above the darkest background so far are fitted with a sum of the lamp's
+spectra with coefficients of at least 0. The spectra are the readings above background of this campaign, and the gains
+of the twin, because a lamp that was seen at one setting only may be stuck in another colour. The criterion is the
+fraction of the light that the fit leaves unexplained:
+
+    ambient light (daylight, office lamps, both; with and without `clear` and `nir`)    0.41 to 0.70
+    the lamp, with ambient light not subtracted                                         0.06 (median of 418 readings)
+    the same, dimmest 1 % of readings                                                   0.32
+
+The limit is 0.25. Without a background, the lamp also counts as on if a reply repeats the last reading with the lamp on
+within its noise.
 """
 
 from __future__ import annotations

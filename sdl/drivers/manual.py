@@ -146,7 +146,9 @@ class ManualDriver(OpenDriver):
                 raise InstrumentError("nothing was typed", retryable=True, maybe_measured=True)
             word, _, why = line.strip().partition(" ")
             if word.lower() == "fail":
-                raise InstrumentError(f"no reading, says the person: {why.strip() or 'no reason'}", maybe_measured=True)
+                raise InstrumentError(
+                    f"the person reported no reading: {why.strip() or 'no reason given'}", maybe_measured=True
+                )
             try:
                 return self._read(line, settings)
             except ValueError as error:

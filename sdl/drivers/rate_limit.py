@@ -66,7 +66,7 @@ class RateLimiter:
             wait = self._rest - (now - self._ended)
             if wait > 0:
                 raise InstrumentError(
-                    f"not asked: {self._failed} requests in a row failed, so it is left alone for another {wait:.0f} s "
+                    f"not asked: {self._failed} requests in a row failed; no request is sent for another {wait:.0f} s "
                     f"(breaker, rest); the last failure: {self._last}",
                     retryable=True,  # the campaign's `retry` decides how often
                 )

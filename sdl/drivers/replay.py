@@ -165,7 +165,7 @@ def _load(source: str, _: tuple[int, int]) -> _Source:
     names = {channel.name for channel in channels}
     complete = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
     if not complete:
-        raise InstrumentError(f"{file}: not one reading to replay")
+        raise InstrumentError(f"{file}: has no readings to replay")
     return _Source(inputs, channels, complete, file_sha(file)[:8])
 
 

@@ -75,7 +75,7 @@ class Twin(Frozen):
         try:
             ambient.load_room(value)
         except ValueError as error:
-            raise ValueError(f"constant, none, or a room: {error}") from None
+            raise ValueError(f"must be constant, none, or a room: {error}") from None
         return str(ambient.ROOMS.locate(value)) if value.endswith(".toml") else value
 
     @field_validator("latency")
@@ -104,11 +104,11 @@ class Twin(Frozen):
     def _fits(self) -> Twin:
         state, room = self.condition, self.room
         if room and (dark := [name for name in state.channels if name not in room.dark]):
-            raise ValueError(f"ambient: {self.ambient} says nothing of the channels {', '.join(dark)}")
+            raise ValueError(f"ambient: {self.ambient} has no light for the channels {', '.join(dark)}")
         if self.drift and state.drift is None:
-            raise ValueError(f"drift: the state {self.state} says nothing of it; add [drift] to it")
+            raise ValueError(f"drift: the state {self.state} describes no drift; add a table [drift] to its file")
         if self.latency == "real" and not state.latencies:
-            raise ValueError(f"latency: the state {self.state} does not say how it scatters; add `latencies` to it")
+            raise ValueError(f"latency: the state {self.state} has no `latencies`, which `real` needs")
         for index, fault in enumerate(self.faults):
             for key, name, known in (
                 ("channel", fault.channel, state.channels),

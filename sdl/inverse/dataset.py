@@ -288,10 +288,10 @@ def cross_validate(
 ) -> Validated:
     """Cross-validate a solver: the error of the settings predicted for rows that were left out.
 
-    Rows that would give an answer away are left out together: whole days if there are several; all rows at the same
-    settings; and if an input has few levels, all rows at one of its inner levels, because goals lie between the levels.
-    Otherwise the settings are divided into five parts. Rows that are saturated or lack a channel of the goal are not
-    used. `tell` is called with the number of parts done and the number of all parts.
+    Rows that would make the prediction too easy are left out together: whole days if there are several; all rows at the
+    same settings; and if an input has few levels, all rows at one of its inner levels, because goals lie between the
+    levels. Otherwise the settings are divided into five parts. Rows that are saturated or lack a channel of the goal
+    are not used. `tell` is called with the number of parts done and the number of all parts.
 
     Raises:
         NotEnoughData, Degenerate, SolverError: the remaining rows do not suffice for the solver.

@@ -264,7 +264,7 @@ class JobUsage:
 
 
 class Usage:
-    """The statistics of all jobs; a listener of a loop, or fed with a journal."""
+    """The statistics of all jobs, from the events of a running loop (as its listener) or of a journal."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobUsage] = {}

@@ -62,7 +62,7 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
         window: number of latest settings that candidates without a leave-one-out density are judged by.
 
     Raises:
-        NotEnoughData, Degenerate: no candidate can answer yet; the error is that of the first.
+        NotEnoughData, Degenerate: no candidate can propose yet; the error is that of the first.
     """
     fitted: dict[str, Any] = {}
     failed: dict[str, SolverError] = {}

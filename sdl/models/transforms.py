@@ -1,4 +1,4 @@
-"""Monotonic transforms of readings: a model is fitted to T(y), and its answers are carried back."""
+"""Monotonic transforms T of readings: a model is fitted to T(y), and its predictions are transformed back."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def steps(quick: bool = False) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Parity:
-    """Values of a model beside known ones.
+    """Predicted values next to known ones.
 
     Attributes:
         columns: names, k of them.

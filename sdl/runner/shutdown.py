@@ -28,7 +28,7 @@ MAY_BE_ON = "the instrument may still be on"
 
 
 class MonotonicClock(RealClock):
-    """Monotonic time of the machine; an interrupt of a campaign does not end its waits."""
+    """Monotonic time of the machine; interrupting a campaign does not end waits on this clock."""
 
     def now(self) -> float:
         return time.monotonic()
@@ -39,16 +39,16 @@ class SwitchOffPolicy:
     """How long a campaign keeps trying to switch its instrument off.
 
     Attributes:
-        seconds: from the first attempt; an attempt in progress is waited for.
-        clock: for the waits between attempts. None: the campaign's clock where it is virtual, else real time (the
-            campaign's own real clock will not do, because interrupting the campaign ends its waits).
+        seconds: time limit from the first attempt; an attempt in progress is not cut off.
+        clock: clock for the waits between attempts. None: the campaign's clock if it is virtual, else real time (not
+            the campaign's real clock, because interrupting the campaign ends its waits).
     """
 
     seconds: float = RETRY_FOR
     clock: Clock | None = None
 
     def attempts(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
-        """The attempts on one instrument; `clock` is its campaign's."""
+        """The attempts to switch off one instrument; `clock` is the clock of its campaign."""
         waits = self.clock or (clock if instrument.virtual else MonotonicClock())
         return SwitchOff(ask, waits, virtual=instrument.virtual)
 
@@ -64,7 +64,7 @@ class SwitchOff:
     Attributes:
         state: result of the last attempt.
         attempts: number of attempts so far.
-        seconds: from the start of the first attempt to the end of the last.
+        seconds: time from the start of the first attempt to the end of the last.
         warned: whether a warning was logged that the instrument may be on.
     """
 

@@ -3,8 +3,9 @@
 A solver is interrupted at once: nothing is lost, because a resume asks it the same question again. A solver that cannot
 be interrupted, because it is compiled code or catches every exception, is killed together with its process by a guard.
 
-A plug-in may copy the process (`os.fork`, a pool of `multiprocessing`). Signals sent to a copy are its own: they
-neither reach the guard nor end the campaign, and a copy that comes back to the campaign ends there.
+A plug-in may fork the process (`os.fork`, a pool of `multiprocessing`). Signals sent to the forked process affect only
+that process: they neither reach the guard nor end the campaign. A forked process that returns to the campaign's code
+is ended there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sdl.runner.guard import Guard
 
 log = logging.getLogger("sdl")
 
-COPY = 70  # exit code of a copy of the process that comes back to the campaign
+COPY = 70  # exit code of a forked process that returns to the campaign's code
 
 
 class Signals:
@@ -35,8 +36,8 @@ class Signals:
     so that no event is written without being folded. Inside `solving` the first signal interrupts.
 
     Args:
-        clock: its waits are ended by a signal.
-        guarded: the run's directory, if a guard is to watch the solver (POSIX only).
+        clock: the campaign's clock; a signal ends its waits.
+        guarded: the run's directory, if a guard process is to watch the solver (POSIX only).
     """
 
     def __init__(self, clock: Clock, guarded: Path | None = None) -> None:
@@ -67,7 +68,7 @@ class Signals:
             signal.signal(number, handler)
 
     def copied(self) -> None:
-        """Restore the previous handlers in a copy of this process."""
+        """Restore the previous signal handlers in a forked process."""
         if self._guard is not None:
             self._guard.leave()
         for number, handler in self._before.items():
@@ -75,7 +76,7 @@ class Signals:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """End a copy of this process that was made inside, before it continues the campaign."""
+        """End a process that was forked inside the block, before it continues the campaign."""
         try:
             yield
         finally:
@@ -84,7 +85,7 @@ class Signals:
 
     @contextlib.contextmanager
     def shield(self, *, last: bool = False, delayed: float = math.inf) -> Iterator[None]:
-        """Delay signals inside; drop them afterwards if this is the `last` step anyway.
+        """Delay signals until the end of the block; discard them if this is the `last` step of the campaign.
 
         At most `delayed` signals are delayed, so that a driver that hangs can be interrupted.
         """
@@ -96,7 +97,7 @@ class Signals:
             self._shields -= 1
             self._may_delay = before
         if last:
-            self._waiting = False  # the next line of the record is not interrupted either
+            self._waiting = False  # so that writing the next event is not interrupted either
         elif self._waiting and not self._shields:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
@@ -107,10 +108,10 @@ class Signals:
 
     @contextlib.contextmanager
     def solving(self) -> Iterator[None]:
-        """Let the first signal interrupt what is done inside."""
+        """Let the first signal interrupt the code in the block."""
         try:
             self._tell(True)
-            if self.received:  # just before
+            if self.received:  # a signal arrived just before the block
                 raise KeyboardInterrupt(self.name)
             yield
         finally:
@@ -153,6 +154,6 @@ if hasattr(os, "register_at_fork"):
 def _guard(folder: Path) -> Guard | None:
     try:
         return Guard(folder)
-    except OSError as error:  # the campaign runs without a guard
+    except OSError as error:  # continue without a guard
         log.warning("the guard against solvers that ignore SIGTERM could not be started: %s", error.strerror)
         return None

@@ -31,14 +31,14 @@ from sdl.store.resolve import RUNS, find
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The state after a record's events.
+    """The state of a campaign after the events of its record.
 
     Attributes:
         opened: the first event.
         campaign: the state after all events.
         tree: the configuration with the changes of every Resumed applied.
         at: time of the last event.
-        trials: all of them, in order.
+        trials: all trials, in order.
     """
 
     opened: Opened
@@ -54,7 +54,7 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
     `folder` is the run's directory, with its prior.jsonl; None for a record in memory.
 
     Raises:
-        Damaged: an event that cannot follow the ones before it.
+        Damaged: an event cannot follow the ones before it.
         RecordError: there is no event.
     """
     every = deque(fold_stepwise(events, folder), maxlen=1)
@@ -103,7 +103,7 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
 def apply_changes(
     tree: Mapping[str, Any], event: Resumed, folder: Path | None, number: int
 ) -> tuple[dict[str, Any], Plan]:
-    """The configuration and the rules from line `number` on.
+    """The configuration after a resume with changes, and its rules; `number` is the line of the event.
 
     Raises:
         Damaged: no campaign can have this configuration.
@@ -126,7 +126,7 @@ def _as_written(folder: Path | None, number: int) -> Iterator[None]:
 
 
 def rules_of(tree: Mapping[str, Any]) -> config.CampaignRules:
-    """The rules in a recorded configuration: all that a fold needs of it."""
+    """The rules in a recorded configuration; a fold needs nothing else of it."""
     return config.CampaignRules.model_validate(
         {key: tree[key] for key in config.CampaignRules.model_fields if key in tree}
     )
@@ -212,13 +212,13 @@ class Run:
         return data_frame(self.rows(), self._columns())
 
     def _columns(self) -> list[str]:
-        """The columns of `rows`, also without any reading."""
+        """The names of the columns of `rows`, which are known even if there is no reading."""
         inputs, channels = ([str(item["name"]) for item in self.opened.instrument[k]] for k in ("inputs", "channels"))
         head, tail = ("trial", "repeat", "attempt", "by"), ("saturated", "fault", "elapsed", "at")
         return [*head, *(f"{name}_asked" for name in inputs), *inputs, *channels, *tail]
 
     def figure(self, name: str = "error") -> Any:
-        """A matplotlib Figure, which a notebook shows: one of those in docs/how-to/reports.md.
+        """A matplotlib Figure of the run, by its name in docs/how-to/reports.md.
 
         Raises:
             ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
@@ -243,7 +243,7 @@ def _view(place: str) -> Any:
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
-    """The rows as a pandas DataFrame, with these columns where there is no row.
+    """The rows as a pandas DataFrame; `columns` are its columns if there is no row.
 
     Raises:
         ConfigError: pandas is not installed.
@@ -263,6 +263,6 @@ def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
         runs: directory in which names are looked up.
 
     Raises:
-        ConfigError: there is none, or several. Damaged: a line was altered.
+        ConfigError: no run or several runs match. Damaged: a line was altered.
     """
     return Run(find(path, Path(runs)))

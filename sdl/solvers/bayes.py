@@ -45,5 +45,5 @@ class Bayes(Frozen):
         if self.knows == "nothing":
             return fit_bayesian_line(replace(data, knowledge=None))
         if data.knowledge is None:
-            raise SolverError(f"knows: {self.knows} needs data with knowledge; `sdl.inverse.knowledge` adds it")
+            raise SolverError(f"knows: {self.knows} needs `Data.knowledge`; `sdl.inverse.knowledge.fit` adds it")
         return fit_bayesian_line(data)

@@ -37,7 +37,7 @@ class Gmm(Frozen):
     @model_validator(mode="after")
     def _one(self) -> Gmm:
         if self.trend == "affine" and self.components != 1:
-            raise ValueError(f"trend affine goes with components 1, not {self.components}; several need trend none")
+            raise ValueError(f"trend: affine needs components: 1, not {self.components}; with several use trend: none")
         return self
 
     def fit(self, data: Data) -> FittedMixture:

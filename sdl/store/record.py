@@ -57,17 +57,17 @@ def _enums(fields: Mapping[str, Any]) -> Iterator[tuple[str, type[Enum]]]:
 
 
 class EventSchema:
-    """The events and the names of the files of a record: of a campaign (`CAMPAIGN`) or a lab (`sdl.lab.journal`).
+    """The kinds of events and the file names of a record: of a campaign (`CAMPAIGN`) or of a lab (`sdl.lab.journal`).
 
     Args:
-        kinds: event classes: flat dataclasses.
+        kinds: event classes, which are flat dataclasses.
         schema: version of their fields, for messages.
         first: class of the first line.
         once: whether only the first line has that class.
         last: class that finishes the file; None if it is never finished.
         after: class that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
-        added_in: fields that a later schema added, by kind, with what they are in files of earlier schemas.
+        added_in: by kind, the fields that a later schema added, each with its value for files of earlier schemas.
     """
 
     def __init__(

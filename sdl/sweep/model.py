@@ -118,7 +118,9 @@ class Sweep(Frozen):
     def _some_seeds(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
         if isinstance(value, int):
             if not 1 <= value <= MAX_CAMPAIGNS:
-                raise ValueError(f"must be 1 to {MAX_CAMPAIGNS} seeds, not {value}; name them in a list: [{value}]")
+                raise ValueError(
+                    f"must be a number of seeds from 1 to {MAX_CAMPAIGNS}, not {value}; for one seed write [{value}]"
+                )
         elif not value or len(set(value)) < len(value) or any(not 0 <= seed < 2**63 for seed in value):
             raise ValueError(f"must be different whole numbers of at least 0, not {short(value)}")
         return value
@@ -144,7 +146,7 @@ class Sweep(Frozen):
         if twice := [key for key in drawn if key in self.grid]:
             raise ValueError(f"{twice[0]} is both in the grid and among the random keys")
         if self.size > MAX_CAMPAIGNS:
-            raise ValueError(f"these are {self.size} campaigns; at most {MAX_CAMPAIGNS}")
+            raise ValueError(f"the sweep has {self.size} campaigns; allowed: up to {MAX_CAMPAIGNS}")
         return self
 
     @property

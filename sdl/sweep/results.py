@@ -1,4 +1,4 @@
-"""The rows of a sweep on the disk.
+"""The results of a sweep on disk.
 
     results.parquet   the data set: one row per campaign, in the order of the plan
     journal.jsonl     rows that are not in it yet, appended as campaigns end
@@ -49,12 +49,12 @@ class Results:
     """
 
     def __init__(self, folder: Path, plan: SweepPlan, versions: dict[str, str]) -> None:
-        """Open or create it.
+        """Open the directory, or create it.
 
         Raises:
             ConfigError: it contains results of campaigns that are not in the plan.
-            InUse: another process writes to it. Damaged: the journal was altered. RecordError: it cannot be read or
-                written.
+            InUse: another process writes to it. Damaged: the journal was altered. RecordError: the directory cannot be
+                read or written.
         """
         needs_pyarrow()
         self.folder, self._plan = folder, plan
@@ -100,7 +100,7 @@ class Results:
         self._length = before + len(text)
 
     def _check_journal(self) -> int:
-        """Length of the journal, which no other process may have changed."""
+        """The length of the journal; raises Lost if another process has changed it."""
         if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
             advice = "run the sweep again: the campaigns whose rows are missing are repeated"
             raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {advice}", None)
@@ -217,13 +217,13 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
     """The data set, or some of its columns.
 
     Raises:
-        RecordError: it cannot be read, or has not the columns of one.
+        RecordError: the file cannot be read, or a column is missing.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with open_existing(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
+        with open_existing(data) as stream:  # only a file: pyarrow would also read a directory of files
             table = pq.read_table(stream, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
@@ -266,7 +266,7 @@ def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
 
 
 def _unique(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows without repetitions, which a copied journal may contain."""
+    """The rows without duplicates, which occur if a journal has been copied."""
     seen: set[str] = set()
     for row in rows:
         if row["id"] not in seen:

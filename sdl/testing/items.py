@@ -59,7 +59,7 @@ class CampaignTests(pytest.File):
         return self._seen[task.seed]
 
     def ran(self, task: VerifyTask) -> SeedResult:
-        """Run a campaign in a process that is killed at the time limit; in this process without a limit."""
+        """Run a campaign: in a process that is killed at the time limit or, without a limit, in this process."""
         from sdl import verify
 
         limit = self.config.getoption("--sdl-limit")
@@ -70,7 +70,7 @@ class CampaignTests(pytest.File):
         self._given.append(task)
         try:
             return next(self._results)[1]
-        except BaseException:  # also that of pytest-timeout, whose limit may be shorter: the process is killed
+        except BaseException:  # also pytest-timeout, whose limit may be shorter: kill the process
             self.teardown()
             raise
 
@@ -99,7 +99,7 @@ class CampaignTests(pytest.File):
             return str(self.path)
 
     def shown(self, task: VerifyTask) -> VerifyTask:
-        """The same task with that file name."""
+        """The same task with the file name as in `typed`."""
         return replace(task, file=self.typed)
 
     def _grouped(self, item: pytest.Item) -> pytest.Item:
@@ -124,11 +124,11 @@ class _Item(pytest.Item):
     def file(self) -> CampaignTests:
         parent = self.parent
         if not isinstance(parent, CampaignTests):
-            raise TypeError(f"{self.nodeid} does not stand in a campaign file")
+            raise TypeError(f"{self.nodeid} is not an item of a campaign file")
         return parent
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The failed expectation; a traceback only of other errors."""
+        """The text of a failure: for a failed expectation its report, for other errors the traceback."""
         if isinstance(excinfo.value, NotAsExpected):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -186,10 +186,10 @@ class MistakeItem(_Item):
         self.message = message
 
     def runtest(self) -> None:
-        """Fails.
+        """Report the mistakes in the file.
 
         Raises:
-            NotAsExpected: always, with the mistakes.
+            NotAsExpected: always.
         """
         leave_out = f"(if this is no campaign: pytest --ignore {shlex.quote(self.file.typed)})"
         raise NotAsExpected(f"{self.message}\n{leave_out}")
@@ -224,7 +224,7 @@ class AllSeedsItem(_Item):
         """Evaluate all seeds; those that this process has not run yet are run.
 
         Raises:
-            NotAsExpected: a median or p95 lies above its limit.
+            NotAsExpected: a median or p95 is above its limit.
         """
         from sdl import verify
 

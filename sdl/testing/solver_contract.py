@@ -6,7 +6,7 @@
             return Mine()
 
 Each test fits the solver to a small plant whose readings are affine in its settings, with constant and proportional
-noise. Where a solver cannot keep a promise, override the flag with the reason beside it.
+noise. If a solver cannot meet a requirement, override the attribute of `SolverContract` and state the reason.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ class AffinePlant:
 
 
 class SolverContract:
-    """Inherit, and override the fixture `solver`.
+    """The contract tests of a solver: inherit from this class, and override the fixture `solver`.
 
     Attributes:
-        hits: whether from 12 noisy rows of an affine plant its answer meets the goal within 2 %.
+        hits: whether, from 12 noisy rows of an affine plant, its proposal reaches the goal within 2 %.
         needs_data: whether it must refuse to fit no row, one row, or rows all at one setting.
         needs_readings: whether it must leave out rows that are saturated or incomplete in the goal's channels.
-        rows: how many rows the tests give it.
+        rows: number of rows that the tests use.
     """
 
     hits: ClassVar[bool] = True
@@ -234,7 +234,7 @@ class SolverContract:
             need(0 <= have < need_, f"it has {have} rows and needs {need_}")
 
     def test_saturated_and_incomplete_rows_do_not_mislead(self, solver: Solver) -> None:
-        """They are left out; a saturated one may also count for what it says, that the reading lies beyond."""
+        """Such rows must be left out; a saturated one may also be used as a bound of the reading."""
         plant = AffinePlant()
         plant.gain[0] *= 1.5 * FULL_SCALE / plant.gain[0].sum()
         X = AffinePlant().data(self.rows).X * [0.5, 1.0, 1.0]

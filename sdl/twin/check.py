@@ -1,9 +1,10 @@
-"""How well a twin predicts readings that it has not seen, and whether the instrument has left it.
+"""How well a twin predicts readings that it was not fitted to, and whether the instrument still matches its twin.
 
-    z = (reading + 1/2 - light of the inputs - ambient) / standard deviation that the twin gives such a miss
+    z = (reading + 1/2 - light of the inputs - ambient light) / standard deviation of this residual if the twin is right
 
-The half is there because counts are rounded down. A sitting whose ambient is fitted uses up one reading of it. The
-standard deviation is that of the noise, of the room's moves within a sitting and of the gain from day to day.
+The half count corrects for rounding down. If the ambient light of a session is estimated from its readings, one degree
+of freedom is lost. The standard deviation includes the noise, the variation of the ambient light within a session, and
+the change of the gains from day to day.
 """
 
 from __future__ import annotations
@@ -22,37 +23,37 @@ from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
 
 LIMIT = 2.5
-"""Ratio of median to expected error above which a channel no longer matches its twin. Real days that a twin was not
-fitted to reach 2.04 (clear, which sees mixtures of the inputs a little below their sum)."""
+"""A channel no longer matches its twin if the ratio of its median error to the expected one exceeds this. Real days
+that a twin was not fitted to reach 2.04 (channel clear, which reads slightly less than the sum of the inputs)."""
 SURE = 1e-4
-"""... unless so few readings would miss as much this often by chance."""
+"""... and if the probability of such a ratio by chance, with so few readings, is below this."""
 LIGHT = 0.0125
-"""Relative error of the light of an input above which it no longer matches its twin. It moves by
-.1 to .2 % from one dark evening to the next, by 1.2 % within three months (red, July to October 2025); a change of
-1.5 % is to be found."""
+"""An input no longer matches its twin if the relative error of its light exceeds this. The light changes
+by 0.1 to 0.2 % from one dark evening to the next, and by 1.2 % within three months (red, July to October 2025); a
+change of 1.5 % should be detected."""
 CERTAIN = 3.0
-"""... unless that is less than so many standard errors."""
+"""... and if the error exceeds this many standard errors."""
 FEW = 3
-"""Fewer readings of a channel than this say nothing."""
+"""Least number of readings of a channel for a comparison."""
 MIDDLE = 0.6745
-"""Half of all normal numbers are nearer to 0 than this."""
+"""Median of the absolute value of a standard normal variable."""
 
 
 @dataclass(frozen=True)
 class ChannelCheck:
-    """One channel.
+    """The comparison of one channel.
 
     Attributes:
-        channel: its name.
-        readings: how many were compared.
-        rmse: root mean square miss, counts.
-        noise: root mean square of the noise that the twin gives these readings, counts.
+        channel: name of the channel.
+        readings: number of readings compared.
+        rmse: root mean square error of the twin, counts.
+        noise: root mean square of the noise that the twin predicts for these readings, counts.
         ratio: rmse / noise.
         bias: mean of z.
         spread: standard deviation of z.
-        coverage: part of the readings with z within 1; .683 if the twin is right.
-        typical: the middle |z| over that of normal numbers: 1 if the twin is right, whatever a few readings do.
-        limit: the `typical` from which the channel counts as not matching its twin.
+        coverage: fraction of the readings with |z| below 1; 0.683 if the twin is right.
+        typical: median |z| divided by MIDDLE; 1 if the twin is right, and robust against outliers.
+        limit: the channel no longer matches its twin if `typical` exceeds this.
     """
 
     channel: str
@@ -74,7 +75,7 @@ class ChannelCheck:
 
 @dataclass(frozen=True)
 class LightCheck:
-    """How much more light an input gives than the twin's, as a part of it, with its standard error."""
+    """Relative excess of the light of an input over that of the twin, with its standard error."""
 
     input: str
     more: float
@@ -88,7 +89,7 @@ class LightCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """What came of holding a twin against readings."""
+    """The result of comparing a twin with readings."""
 
     channels: tuple[ChannelCheck, ...]
     lights: tuple[LightCheck, ...]
@@ -104,13 +105,13 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """A sentence."""
-        said = "the instrument is where its twin is"
+        """The result as a sentence."""
+        said = "the instrument matches its twin"
         if left := [channel for channel in self.channels if channel.left]:
             worst = max(left, key=lambda channel: channel.typical)
             names = ", ".join(channel.channel for channel in left)
-            said = f"the instrument no longer matches its twin in {names}: half of {worst.channel} miss by "
-            said += f"{worst.typical:.1f} x what the twin allows for"
+            said = f"the instrument no longer matches its twin in {names}: the median error of {worst.channel} is "
+            said += f"{worst.typical:.1f} × the expected one"
         elif self.divergent:
             said = "the instrument no longer matches its twin"
         if self.divergent:
@@ -118,9 +119,9 @@ class Check:
             tell = ", ".join(f"{light.input} {100 * light.more:+.1f} ± {100 * light.error:.1f} %" for light in off)
             return said + (f"; light of the inputs against the twin's: {tell}" if tell else "")
         if wild := [channel.channel for channel in self.channels if channel.spread > 2 * max(channel.typical, 1)]:
-            said += (
-                f"; some readings miss by much more than most ({', '.join(wild)}): the room moved, or they are wrong"
-            )
+            names = ", ".join(wild)
+            said += f"; some readings have much larger errors than most ({names}): "
+            said += "the ambient light changed, or they are wrong"
         return said
 
     def plain(self) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class Check:
 
 
 def comparable(data: Evidence, plant: Plant) -> Left:
-    """What is left of the readings that can be compared; NaN for those that told of the room."""
+    """The residuals of the readings that can be compared; NaN for those from which the ambient light was estimated."""
     left = left_over(data, plant)
     counts, fitted = left.counts.copy(), left.room.fitted
     counts[~data.X.any(axis=1) & np.isnan(data.background).all(axis=1)] = np.nan
@@ -150,11 +151,11 @@ def comparable(data: Evidence, plant: Plant) -> Left:
 
 
 def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> Floats:
-    """(n, m) misses without what a lit room's moves within a sitting add to them.
+    """(n, m) residuals without the variation of the ambient light within a session.
 
-    The channel that sees the inputs least tells the moves, by what the inputs' light does not explain of it; how much
-    of them each other channel sees is fitted beside changes of that light, so that these stay in. The channel itself
-    then says nothing of the instrument.
+    That variation is estimated from the channel with the smallest gains, as the part of it that the light of the inputs
+    does not explain. Its size in every other channel is fitted together with changes of the inputs' light, so that
+    these are kept. The channel with the smallest gains then gives no information about the instrument.
     """
     gain = plant.arrays.gain.max(axis=1)
     least = int(gain.argmin())
@@ -180,10 +181,10 @@ def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> 
 
 
 def check(data: Evidence, state: TwinState) -> Check:
-    """Holds the twin of `state` against readings.
+    """Compare the twin of `state` with readings.
 
     Raises:
-        ValueError: no reading that could be compared.
+        ValueError: there is no reading that can be compared.
     """
     plant = Plant(state)
     left = comparable(data, plant)
@@ -196,7 +197,7 @@ def check(data: Evidence, state: TwinState) -> Check:
         miss, noise = left.counts[used, column], left.noise[used, column]
         z = miss / left.due[used, column]
         rmse, usual = math.sqrt(np.mean(miss**2)), math.sqrt(np.mean(noise**2))
-        # The middle |z| of n scatters by 1.17 / sqrt(n) of itself.
+        # The relative standard error of the median |z| of n readings is 1.17 / sqrt(n).
         limit = max(LIMIT, 1 + norm.isf(SURE) * 1.17 / math.sqrt(n))
         found.append(
             ChannelCheck(
@@ -214,14 +215,14 @@ def check(data: Evidence, state: TwinState) -> Check:
         )
     compared = ~np.isnan(left.counts).all(axis=1)
     if not found:
-        raise ValueError(f"nothing to compare: no channel has {FEW} readings besides those that tell of the room")
+        raise ValueError(f"nothing to compare: no channel has {FEW} readings besides those that give the ambient light")
     used_rows = int(compared.sum())
     lights = _lights(plant, left)
     return Check(tuple(found), lights, used_rows, len(data.X) - used_rows, left.room.told, data.sources)
 
 
 def _lights(plant: Plant, left: Left) -> tuple[LightCheck, ...]:
-    """How much more light each input gives: least squares over its brightest channel."""
+    """Relative excess of the light of each input, by least squares over the channel that it dominates."""
     light = left.light
     found = []
     for column, name in enumerate(plant.state.inputs):
@@ -241,7 +242,7 @@ def _lights(plant: Plant, left: Left) -> tuple[LightCheck, ...]:
 
 
 def _own(gain: Floats, column: int) -> Floats:
-    """How much of a channel's light is of one input, (m,): its gain where it is the greatest by far, else little."""
+    """(m,) weight of each channel for one input: its gain if that is by far the largest of the channel, else little."""
     others = gain.sum(axis=1) - gain[:, column]
     own: Floats = gain[:, column] ** 2 / (gain[:, column] + others)
     return own

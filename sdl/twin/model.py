@@ -50,11 +50,11 @@ class Plant:
     """A simulated instrument.
 
     Args:
-        state: its parameters.
-        seed: of noise, ambient light and drift; at least 0.
-        sky: the ambient light; None: the constant one of the state.
+        state: parameters of the instrument.
+        seed: seed of noise, ambient light and drift; at least 0.
+        sky: the changing ambient light; None: the constant ambient light of the state.
         drifts: whether the light of the inputs drifts, as the state describes.
-        noise: without it a reading is the noise-free one, rounded down.
+        noise: whether readings are noisy; they are rounded down in any case.
     """
 
     state: TwinState
@@ -137,7 +137,7 @@ class Plant:
         return light * (1.0 - droop * light.mean(axis=-1, keepdims=True)) if droop else light
 
     def bent(self, duty: Floats) -> Floats:
-        """Counts (..., m, d) of each channel from the curve of each input, beyond gain times light."""
+        """Counts (..., m, d) that the `curve` of each channel adds to gain × light, for each input."""
         curve = self.arrays.curve
         if curve is None:
             return np.zeros((*duty.shape[:-1], *self.arrays.gain.shape))

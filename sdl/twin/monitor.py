@@ -14,12 +14,12 @@ FEWEST = 8  # readings that a comparison needs, since one of them determines the
 
 
 def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str | None:
-    """A sentence if the instrument no longer matches its twin, else None.
+    """A warning if the instrument no longer matches its twin, else None.
 
     Args:
-        state: of the twin.
-        readings: of the campaign so far, in order, each with its session. Without backgrounds, an unusually variable
-            ambient light counts as a departure.
+        state: state of the twin.
+        readings: readings of the campaign so far, in order, each with its session. Without backgrounds, an unusually
+            variable ambient light is reported too.
     """
     latest = [(reading, session, "") for reading, session in readings[-LATEST:]]
     usable = [row for row in latest if row[0].applied.keys() >= state.inputs.keys()]

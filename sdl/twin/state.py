@@ -17,7 +17,7 @@ from sdl.twin.tomlfile import TomlFiles
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
-KNOWN = "night-2025-10"  # default state for solvers that know the instrument
+KNOWN = "night-2025-10"  # default state for solvers with prior knowledge of the instrument
 
 
 class Dimming(Frozen):
@@ -92,14 +92,17 @@ class TwinState(Frozen):
             if channel.gain.keys() != self.inputs.keys():
                 raise ValueError(f"channels.{name}.gain names {list(channel.gain)}, the inputs are {list(self.inputs)}")
             if unknown := [i for i, a in channel.curve.items() if i not in self.inputs or abs(a) > 1]:
-                raise ValueError(f"channels.{name}.curve: {unknown} not in {list(self.inputs)}, or not from -1 to 1")
+                raise ValueError(
+                    f"channels.{name}.curve: {unknown}: each must be an input ({', '.join(self.inputs)}) "
+                    "with a number from -1 to 1"
+                )
         shared = self.shared_jitter.inputs if self.shared_jitter else []
         if unknown := [name for name in shared if name not in self.inputs]:
             raise ValueError(f"shared_jitter.inputs: {unknown} not in {list(self.inputs)}")
         if low := [name for name, value in self.jitter.items() if value < 0]:
-            raise ValueError(f"jitter: {low} below 0")
+            raise ValueError(f"jitter: {low} must not be below 0")
         if self.latencies and not _rises_to_one(self.latencies):
-            raise ValueError("latencies: parts must rise from 0 to 1 and seconds with them, from above 0")
+            raise ValueError("latencies: fractions must rise from 0 to 1; seconds must be above 0 and rise with them")
         if self.start.timestamp() < 0:
             raise ValueError(f"start: {self.start.isoformat()} is before 1970")
         return self
@@ -135,17 +138,17 @@ shipped, locate, load, fingerprint = STATES.shipped, STATES.locate, STATES.load,
 
 
 def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]) -> TwinState:
-    """The state `name`, by default `KNOWN`, for a solver that knows the instrument.
+    """The state `name`, by default `KNOWN`, for a solver with prior knowledge of the instrument.
 
     Raises:
-        ConfigError: it belongs to an instrument with other inputs or channels.
-        ValueError: unknown state.
+        ConfigError: the state belongs to an instrument with other inputs or channels.
+        ValueError: there is no such state.
     """
     state = load(name := name or KNOWN)
     if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):
         raise ConfigError(
-            f"solver bayes knows the twin {name}, which is another instrument: its inputs are "
-            f"{', '.join(state.inputs)} and its channels {', '.join(state.channels)}, "
-            f"here are {', '.join(inputs)} and {', '.join(channels)}"
+            f"solver bayes: the state {name} is of another instrument. It has the inputs "
+            f"{', '.join(state.inputs)} and the channels {', '.join(state.channels)}; this instrument has the inputs "
+            f"{', '.join(inputs)} and the channels {', '.join(channels)}"
         )
     return state

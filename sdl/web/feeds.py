@@ -40,7 +40,7 @@ class LabFeed:
         self._status: dict[str, Any] = {}
 
     def status(self) -> Mapping[str, Any]:
-        """Status, queue and recently ended starts; `trouble` if the lab does not answer; empty without a lab."""
+        """Status, queue and recently ended starts; only `trouble` if the lab does not answer; empty without a lab."""
         if self.control is None:
             return {}
         with self._lock:
@@ -62,7 +62,7 @@ class LabFeed:
 
 
 class RunFeed:
-    """A run: its growing record, and the process that writes it."""
+    """The feed of one run: its growing record, and whether the process that writes it is alive."""
 
     every = 0.25
 
@@ -80,7 +80,7 @@ class RunFeed:
         return self.view.ended
 
     def look(self) -> Mapping[str, Any] | None:
-        """The parts of the page, drawn again; None if nothing has changed."""
+        """The parts of the page, rendered again; None if nothing has changed."""
         grown = self._read()
         if not grown and time.monotonic() - self._checked < HOLDER_SECONDS:
             return None
@@ -161,7 +161,10 @@ class RunCache:
 
 
 class HomeFeed:
-    """The home page: the lab, or without one the running and the newest runs; `zone` is that of all times shown."""
+    """The feed of the home page: the lab's status, or without a lab the running and the newest runs.
+
+    `zone` is the time zone of all times on the page.
+    """
 
     every, ended = 1.0, False
 

@@ -96,7 +96,7 @@ def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_p
     (tmp_path / "c.yaml").write_text(CAMPAIGN, encoding="utf-8")
     done = sdl("instrument", "check", tmp_path / "c.yaml", "--set", "instrument.url=http://127.0.0.1:1/api")
     assert done.code == 3
-    assert "not one reading" in done.err
+    assert "no reading was obtained" in done.err
     waited = done.err.splitlines()[0]
     assert waited.startswith("reading 1 of 12, at R = 0, G = 0, B = 0; waiting for 160 s at most … failed: ")
 

@@ -167,8 +167,8 @@ def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
         (["log.jsonl", "--goal", "445nm=9", "--solver", "{"], 2, "not YAML"),
         (["log.jsonl", "--goal", "445nm=9", "--seed", "-1"], 2, "--seed"),
         (["nowhere.jsonl", "--goal", "445nm=9"], 2, "no such file or directory: nowhere.jsonl"),
-        (["words.txt", "--goal", "445nm=9"], 2, "words.txt: which of its columns are inputs?"),
-        (["other.jsonl", "--goal", "445nm=9"], 2, "it has the columns a"),
+        (["words.txt", "--goal", "445nm=9"], 2, "words.txt: the inputs are unknown: name the columns that are inputs"),
+        (["other.jsonl", "--goal", "445nm=9"], 2, "the columns are a"),
         (["none.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; 2 left out: without 445nm"),
         (["empty.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; the data is empty"),
         (["few.jsonl", "--goal", "445nm=9"], 4, "no solver could answer"),
@@ -221,9 +221,9 @@ def test_bounds_are_those_of_the_data_or_as_told(sdl: Sdl) -> None:
 def test_a_table_says_which_columns_it_has_where_nobody_says_which_are_inputs(sdl: Sdl) -> None:
     Path("dyes.csv").write_text(DYES, encoding="utf-8")
     done = sdl("solve", "dyes.csv", "--goal", "R=150")
-    assert (done.code, "it has the columns red (uL), yellow, blue (uL), R (8-bit), G (8-bit)" in done.err) == (2, True)
+    assert (done.code, "the columns are red (uL), yellow, blue (uL), R (8-bit), G (8-bit)" in done.err) == (2, True)
     Path("log.jsonl").write_text('{"in": [1, 2], "out": {"pH": 3}}\n', encoding="utf-8")
-    assert "its lines list 2 inputs without names" in sdl("solve", "log.jsonl", "--goal", "pH=3").err
+    assert "the file lists 2 inputs without names" in sdl("solve", "log.jsonl", "--goal", "pH=3").err
 
 
 def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl: Sdl) -> None:

@@ -43,7 +43,7 @@ def test_a_twin_that_fits_ends_with_0_and_a_table(night: Path, sdl: Sdl) -> None
     assert lines[2] == "40 readings compared, 0 not; ambient: 1 session by a fitted offset"
     assert lines[3].split() == ["channel", "n", "rmse", "noise", "ratio", "mean", "z", "sd", "z", "68", "%", "typical"]
     assert [line.split()[0] for line in lines[4:8]] == ["415nm", "445nm", "480nm", "515nm"]
-    assert lines[-1] == "the instrument is where its twin is"
+    assert lines[-1] == "the instrument matches its twin"
 
 
 def test_a_divergent_instrument_ends_with_1_and_says_how(other: Path, sdl: Sdl) -> None:

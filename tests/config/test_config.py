@@ -147,7 +147,9 @@ def test_the_cost_with_every_retry_counts_the_time_outs_and_the_waits() -> None:
 def test_a_solver_that_knows_another_instrument_is_refused_before_anything_is_measured(solver: str) -> None:
     tree = config.override(yamlfile.parse(SHORT).value, f"solver={solver}")
     config.parse(tree)
-    with pytest.raises(ConfigError, match=r"solver: .*knows the twin night-2025-10, .* here are R, G, B, W and"):
+    with pytest.raises(
+        ConfigError, match=r"solver: .*state night-2025-10 is of another .* has the inputs R, G, B, W and"
+    ):
         config.parse(config.override(tree, "instrument.variant=rgbw"))
 
 

@@ -81,7 +81,7 @@ def test_single_failures_are_told_and_the_rest_is_looked_at_all_the_same() -> No
 
 
 def test_an_instrument_that_never_answers_is_an_error_after_three_tries() -> None:
-    with pytest.raises(InstrumentError, match="not one reading: Unreachable"):
+    with pytest.raises(InstrumentError, match="no reading was obtained: Unreachable"):
         found({"kind": "claude-light", "url": "http://127.0.0.1:1/api"})
 
 

@@ -66,7 +66,7 @@ def test_what_cannot_be_a_reading_is_asked_again(typed: str, says: str) -> None:
     [
         ("", "terminal was closed", False),
         ("\n", "nothing was typed", True),
-        ("fail the lamp smokes\n", "no reading, says the person: the lamp smokes", False),
+        ("fail the lamp smokes\n", "the person reported no reading: the lamp smokes", False),
         ("FAIL\n", "no reason", False),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_relative_path_is_found_again_from_another_folder(log: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "cannot be read"), ("", "not one reading"), ("{}\n", "no settings"), ("hello\n", "no column R")],
+    [(None, "cannot be read"), ("", "has no readings"), ("{}\n", "no settings"), ("hello\n", "no column R")],
 )
 def test_a_file_that_cannot_be_replayed_is_refused_with_a_reason(
     content: str | None, says: str, tmp_path: Path

@@ -104,7 +104,7 @@ def test_time_begins_on_the_state_s_day_or_where_it_is_told() -> None:
         ({"latency": -1.0}, "allowed: 0 to 3600, or real"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"variant": "curvy"}, "'other-unit', 'curved', 'gamma'"),
-        ({"ambient": "sunny"}, "constant, none, or a room: unknown room 'sunny'; allowed: day"),
+        ({"ambient": "sunny"}, "must be constant, none, or a room: unknown room 'sunny'; allowed: day"),
         ({"seed": 1.5}, "integer"),
         ({"realtime": "yes"}, "boolean"),
         ({"colour": "blue"}, "Extra inputs"),
@@ -161,7 +161,7 @@ def test_a_room_of_ones_own_needs_the_state_s_channels(tmp_path: Path) -> None:
     mine.write_text(text)
     assert Twin(ambient=str(mine)).room == Twin(ambient="day").room
     mine.write_text(re.sub(r"(?m)^nir = .*\n", "", text))
-    with pytest.raises(ValidationError, match="says nothing of the channels nir"):
+    with pytest.raises(ValidationError, match="has no light for the channels nir"):
         Twin(ambient=str(mine))
 
 
@@ -180,7 +180,7 @@ def test_latencies_that_do_not_rise_are_a_mistake(tmp_path: Path, pairs: str) ->
     mine = tmp_path / "mine.toml"
     text = (FOLDER / "night-2025-10.toml").read_text()
     mine.write_text(re.sub(r"(?m)^latencies = .*$", f"latencies = {pairs}", text))
-    with pytest.raises(ValidationError, match="latencies: parts must rise from 0 to 1"):
+    with pytest.raises(ValidationError, match="latencies: fractions must rise from 0 to 1"):
         Twin(state=str(mine))
 
 

@@ -97,8 +97,8 @@ def test_another_job_is_told_all_the_same() -> None:
     "gone",
     [
         "5 failed trials in a row; the last: Unreachable: no answer",
-        "5 failed trials in a row; the last: InstrumentError: not asked: 12 requests in a row failed, so it is left "
-        "alone for another 300 s (breaker, rest); the last failure: the connection was refused",
+        "5 failed trials in a row; the last: InstrumentError: not asked: 12 requests in a row failed; no request "
+        "is sent for another 300 s (breaker, rest); the last failure: the connection was refused",
     ],
 )
 def test_an_instrument_is_lost_once_and_back_once(gone: str) -> None:

@@ -98,7 +98,7 @@ def test_the_doubt_of_a_bent_answer_is_that_of_the_rows_around_it():
 
 
 def test_a_trend_goes_with_one_gaussian():
-    with pytest.raises(ValidationError, match="trend affine goes with components 1, not bic"):
+    with pytest.raises(ValidationError, match="trend: affine needs components: 1, not bic"):
         Gmm(components="bic", trend="affine")
     assert Gmm(components="bic").fit(night(20)).trend is None
     assert Gmm(trend="none").fit(night(20)).trend is None
@@ -129,7 +129,7 @@ def test_a_short_memory_follows_a_drift_that_all_rows_together_do_not():
 
 
 def test_weights_are_not_for_the_papers_plane():
-    with pytest.raises(ValidationError, match="local and memory need the intercept"):
+    with pytest.raises(ValidationError, match="local and memory need `intercept: true`"):
         Linear(intercept=False, memory=10)
 
 

@@ -124,11 +124,11 @@ def test_knowing_the_twin_another_unit_is_hit_by_the_third_trial():
 
 def test_what_it_knows_has_to_be_of_this_instrument():
     inputs = tuple(Input(name=name, low=0.0, high=1.0) for name in "XYZ")
-    with pytest.raises(ConfigError, match="is another instrument: its inputs are R, G, B"):
+    with pytest.raises(ConfigError, match=r"is of another instrument\. It has the inputs R, G, B"):
         ask(Bayes(knows="twin"), data(np.empty((0, 3)), np.empty((0, 3)), inputs=inputs), GOAL)
     with pytest.raises(ConfigError, match="state: unknown state 'nowhere'"):
         parse_kind("solver", {"kind": "bayes", "state": "nowhere"})
-    with pytest.raises(SolverError, match="needs data with knowledge"):
+    with pytest.raises(SolverError, match=r"needs `Data\.knowledge`"):
         Bayes(knows="twin").fit(no_rows())
 
 

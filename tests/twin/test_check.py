@@ -38,7 +38,7 @@ def bright(hour: float) -> TwinState:
 def test_readings_of_the_twin_itself_pass_with_the_figures_of_chance() -> None:
     found = check(sessions(NIGHT, days=6, readings=60), NIGHT)
     assert not found.divergent
-    assert found.verdict == "the instrument is where its twin is"
+    assert found.verdict == "the instrument matches its twin"
     assert found.readings + found.unused == 360
     assert 6 <= found.unused <= 8  # the dark readings tell of the room
     for channel in found.channels:

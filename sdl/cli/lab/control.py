@@ -228,7 +228,7 @@ def _target(given: Sequence[str]) -> str:
 
 
 def _local_time(status: Mapping[str, Any]) -> Callable[[float], str]:
-    """A function that gives a time (s since 1970) in a lab's time zone, with the date unless it is the lab's today."""
+    """A function that formats a time (s since 1970) in a lab's time zone, with the date if it is not today there."""
     zone = ZoneInfo(status["timezone"])
     today = datetime.fromtimestamp(status["at"], zone).date()
 
@@ -240,7 +240,7 @@ def _local_time(status: Mapping[str, Any]) -> Callable[[float], str]:
 
 
 def _print_rows(rows: Sequence[Sequence[str]], left_aligned: Container[int], empty: str) -> None:
-    """Print a table, or the text `empty` where it has nothing but titles."""
+    """Print a table, or the text `empty` if it has no rows besides the titles."""
     if len(rows) > 1:
         print_table(rows, left_aligned)
     else:

@@ -34,7 +34,7 @@ INTERVAL, A_DAY = 1.5, 10_000
 
 
 class ClaudeLight(RealInstrument):
-    """The public Claude-Light instrument, or another server that speaks the same."""
+    """The public Claude-Light instrument, or another server with the same HTTP interface."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # a refused address may hold a password
 

@@ -7,7 +7,7 @@ whether to retry.
     too dark    the light is on and no channel reads more than `FAINT`
     frozen      every channel repeats an earlier reply although the settings changed, or three replies are equal
     no light    the light is on and no channel reads more than its background
-    darker      a channel reads less than its background: the room light changed between the two readings
+    darker      a channel reads less than its background: the ambient light changed between the two readings
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Plausible:
         """Return a reading with a plausible background unchanged.
 
         Raises:
-            BadReply: the light makes no difference, or the room light changed between the two.
+            BadReply: the light makes no difference, or the ambient light changed between the two.
         """
         dark = reading.background or {}
         more = {name: reading.readings[name] - dark[name] for name in dark if dark[name] < self._full}
@@ -81,7 +81,7 @@ class Plausible:
         if more[name] < -FALL - FALL_PART * dark[name]:
             raise BadReply(
                 f"{name} reads {reading.readings[name]:g} with the light on and {dark[name]:g} with the light off: "
-                "the room changed between the two"
+                "the ambient light changed between the two"
             )
         return reading
 

@@ -202,7 +202,7 @@ class When(Frozen):
             have = f"not {' and '.join(named)}" if named else "none is given"
             raise ValueError(f"must be exactly one of cron, every, at, after, asked; {have}")
         if self.from_ is not None and self.every is None:
-            raise ValueError("`from` belongs to `every`")
+            raise ValueError("`from` can be given only together with `every`")
         return self
 
 

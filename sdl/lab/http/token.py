@@ -33,9 +33,9 @@ MAX_TOKEN_BYTES = 256  # bytes read of a token file
 
 @dataclass(frozen=True, slots=True)
 class LabAddress:
-    """The address of a lab that runs, or ran until it was killed.
+    """The address of a running lab, or of one that was killed.
 
-    `url` is empty until it listens; `began` distinguishes its process from a later one with the same id.
+    `url` is empty until the lab listens; `began` distinguishes its process from a later one with the same id.
     """
 
     lab: str
@@ -48,7 +48,7 @@ class LabAddress:
 
     @property
     def home(self) -> str:
-        """Its name and the directory of its lab file."""
+        """The lab's name and the directory of its lab file, for messages."""
         return f"lab {self.lab} in {os.path.dirname(self.file)}"
 
     @property

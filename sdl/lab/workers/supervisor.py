@@ -112,13 +112,13 @@ class WorkerHandle:
             self.signal(signal.SIGCONT)  # wakes a stopped process
 
     def ask_to_end(self, why: str) -> None:
-        """Terminate it; the first reason is kept."""
+        """Terminate the process. If called again, the first reason `why` is kept."""
         if not self.why:
             self.why, self.requested = why, time.monotonic()
         self.press()
 
     def dispose(self) -> None:
-        """Kill it if it still runs, and release its resources."""
+        """Kill the process if it still runs, and release its resources."""
         self.signal(signal.SIGKILL)
         self.process.join(FINISH)
         self.link.close()

@@ -113,7 +113,7 @@ def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
 
 
 def _densest(drawn: Floats) -> Floats:
-    """The draws, of n (n, d), that belong to the most probable mode, because the mean of two modes is no solution.
+    """Those of the draws (n, d) that belong to the most probable mode, because the mean of two modes is no solution.
 
     The mode is found by mean shift with radius MODE, starting from the draw with the most others around it.
     """

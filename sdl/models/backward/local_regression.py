@@ -33,14 +33,14 @@ ROWS_NEEDED = 2
 RIDGE = 1e-6
 """Ridge penalty on coefficients that too few rows determine, relative to their weight."""
 STEPS, NUDGE, FLAT = 40, 1e-3, 0.2
-"""Search for the readings whose answer is given settings: largest number of steps, difference for the slope, and least
-slope."""
+"""Numerical inverse of `at`, for `predict`: largest number of steps, difference for the slope, and smallest slope."""
 LEVEL = 0.02
-"""Settings of an input that differ by less, as a fraction of the range, are one level; about six times the noise."""
+"""Settings of an input that differ by less than this fraction of the range are one level; about six times the noise."""
 MIN_LEVELS = 4
-"""Least number of levels that nonlinearity is estimated from: with three, only a chord predicts a left-out one."""
+"""Least number of levels for an estimate of nonlinearity: with three, a left-out level would be predicted from two, by
+a straight line."""
 MAX_ROWS = 400
-"""Largest number of rows, evenly thinned; the cost of choosing widths grows with its square."""
+"""Largest number of rows used; of more, evenly spaced ones are taken. The time to choose widths grows as its square."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 If the mean of the model can enter every band, it is inverted; of several solutions the one with the smallest
 uncertainty is taken. If it cannot, each sample path is solved, and of these settings those are taken at which a reading
-most probably lies inside every band. A measurement there also tells most about whether the goal can be reached.
+most probably lies inside every band. A measurement there also shows best whether the goal can be reached.
 """
 
 from __future__ import annotations

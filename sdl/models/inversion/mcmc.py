@@ -124,7 +124,7 @@ class FittedMcmc:
         moves = [(DEMove(), 0.6), (DEMove(gamma0=1.0), 0.2), (StretchMove(), 0.2)]
         sampler = EnsembleSampler(walkers, d, density, moves=moves, vectorize=True)
         seed = rng.integers(2**32, size=8, dtype=np.uint32)
-        sampler.random_state = np.random.RandomState(seed).get_state()  # its own, not the global one
+        sampler.random_state = np.random.RandomState(seed).get_state()  # not numpy's global generator
         sampler.run_mcmc(first, self.burn + self.steps, skip_initial_state_check=True)
         U = sampler.get_chain(discard=self.burn, flat=True)
         height = sampler.get_log_prob(discard=self.burn, flat=True)
