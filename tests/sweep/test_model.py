@@ -141,7 +141,7 @@ def test_an_unknown_key_is_told_with_the_allowed_ones(planned):
         ("random: {draws: 2, keys: {confirm: {low: 1}}}", "give low and high"),
         ("random: {draws: 2, keys: {confirm: {low: 2, high: 1}}}", "low 2 must be below high 1"),
         ("random: {draws: 2, keys: {confirm: {low: 0, high: 1, log: true}}}", "a low above 0"),
-        ("random: {draws: 1000000, keys: {confirm: {low: 0, high: 1}}}\nseeds: 1000", "at most 10000000"),
+        ("random: {draws: 1000000, keys: {confirm: {low: 0, high: 1}}}\nseeds: 1000", "allowed: up to 10000000"),
         ("repeats: 2", "take more `seeds`"),
     ],
 )
