@@ -163,7 +163,8 @@ class Judge:
         result, p = [], training.U.shape[1] + 1
         variance = training.linear.variance(training.U[: len(training.Y)])
         scale = np.sqrt(np.where(variance > 0, variance, 1.0))
-        residual = (training.Y - self.model.predict(training.U[: len(training.Y)]).mean) / scale
+        readings = training.Y / scale
+        residual = readings - self.model.predict(training.U[: len(training.Y)]).mean / scale
         for number in np.unique(training.session):
             rows = (training.session == number) & training.usable[:, training.goal].all(axis=1)
             dof = int(rows.sum()) - p
@@ -172,8 +173,9 @@ class Judge:
             lines = np.column_stack([np.ones(dof + p), training.U[: len(training.Y)][rows]])
             sd = np.full(len(shape), np.nan)
             for c in training.goal:
-                A, y = lines / scale[rows, c][:, None], residual[rows, c]
-                sd[c] = np.sqrt(((y - A @ np.linalg.lstsq(A, y, rcond=None)[0]) ** 2).sum() / dof)
+                # The less of the scatter of the residuals and that of the readings: restless sessions mislead a model.
+                A, y = lines / scale[rows, c][:, None], np.column_stack([residual[rows, c], readings[rows, c]])
+                sd[c] = np.sqrt(((y - A @ np.linalg.lstsq(A, y, rcond=None)[0]) ** 2).sum(axis=0).min() / dof)
             result.append((sd * shape, np.full(len(shape), float(dof))))
         return result
 

@@ -119,7 +119,7 @@ class FittedMcmc:
         first = np.empty((walkers, d))
         for w in range(walkers):  # the same number at each mode
             top = rng.choice(np.flatnonzero(modes.of == w % (modes.of.max() + 1)))
-            drawn = rng.multivariate_normal(modes.maxima[top], modes.covariance[top], method="eigh")
+            drawn = rng.multivariate_normal(modes.maxima[top], modes.covariance[top], method="cholesky")
             first[w] = inside(drawn, density.low, density.high)
         moves = [(DEMove(), 0.6), (DEMove(gamma0=1.0), 0.2), (StretchMove(), 0.2)]
         sampler = EnsembleSampler(walkers, d, density, moves=moves, vectorize=True)

@@ -78,7 +78,8 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
         if (np.abs(step).max(axis=1) < 1e-5).all():
             break
     height = density(points)
-    order = [i for i in np.argsort(-height, kind="stable") if height[i] >= height.max() - IGNORED]
+    ranked = np.argsort(-np.round(height, 6), kind="stable")  # ascents to one maximum tie but for rounding
+    order = [i for i in ranked if height[i] >= height.max() - IGNORED]
     maxima: list[int] = []
     for i in order:
         if all(np.abs(points[i] - points[k]).max() > DISTINCT for k in maxima):
