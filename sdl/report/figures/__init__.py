@@ -27,7 +27,7 @@ class FigureKind:
     """A figure of a report.
 
     Attributes:
-        home: `module:function` that draws it, below this package.
+        home: `module:function` that draws it; modules of ours are named below this package, others in full.
         title, text: heading and caption, which are also read out.
         bare: the same for campaigns that only collect readings; empty where they are equal.
     """
