@@ -114,9 +114,14 @@ class FittedLeastSquares:
         predictions = [self.local_fit(u).predict(u[None]) for u in U]
         return np.vstack([mean for mean, _ in predictions]), np.vstack([std for _, std in predictions])
 
+    @property
+    def forward(self) -> LinearForward:
+        """The lines of all rows as a forward model."""
+        return LinearForward(self.training, self.model)
+
     def leave_one_out(self) -> Floats:
         """(n, m) log density of each reading of the training set given the others; NaN = unknown."""
-        return LinearForward(self.training, self.model).leave_one_out()
+        return self.forward.leave_one_out()
 
     def local_fit(self, u: Floats) -> LinearModel:
         """Fit the neighbourhood of settings u (d,); it is widened if it holds too few rows."""
