@@ -156,7 +156,7 @@ class LampDriver(OpenDriver):
 
     def dark_reading(self) -> Reading:
         """Request one reading with the lamp off, regardless of rate limits."""
-        raise NotImplementedError
+        raise NotImplementedError  # each instrument has its own request
 
     def safe(self) -> SafeState:
         """Request a dark reading unless the lamp is known to be off; return what the reply proves.

@@ -20,7 +20,6 @@ from sdl.models.constants import DISTINCT
 
 SURE = 0.001
 """Significance level of the F test, divided by the number of channels tested."""
-UNTOLD = "noise or lack of fit: repeat a setting to tell"
 
 
 class LackOfFit(NamedTuple):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import fdtrc, logsumexp
+from scipy.special import logsumexp
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
@@ -50,7 +50,6 @@ class QuadraticModel:
         size: (s, m) variance of the noise, in units of its shape.
         weight: (s, m) posterior probability of each tau.
         dof: (m,) degrees of freedom of `size`.
-        curved: (m,) p value of the F test of the surface against a plane; NaN if the rows do not determine a surface.
         shape: variance of the noise as a function of settings and reading.
     """
 
@@ -60,7 +59,6 @@ class QuadraticModel:
     size: Floats
     weight: Floats
     dof: Floats
-    curved: Floats
     shape: Shape
 
     @property
@@ -163,8 +161,8 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
     Raises:
         NotEnoughData, Degenerate: the rows do not determine the slopes.
     """
-    U, goal = training.U[: len(training.Y)], training.goal
-    (n, d), m = U.shape, training.Y.shape[1]
+    U = training.U[: len(training.Y)]
+    n, d = U.shape
     p = d + 1
     if n < p:
         raise NotEnoughData(n, p, "usable rows")
@@ -173,20 +171,14 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
         raise Degenerate(f"the inputs were not varied independently in {n} usable rows")
     fits = [_fit_shape(training, Q, shape, drifts) for shape in ("even", *SHAPES)]
     best = fits[int(np.argmax([fit.score for fit in fits]))]
-    curved = np.full(m, np.nan)
-    for c in goal:
-        use = training.usable[:, c]
-        root = 1.0 / np.sqrt(best.variance[use, c])[:, None]
-        curved[c] = _f_test(root * Q[use], root[:, 0] * training.Y[use, c], p)
     dof = np.maximum(training.usable.sum(axis=0) - p + POOL, 1.0)
-    return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, curved, best.shape)
+    return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, best.shape)
 
 
 class _Fit(NamedTuple):
     """Surfaces fitted with one shape of the noise; see `QuadraticModel`."""
 
     shape: Shape
-    variance: Floats  # (n, m) of one reading, over its size
     coef: Floats
     gram: Floats
     size: Floats
@@ -229,7 +221,7 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
         evidence = np.logaddexp.reduce(score)
         weight[:, c] = np.exp(score - evidence)
         total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # independent of the shape's unit
-    return _Fit(shape, variance, coef, gram, size, weight, total)
+    return _Fit(shape, coef, gram, size, weight, total)
 
 
 def _variance(training: TrainingSet, shape: Shape, U: Floats, mean: Floats) -> Floats:
@@ -237,17 +229,6 @@ def _variance(training: TrainingSet, shape: Shape, U: Floats, mean: Floats) -> F
     variance = variance_of(shape, U, mean, training.linear.slope)
     variance = bounded_below(variance, np.nanmax(variance, initial=0.0))
     return np.asarray(np.where(variance > 0, variance, 1.0), dtype=np.float64)
-
-
-def _f_test(A: Floats, y: Floats, p: int) -> float:
-    """P value of the F test of the surface against a plane (the first p columns); NaN if the test is not possible."""
-    n = len(A)
-    beta, _, rank, _ = np.linalg.lstsq(A, y, rcond=1e-7)
-    if rank <= p or n - rank < 1:
-        return np.nan
-    rest = max(float(((y - A @ beta) ** 2).sum()), 1e-300)
-    plane = float(((y - A[:, :p] @ np.linalg.lstsq(A[:, :p], y, rcond=None)[0]) ** 2).sum())
-    return float(fdtrc(rank - p, n - rank, max(plane - rest, 0.0) / (rank - p) / (rest / (n - rank))))
 
 
 def quadratic_design(U: Floats, products: bool = True) -> Floats:

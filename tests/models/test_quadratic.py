@@ -119,16 +119,6 @@ def test_sample_paths_scatter_as_the_standard_error_says() -> None:
     assert inside == pytest.approx(np.full((5, 2), 0.6827), abs=0.02)
 
 
-def test_a_plane_passes_for_one_and_a_curve_does_not() -> None:
-    rng, p = np.random.default_rng(5), []
-    for _ in range(200):
-        X = rng.random((20, 2))
-        Y = 5000 + X @ np.array([[9000.0, 1000.0], [2000.0, 8000.0]]) + 50 * rng.standard_normal((20, 2))
-        p += fit_quadratic(TrainingSet.from_data(data(X, Y))).curved.tolist()
-    assert stats.kstest(p, "uniform").pvalue > 1e-4  # the weights are estimated too
-    assert (fitted(20, 50.0).curved < 1e-6).all()
-
-
 def test_two_levels_of_an_input_leave_its_curvature_open() -> None:
     two = np.array([[a, b] for a in (0.0, 1.0) for b in (0.0, 0.25, 0.5, 1.0)] * 3)
     three = np.where(two == 0.25, 0.5, two)
