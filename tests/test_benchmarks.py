@@ -194,6 +194,12 @@ def test_the_default_solver_reaches_what_is_asked_of_it(name):
     assert not any(e.error for e in ended)
 
 
+def test_a_linear_model_calls_no_goal_unreachable_that_a_gaussian_process_does_not():
+    """A peak between the rows: the surface that judges the linear model cannot draw it."""
+    scenario = SCENARIOS["peak, 1 %"]
+    assert campaign(scenario, cells.solver_of("bayes", dict(scenario.options)), 2, cap=12).alarms == 0
+
+
 def test_where_the_floor_is_asked_for_it_is_measured_beside():
     tables = script("solvers.py")
     trials = {"near": [6] * 10, "far": [7] * 10, "perfect": [5] * 10}
