@@ -218,7 +218,7 @@ def modes(case: str, label: str, first: int, last: int) -> Row:
     return {"modes": count, "mmd": distances}
 
 
-def _posterior(plant: Plant, wanted: Floats, n: int, rng: Rng) -> Floats:
+def _posterior(plant: Plant, wanted: Floats, n: int, rng: np.random.Generator) -> Floats:
     """Draw n settings (n, 2) from the posterior of one reading, on a grid finer than the noise."""
     axis = (np.arange(3000) + 0.5) / 3000
     kept, weight = [], []

@@ -142,9 +142,7 @@ class FittedForward:
         drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1)]
         drawn = drawn if len(drawn) else U
         volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-        parts = [
-            v - 0.5 * (((drawn - u) @ L) ** 2).sum(axis=1) for u, L, v in zip(U, root, volume, strict=True)
-        ]
+        parts = [v - 0.5 * (((drawn - u) @ L) ** 2).sum(axis=1) for u, L, v in zip(U, root, volume, strict=True)]
         return drawn, np.asarray(logsumexp(parts, axis=0), dtype=np.float64)
 
     def _reading_sd(self, U: Floats) -> Floats:
@@ -152,7 +150,7 @@ class FittedForward:
         prediction = self.model.predict(U)
         sd = np.sqrt(prediction.model_var + prediction.noise_var)
         least = NOMINAL * np.abs(self.training.linear.slope).sum(axis=1) + 1e-12
-        return np.where(np.isfinite(sd), np.maximum(sd, 1e-3 * least), least)
+        return np.asarray(np.where(np.isfinite(sd), np.maximum(sd, 1e-3 * least), least), dtype=np.float64)
 
     def _log_likelihood(self, U: Floats, value: Floats, columns: Ints) -> Floats:
         """(k,) log density of the readings `value` (m,) at settings U (k, d), up to a constant."""
