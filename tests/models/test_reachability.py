@@ -95,6 +95,17 @@ def test_a_tolerance_below_the_noise_says_how_many_readings_to_average():
     assert ask(Linear(), enough, GAINS @ u, tolerance=0.005).verdict == (Verdict.REACHABLE,)
 
 
+def test_without_repeated_settings_noise_and_lack_of_fit_are_not_told_apart_and_that_is_said():
+    X, Y = flat(GAINS, 40, np.random.default_rng(0))
+    once = ask(Linear(), data(X, Y), [16384.0] * 3, tolerance=0.001)
+    again = np.vstack([X, np.repeat(X[10:14], 4, axis=0)])
+    light = again @ GAINS.T * (1 + 0.0035 * np.random.default_rng(1).normal(size=(len(again), 3)))
+    repeated = ask(Linear(), data(again, np.floor(light)), [16384.0] * 3, tolerance=0.001)
+    assert once.verdict == repeated.verdict == (Verdict.BELOW_NOISE,)
+    assert "noise or lack of fit: repeat a setting to tell" in once.why[0]
+    assert "repeat a setting" not in repeated.why[0]
+
+
 @pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "gp", "bayes"])
 def test_a_restless_day_says_nothing_of_the_noise_of_a_still_night(kind):
     rng, parts = np.random.default_rng(3), []
