@@ -31,13 +31,13 @@ def flat(gains, n, rng, bend=0.0, drift=0.0):
 @pytest.mark.parametrize("solver", [Linear(), Bayes(), Gmm()], ids=lambda solver: solver.kind)
 def test_two_channels_that_see_the_same_light_and_contradict_each_other_by_three_percent(solver):
     said = []
-    for seed in range(30):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         rows = data(*flat(FOUR, 24, rng), channels=CHANNELS)
         goal = FOUR @ rng.uniform(0.1, 0.9, 3)
         goal[3] *= 1 + rng.choice([-1, 1]) * rng.uniform(0.03, 0.06)
         said += ask(solver, rows, goal, tolerance=0.005).verdict
-    assert said.count(Verdict.UNREACHABLE) >= 29
+    assert said.count(Verdict.UNREACHABLE) >= 11
 
 
 @pytest.mark.parametrize("solver", [Linear(), Bayes()], ids=lambda solver: solver.kind)
