@@ -23,7 +23,7 @@ from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import NOMINAL
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, leave_one_out_t, log_density, symmetric_root
-from sdl.models.linear_model import POOL, t_factor
+from sdl.models.linear_model import POOL, TIE, t_factor
 from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 
@@ -176,8 +176,10 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
     Q = quadratic_design(U, d <= MANY_INPUTS)
     if np.linalg.matrix_rank(Q[:, :p]) < p:
         raise Degenerate(f"the inputs were not varied independently in {n} usable rows")
-    fits = [_fit_shape(training, Q, shape, drifts) for shape in ("even", *SHAPES)]
-    best = fits[int(np.argmax([fit.score for fit in fits]))]
+    # The shape of the linear model first: without degrees of freedom all have the same evidence but for rounding.
+    shapes: dict[Shape, None] = dict.fromkeys((training.linear.shape, *SHAPES, "even"))
+    fits = [_fit_shape(training, Q, shape, drifts) for shape in shapes]
+    best = next(fit for fit in fits if fit.score >= max(one.score for one in fits) - TIE)
     dof = np.maximum(training.usable.sum(axis=0) - p + POOL, 1.0)
     return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, best.shape, best.trend)
 
