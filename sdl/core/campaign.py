@@ -235,7 +235,9 @@ class Campaign:
             self.attempt += 1
         else:
             self._close(TrialState.FAILED)
-        if event.stage == "driver":
+        if event.stage == "interlock":
+            self._stop(Outcome.FAILED, f"interlock: {event.error}", "interlock")
+        elif event.stage == "driver":
             why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
             self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
         self._ask_rules()

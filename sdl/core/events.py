@@ -88,7 +88,8 @@ class Failed:
     trial: int
     repeat: int
     attempt: int
-    stage: Literal["propose", "measure", "driver"]  # driver: a bug in it, or it cannot be opened; ends the campaign
+    # driver: a bug in it, or it cannot be opened; interlock: a reading beyond a limit. Both end the campaign.
+    stage: Literal["propose", "measure", "driver", "interlock"]
     error: str
     retryable: bool
     maybe_measured: bool

@@ -18,7 +18,12 @@ SessionGap = Annotated[
 
 
 class Driver(Protocol):
-    """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those."""
+    """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those.
+
+    Optional members:
+        assume_on(): something may be on although nothing was requested over this connection, because a process died:
+            the next `safe` must switch it off. Without it a reading at the settings `off` is requested instead.
+    """
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """Take one reading at `settings` (every input, in its unit, inside its bounds).

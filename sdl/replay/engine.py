@@ -14,6 +14,7 @@ from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
 from sdl.drivers.base import Driver
+from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.formatting import truncate
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
@@ -27,8 +28,12 @@ FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
 MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
 
-def replay(folder: Path) -> Replayed:
+def replay(folder: Path, *, trust: bool = False) -> Replayed:
     """Replay the run in a directory.
+
+    Args:
+        folder: the run's directory.
+        trust: also one that another account wrote and whose instrument names a program, code or an address.
 
     Raises:
         Damaged: the record was altered, or has a schema that this version does not know.
@@ -42,6 +47,7 @@ def replay(folder: Path) -> Replayed:
     opened = next(events, None)
     if not isinstance(opened, Opened):
         raise RecordError(f"{folder}: empty: there is nothing to replay")
+    require_trust(opened.config.get("instrument"), folder, trusted=trust)
     if opened.schema > SCHEMA:
         raise RecordError(f"{folder}: schema {opened.schema}, of a later sdl; this one knows 1 … {SCHEMA}")
     try:
