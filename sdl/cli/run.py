@@ -174,7 +174,7 @@ def measure(
 
     point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
     campaign = config.load(file, changes or (), collect=True)
-    inputs = [item.name for item in campaign.instrument.inputs]
+    inputs = [item.name for item in campaign.free_inputs]
     if unknown := [name for name in point if name not in inputs]:
         raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
     if missing := [name for name in inputs if name not in point]:

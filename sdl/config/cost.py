@@ -56,7 +56,7 @@ def design_points(campaign: ResolvedCampaign) -> int:
     All of them, unless the solver has a method `needs(inputs) -> int | None` that returns another number: 0 for a
     solver that knows its instrument beforehand, more for one that needs more rows. None means the whole design.
     """
-    inputs = campaign.instrument.inputs
+    inputs = campaign.free_inputs
     needs = getattr(campaign.solver, "needs", None)
     wanted: int | None = needs(inputs) if needs is not None else None
     return campaign.design.size(inputs) if wanted is None else wanted

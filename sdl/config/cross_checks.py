@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sdl.config.goals import goal_problems, prefer_problems
+from sdl.config.inputs import input_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
 from sdl.designs.filling import Points
@@ -15,9 +16,10 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
     if campaign.instrument is not None:
         channels = {channel.name: channel for channel in campaign.instrument.channels}
+        problems += input_problems(campaign.inputs, campaign.instrument.inputs)
         problems += goal_problems(campaign.goal or {}, campaign.tolerance, channels)
         if campaign.prefer is not None:
-            problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
+            problems += prefer_problems(campaign.prefer, campaign.free_inputs)
         problems += _design_problems(campaign)
         problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
@@ -39,7 +41,7 @@ def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
     """A solver whose `needs` returns no number of design points, or that cannot work for the instrument."""
-    solver, inputs, channels = campaign.solver, campaign.instrument.inputs, campaign.instrument.channels
+    solver, inputs, channels = campaign.solver, campaign.free_inputs, campaign.instrument.channels
     method = "needs"
     try:
         wanted: object = solver.needs(inputs) if hasattr(solver, "needs") else None
@@ -62,10 +64,10 @@ def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
-    inputs = {item.name: item for item in campaign.instrument.inputs}
+    inputs = {item.name: item for item in campaign.free_inputs}
     try:
         if campaign.design is not None:  # a factorial may be too large, another want more inputs
-            campaign.design.size(campaign.instrument.inputs)
+            campaign.design.size(campaign.free_inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
     for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from sdl import registry
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
+from sdl.config.inputs import CampaignInput, free_constraints, free_inputs
 from sdl.config.mistakes import NAME, short
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
@@ -17,9 +18,10 @@ from sdl.core.stopping import Rule, StopRules
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError
+from sdl.grammar import LinearConstraint
 from sdl.solvers.base import Solver
 from sdl.twin.state import load, locate
-from sdl.types import Frozen
+from sdl.types import Frozen, Input, Settings, Value
 
 GROUPS: dict[str, tuple[str, type]] = {
     "instrument": ("drivers", Instrument),
@@ -153,6 +155,11 @@ class ResolvedCampaign(CampaignRules):
     name: str = Field(pattern=NAME, description="directory name for the runs: letters, digits, `.`, `_`, `-`")
     description: str = Field("", max_length=2000, description="free text")
     instrument: Any = Field(description="the instrument: `kind` and its options")
+    inputs: Mapping[str, CampaignInput] = Field(
+        {},
+        description="inputs of the instrument that are fixed or narrowed: `{red: 40, yellow: {low: 5, high: 100}}`",
+        examples=[{"red": 40}],
+    )
     design: Any = Field(
         default_factory=lambda: {"kind": "axis"},
         description="trials before the solver is asked: `kind` and its options",
@@ -166,6 +173,26 @@ class ResolvedCampaign(CampaignRules):
     seed: int = Field(
         0, ge=0, lt=2**63, description="seed of all random numbers; the same file and seed give the same campaign"
     )
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """The values of the inputs that this campaign keeps as they are."""
+        return {name: one.value for name, one in self.inputs.items() if one.value is not None}
+
+    @property
+    def free_inputs(self) -> tuple[Input, ...]:
+        """The inputs that design and solver choose, within the campaign's limits."""
+        return free_inputs(self.inputs, self.instrument.inputs)
+
+    @property
+    def free_constraints(self) -> tuple[LinearConstraint, ...]:
+        """The instrument's constraints on the free inputs."""
+        return free_constraints(self.fixed, getattr(self.instrument, "constraints", ()))
+
+    def complete(self, settings: Settings) -> dict[str, Value]:
+        """Settings of the free inputs with the fixed ones, in the order of the instrument."""
+        given = {**settings, **self.fixed}
+        return {item.name: given[item.name] for item in self.instrument.inputs if item.name in given}
 
     @field_validator("name")
     @classmethod
@@ -187,7 +214,7 @@ class CampaignFile(ResolvedCampaign):
     """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
 
     ORDER: ClassVar[tuple[str, ...]] = (
-        *("name", "description", "instrument", "goal", "tolerance", "prefer", "confirm", "average"),
+        *("name", "description", "instrument", "inputs", "goal", "tolerance", "prefer", "confirm", "average"),
         *("design", "solver", "stop", "retry", "prior", "watch", "seed", "expect"),
     )
 
@@ -215,7 +242,7 @@ class CampaignFile(ResolvedCampaign):
 
     def with_all_points(self) -> CampaignFile:
         """The campaign with as many trials as its design has points."""
-        size = self.design.size(self.instrument.inputs)
+        size = self.design.size(self.free_inputs)
         return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 

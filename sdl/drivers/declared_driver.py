@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
 from sdl.drivers.checks import checked, checked_reading
+from sdl.drivers.derived import with_derived
 from sdl.drivers.ramp import Ramp
 from sdl.durations import format_duration
 from sdl.errors import BadReply, InstrumentError, Interlock, Rejected, Unreachable
-from sdl.grammar import UndefinedValue
 from sdl.types import Channel, Power, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DeclaredDriver(OpenDriver):
                 self._request(step)
         reading = self._settle(values, self._request(values))
         self._settled = values
-        return self._with_derived(self._in_range(reading))
+        return with_derived(self._in_range(reading), self._instrument.derived)
 
     def safe(self) -> SafeState:
         if self._instrument.off is None:
@@ -132,7 +132,7 @@ class DeclaredDriver(OpenDriver):
         """
         if not self._instrument.limits:
             return
-        values = dict(reading.readings) | self._derived(reading, strict=False)
+        values = with_derived(reading, self._instrument.derived, strict=False).readings
         beyond = [
             f"{name} = {values[name]:g}{_unit(self._channels.get(name))} is {words}"
             for name, limit in self._instrument.limits.items()
@@ -209,30 +209,6 @@ class DeclaredDriver(OpenDriver):
             if high is not None and value >= high and name not in full:
                 full.append(name)
         return replace(reading, saturated=tuple(full))
-
-    def _with_derived(self, reading: Reading) -> Reading:
-        values = self._derived(reading, strict=True)
-        full = list(reading.saturated)
-        for name, formula in self._instrument.derived.items():
-            full += [name] if set(formula.names) & set(full) else []
-        return replace(reading, readings={**reading.readings, **values}, saturated=tuple(full))
-
-    def _derived(self, reading: Reading, *, strict: bool) -> dict[str, float]:
-        """The derived channels.
-
-        Raises:
-            BadReply: one is undefined, and `strict`.
-        """
-        numbers: dict[str, float] = {n: v for n, v in reading.applied.items() if not isinstance(v, str)}
-        numbers |= reading.readings
-        values: dict[str, float] = {}
-        for name, formula in self._instrument.derived.items():
-            try:
-                values[name] = numbers[name] = formula.value(numbers)
-            except (UndefinedValue, KeyError) as error:
-                if strict:
-                    raise BadReply(f"derived channel {name}: {error}") from error
-        return values
 
 
 def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:

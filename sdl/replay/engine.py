@@ -77,7 +77,8 @@ class _Replayer:
         self._configure()
         for name in ("inputs", "channels"):
             then = [str(item["name"]) for item in opened.instrument[name]]
-            now = [item.name for item in getattr(self._config.instrument, name)]
+            today = self._config.free_inputs if name == "inputs" else self._config.instrument.channels
+            now = [item.name for item in today]
             if then != now:
                 raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
         self._campaign.handle(opened)
@@ -172,7 +173,7 @@ class _Replayer:
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
         shifts = {}
-        for item in self._config.instrument.inputs:
+        for item in self._config.free_inputs:
             old, new = then.settings[item.name], now.settings[item.name]
             if old != new:
                 spread, by = then.spread.get(item.name), new - old
@@ -185,7 +186,7 @@ class _Replayer:
         self._clock.set(event.at - event.elapsed if isinstance(event, Measured) else self._clock.now() + due.wait)
         place = f"trial {event.trial}, reading {event.repeat + 1}"
         try:
-            reading = driver.measure(due.settings)
+            reading = driver.measure(self._config.complete(due.settings))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a twin that fails today is a difference and does not end the replay

@@ -228,7 +228,8 @@ class Runner:
             self._shutdown = None  # from here on it may be on
             if self._driver is None:
                 self._driver = self._open()
-            reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
+            settings = self.config.complete(action.settings)
+            reading = checked_reading(self._driver.measure(settings), settings, self._channels)
             reading = self._repeats.checked(reading)
         except ConfigError as error:  # only a person can correct it
             return Failed(*place, "driver", cut(str(error)), False, False, self.clock.now())

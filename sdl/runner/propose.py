@@ -35,8 +35,8 @@ class Proposer:
 
     def __init__(self, config: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
         self._config, self._campaign, self._clock = config, campaign, clock
-        self._inputs, self._channels = config.instrument.inputs, config.instrument.channels
-        self._space = Space(self._inputs)
+        self._inputs, self._channels = config.free_inputs, config.instrument.channels
+        self._space = Space(self._inputs, config.free_constraints)
         self._size = config.design.size(self._inputs)
         self._first = design_points(config)
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
