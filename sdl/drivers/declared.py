@@ -202,7 +202,7 @@ class Declared(RealInstrument):
         SESSION_GAP, description="time between two readings that begins a new session of a data set"
     )
     cost: Prices = Field(
-        default_factory=Prices, description="prices in a unit of your own: `{reading: 2, trial: 1, per: {red: 0.01}}`"
+        Prices(), description="prices in a unit of your own: `{reading: 2, trial: 1, per: {red: 0.01}}`"
     )
     ramp: Mapping[str, RateKey] = Field(
         {}, description="the largest rates of inputs, kept by steps in between", examples=[{"red": "50 per min"}]

@@ -11,7 +11,8 @@ from sdl.errors import ConfigError, Problem
 
 # What a kind of instrument names that would be run, loaded or asked on this machine.
 NAMED = {"command": "a program", "python": "Python code", "http": "an address", "scpi": "an address"}
-USE = "use"  # the key of an instrument that names a file
+
+USE = "use"  # the key of an instrument that names a file of its own
 
 
 def named_by(instrument: Any) -> str:
