@@ -103,8 +103,7 @@ def _modes(fitted: Fitted, target: Targets, rng: np.random.Generator) -> list[An
     modes = getattr(fitted, "modes", None)
     if modes is None:
         return []
-    d = len(fitted.training.low)  # type: ignore[attr-defined]
-    return list(modes(target, np.zeros(d), np.ones(d), rng))
+    return list(modes(target, fitted.training.own_region, rng))  # type: ignore[attr-defined]
 
 
 def _likely(solution: Mode, u: Floats, modes: list[Any]) -> Mode:
