@@ -56,7 +56,7 @@ class Space:
         columns: list[str] = []
         self._slices: dict[str, slice] = {}
         for name in self.names:
-            own = (name,) if name in self._numbers and name not in self._follows else ()
+            own: tuple[str, ...] = (name,) if name in self._numbers and name not in self._follows else ()
             if name in self._choices:
                 own = self._choices[name].columns
             self._slices[name] = slice(len(columns), len(columns) + len(own))
@@ -71,6 +71,10 @@ class Space:
     @property
     def width(self) -> Floats:
         return self.high - self.low
+
+    def columns_of(self, name: str) -> slice:
+        """The columns of an input; none of one that follows from the others."""
+        return self._slices[name]
 
     @property
     def is_box(self) -> bool:

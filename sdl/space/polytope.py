@@ -131,4 +131,4 @@ def nearest_on_steps(
     if found.x is None:
         return None
     count = np.where(stepped, np.round(found.x[:p]), found.x[:p])
-    return np.clip(low + count * size, low, high)
+    return np.asarray(np.clip(low + count * size, low, high), dtype=np.float64)
