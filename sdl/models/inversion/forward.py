@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.special import log_ndtr
 
 from sdl.arrays import Floats, Ints
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
-from sdl.models.reachability import find_settings
+from sdl.models.reachability import find_settings, in_unmeasured_blocks
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
@@ -154,10 +153,12 @@ class FittedForward:
         prediction = model.predict(ended.U)
         met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
         if met.any():
-            uncertainty = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
+            variance = prediction.model_var + training.interaction_variance(ended.U)
+            uncertainty = (variance[:, bands.columns] / bands.unit**2).sum(axis=1)
             u = np.asarray(ended.U[int(np.where(met, uncertainty, np.inf).argmin())], dtype=np.float64)
         else:
-            u = self._most_probable(bands, ended.U, region, rng)
+            new = in_unmeasured_blocks(training, ended, region)
+            u = self._most_probable(bands, ended.U[new], region, rng)
         if training.prefer is None:
             return u
         return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), region)
@@ -168,17 +169,8 @@ class FittedForward:
         starts = near[rng.integers(len(near), size=PATHS)][:, None]
         U = np.vstack([near, search(paths, paths.jacobian, bands, starts, region, STEPS).U.reshape(-1, near.shape[1])])
         prediction = self.model.predict(U)
-        y, variance = (
-            part[:, bands.columns] for part in (prediction.mean, prediction.model_var + prediction.noise_var)
-        )
-        sd = np.sqrt(np.maximum(variance, 1e-12 * bands.unit**2))
-        sd = np.where(np.isfinite(sd), sd, bands.unit)
-        above, below = (bands.low - y) / sd, (bands.high - y) / sd
-        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
-        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
-        big, small = log_ndtr(upper), log_ndtr(lower)
-        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
-        return np.asarray(U[int(inside.sum(axis=1).argmax())], dtype=np.float64)
+        variance = prediction.model_var + prediction.noise_var + self.training.interaction_variance(U)
+        return np.asarray(U[int(bands.log_probability(prediction.mean, variance).argmax())], dtype=np.float64)
 
     def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method; NaN without a target."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
+from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.data import Targets
@@ -83,6 +84,21 @@ class Bands(NamedTuple):
         y, slack = Y[..., self.columns], 1e-9 * self.unit
         inside = (y >= self.low - slack) & (y <= self.high + slack)
         return np.asarray(inside.all(axis=-1), dtype=np.bool_)
+
+    def log_probability(self, mean: Floats, variance: Floats) -> Floats:
+        """(…,) log probability that independent normal readings (…, m) lie inside every band.
+
+        A variance that is unknown is taken to be the square of the tolerance.
+        """
+        y, square = mean[..., self.columns], variance[..., self.columns]
+        sd = np.sqrt(np.maximum(square, 1e-12 * self.unit**2))
+        sd = np.where(np.isfinite(sd), sd, self.unit)
+        above, below = (self.low - y) / sd, (self.high - y) / sd
+        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
+        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
+        big, small = log_ndtr(upper), log_ndtr(lower)
+        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+        return np.asarray(inside.sum(axis=-1), dtype=np.float64)
 
     def beyond(self, Y: Floats) -> Floats:
         """(…, g) distance of readings (…, m) beyond their bands, in tolerances; 0 inside."""
