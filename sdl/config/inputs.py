@@ -5,7 +5,6 @@ inputs: {red: 40, yellow: {low: 5, high: 100}, solvent: {choices: [water, ethano
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -138,16 +137,8 @@ def free_constraints(
     fixed: Mapping[str, Value], constraints: Sequence[LinearConstraint]
 ) -> tuple[LinearConstraint, ...]:
     """The constraints on the free inputs, with the fixed values put in; those without free inputs are left out."""
-    reduced = []
-    for constraint in constraints:
-        held = {name: value for name, value in fixed.items() if isinstance(value, (int, float))}
-        rest = {name: c for name, c in constraint.coefficients.items() if name not in held}
-        known = math.fsum(c * held[name] for name, c in constraint.coefficients.items() if name in held)
-        if rest:
-            same = len(rest) == len(constraint.coefficients)
-            bound = constraint.bound if same else constraint.bound - known
-            reduced.append(constraint if same else LinearConstraint(rest, bound, constraint.equality, constraint.text))
-    return tuple(reduced)
+    reduced = (constraint.at(fixed) for constraint in constraints)
+    return tuple(constraint for constraint in reduced if constraint is not None)
 
 
 def _input(item: Input, **changes: Any) -> Input:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_serializer, model_validator
 
@@ -15,13 +15,16 @@ from sdl.config.mistakes import NAME, short
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
 from sdl.core.stopping import Rule, StopRules
-from sdl.designs.base import Design
-from sdl.drivers.base import Instrument
+from sdl.designs.base import Design, placed
+from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
 from sdl.solvers.base import Solver
 from sdl.twin.state import load, locate
 from sdl.types import Frozen, Input, Settings, Value
+
+if TYPE_CHECKING:
+    from sdl.space import Space
 
 GROUPS: dict[str, tuple[str, type]] = {
     "instrument": ("drivers", Instrument),
@@ -187,7 +190,25 @@ class ResolvedCampaign(CampaignRules):
     @property
     def free_constraints(self) -> tuple[LinearConstraint, ...]:
         """The instrument's constraints on the free inputs."""
-        return free_constraints(self.fixed, getattr(self.instrument, "constraints", ()))
+        return free_constraints(self.fixed, constraints_of(self.instrument))
+
+    def space(self) -> Space:
+        """The settings that design and solver choose from.
+
+        Raises:
+            ValueError: the constraints do not fit the inputs.
+        """
+        from sdl.space import Space  # it needs numpy, which a validation should not load
+
+        return Space(self.free_inputs, self.free_constraints)
+
+    def planned_points(self) -> int:
+        """Number of points of the design's plan.
+
+        Raises:
+            ConfigError: there is no such plan, or it is too large.
+        """
+        return placed(self.design, self.free_inputs, self.free_constraints).size
 
     def complete(self, settings: Settings) -> dict[str, Value]:
         """Settings of the free inputs with the fixed ones, in the order of the instrument."""
@@ -242,7 +263,7 @@ class CampaignFile(ResolvedCampaign):
 
     def with_all_points(self) -> CampaignFile:
         """The campaign with as many trials as its design has points."""
-        size = self.design.size(self.free_inputs)
+        size = self.planned_points()
         return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 

@@ -79,6 +79,8 @@ def opened_event(
         "inputs": [item.model_dump(mode="json") for item in config.free_inputs],
         "channels": [item.model_dump(mode="json") for item in instrument.channels],
     }
+    if constraints := config.free_constraints:
+        described["constraints"] = [str(one) for one in constraints]
     return Opened(
         SCHEMA,
         name,

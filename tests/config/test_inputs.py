@@ -97,7 +97,7 @@ def test_a_choice_is_fixed_or_narrowed():
 
 def test_a_constraint_without_free_inputs_is_left_out():
     both = [parse_constraint("a + b <= 3"), parse_constraint("a <= 2"), parse_constraint("c <= 1")]
-    assert [str(c) for c in free_constraints({"a": 1.0}, both)] == ["a + b <= 3", "c <= 1"]
+    assert [str(c) for c in free_constraints({"a": 1.0}, both)] == ["b <= 2", "c <= 1"]
 
 
 def test_every_mistake_of_inputs_is_said(folder: Path):
