@@ -30,6 +30,9 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
             problems += _design_problems(campaign)
             problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
+        if campaign.stop.cost is not None and campaign.prices is None:
+            message = "the instrument names no prices; give it `cost: {reading: 2, trial: 1, per: {red: 0.01}}`"
+            problems.append(Problem(message, "stop.cost"))
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
     return problems

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdl.clock import Clock
+from sdl.core.prices import Prices
 from sdl.drivers.base import RealInstrument
 from sdl.drivers.declared_driver import DeclaredDriver
 from sdl.durations import Duration, RateKey, parse_duration
@@ -113,14 +114,6 @@ class SettleUntil(Frozen):
     within: float = Field(gt=0, description="largest difference between two of its readings in the window")
     window: Duration = Field(alias="for", description="length of the window in which the readings must lie together")
     at_most: Duration = Field(alias="at most", description="the reading fails if it takes longer")
-
-
-class Prices(Frozen):
-    """What readings and trials cost, in a unit of the user's own."""
-
-    reading: float = Field(0.0, ge=0, description="of each reading")
-    trial: float = Field(0.0, ge=0, description="of each trial")
-    per: Mapping[str, float] = Field({}, description="of one unit of an input in one reading: `{red: 0.01}`")
 
 
 class Limit(Frozen):

@@ -100,7 +100,7 @@ def started_campaign(
     config: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
     """The campaign after its first event; without a folder the priors' rows come from `priors`."""
-    campaign = unopened_campaign(opened, folder, config.plan())
+    campaign = unopened_campaign(opened, folder, config.plan(config.prices))
     if priors and folder is None:
         campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.number_sessions(priors)])
     campaign.handle(opened)
