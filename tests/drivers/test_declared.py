@@ -160,9 +160,16 @@ def test_an_undefined_derived_channel_is_an_error_of_the_reading():
     assert caught.value.retryable
 
 
-def test_a_reading_at_the_end_of_a_range_is_a_bound_and_so_is_what_is_derived_from_it():
+def test_a_reading_at_the_end_of_a_range_is_a_bound_and_so_is_what_grows_with_it():
+    raw = Raw(lambda *_: {"R": 255.0, "pH": 7.0})
+    driver, _, _ = opened(raw=raw, derived={"ratio": "R / pH", "twice": "2 * ratio", "acid": "7 - pH"})
+    assert driver.measure({"red": 5, "yellow": 5}).saturated == ("R", "ratio", "twice")
+
+
+def test_an_upper_bound_of_a_derived_channel_is_no_reading():
     driver, _, _ = opened(raw=Raw(lambda *_: {"R": 255.0, "pH": 7.0}))
-    assert driver.measure({"red": 5, "yellow": 5}).saturated == ("R", "ratio", "absorbance")
+    with pytest.raises(BadReply, match=r"absorbance: .* is known only to be at most -0.0263.*: R is at the end"):
+        driver.measure({"red": 5, "yellow": 5})
 
 
 def test_a_reading_outside_its_range_is_refused():
