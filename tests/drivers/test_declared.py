@@ -314,6 +314,13 @@ def test_a_ramp_is_kept_by_steps_in_between():
     assert all(value % 5 == 0 for value in values)
 
 
+def test_quick_readings_do_not_make_many_small_steps():
+    driver, raw, clock = opened(ramp={"yellow": "60 per min"}, raw=Raw(lambda *_: {"R": 1.0, "pH": 7.0}, seconds=0.01))
+    driver.measure({"red": 0, "yellow": 60})
+    assert len(raw.sent) <= 65
+    assert 50 <= clock.monotonic() <= 65
+
+
 def test_after_an_hour_at_rest_an_input_does_not_jump():
     driver, raw, clock = opened(ramp={"red": "60 per min"})
     driver.measure({"red": 5, "yellow": 0})
