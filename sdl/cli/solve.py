@@ -426,7 +426,7 @@ def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -
     """An input that the data names: one whose column holds texts has them as choices."""
     if isinstance(item, Input):
         return item
-    place = datasets.find_column(columns.inputs.get(item, item), has.columns)
+    place = datasets.find_column(columns.inputs.get(item, item), has.columns) or ""
     return Input(name=item, choices=has.texts[place]) if place in has.texts else item
 
 
