@@ -55,13 +55,15 @@ def cost(campaign: CampaignFile) -> Cost:
 
 
 def _price(campaign: CampaignFile, trials: int, readings: int) -> float | None:
-    """The largest price; `stop.cost` limits it to that and the reading that reaches it."""
+    """The largest price; `stop.cost` limits it to that and what the settings of one reading add."""
     prices = campaign.prices
     if prices is None:
         return None
     most = prices.of_reading({i.name: max(abs(i.low), abs(i.high)) for i in campaign.free_inputs if i.numeric})
     price = trials * prices.trial + readings * most
-    return price if campaign.stop.cost is None else min(price, campaign.stop.cost + most + prices.trial)
+    if campaign.stop.cost is None:
+        return price
+    return min(price, max(campaign.stop.cost, prices.trial + prices.reading) + most - prices.reading)
 
 
 def design_points(campaign: ResolvedCampaign) -> int:

@@ -299,6 +299,9 @@ class Campaign:
     def _ask_rules(self) -> None:
         if self.state is State.STOP:
             return
+        if (prices := self.plan.prices) is not None:
+            trial = self.history.open_trial
+            self.history.next_cost = prices.of_reading(trial.settings) if trial else prices.trial + prices.reading
         for rule in self.plan.rules:
             if reason := rule.check(self.history, self.plan.goal):
                 self._stop(reason.outcome, reason.text, reason.rule)

@@ -42,7 +42,9 @@ def print_outcome(
 
     run = open_run(done.run)
     reason, then, more = cause(reason or done.reason), [] if running else next_steps(done, run), more or {}
+    price = None if run.campaign.plan.prices is None else run.campaign.history.cost
     if json:
+        more = more if price is None else {**more, "cost": round(price, 6)}
         emit(dataclasses.asdict(done) | {"reason": reason, "next": " ".join(then), **more})
         return
     say(f"{display(done.outcome or 'unfinished')}: {reason}")
@@ -56,6 +58,8 @@ def print_outcome(
         if done.miss is not None:
             say(f"  worst:  {worst(goal, done.measured, units(run.opened))}", 10)
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
+    if price is not None:
+        print(f"  cost:   {price:g}")
     for line in _failures(run):
         say(f"  failed: {line}", 10)
     if on := not_off(done.safe):
