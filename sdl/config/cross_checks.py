@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from sdl import registry
 from sdl.config.goals import goal_problems, prefer_problems
+from sdl.config.inputs import input_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
+from sdl.designs.adaptive import Adaptive
 from sdl.designs.filling import Points
 from sdl.errors import ConfigError, Problem
+from sdl.solvers.base import require_choices
 from sdl.twin.state import known_state
+from sdl.types import Input, Value
 
 
 def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
@@ -15,15 +20,36 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
     if campaign.instrument is not None:
         channels = {channel.name: channel for channel in campaign.instrument.channels}
+        problems += input_problems(campaign.inputs, campaign.instrument.inputs)
         problems += goal_problems(campaign.goal or {}, campaign.tolerance, channels)
         if campaign.prefer is not None:
-            problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
-        problems += _design_problems(campaign)
-        problems += _solver_problems(campaign)
+            problems += prefer_problems(campaign.prefer, campaign.free_inputs)
+        if wrong := _constraint_problems(campaign):
+            problems += wrong
+        else:
+            problems += _design_problems(campaign)
+            problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
+        if campaign.stop.cost is not None and campaign.prices is None:
+            message = "the instrument names no prices; give it `cost: {reading: 2, trial: 1, per: {red: 0.01}}`"
+            problems.append(Problem(message, "stop.cost"))
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
     return problems
+
+
+def _constraint_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """Constraints that are none, that name no numeric input, or that no settings keep."""
+    if not getattr(campaign.instrument, "constraints", ()):
+        return []
+    try:
+        space = campaign.space()
+        if not space.is_empty():
+            return []
+        message = f"no settings keep {' and '.join(map(str, space.constraints))}"
+    except ValueError as error:
+        message = str(error)
+    return [Problem(message, "instrument.constraints")]
 
 
 def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
@@ -39,13 +65,15 @@ def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
     """A solver whose `needs` returns no number of design points, or that cannot work for the instrument."""
-    solver, inputs, channels = campaign.solver, campaign.instrument.inputs, campaign.instrument.channels
+    solver, inputs, channels = campaign.solver, campaign.free_inputs, campaign.instrument.channels
     method = "needs"
     try:
         wanted: object = solver.needs(inputs) if hasattr(solver, "needs") else None
         if wanted is not None and not (isinstance(wanted, int) and wanted >= 0):
             message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
             return [Problem(message, "solver")]
+        if campaign.goal:
+            require_choices(solver, inputs)
         method = "suits"
         if campaign.goal and hasattr(solver, "suits"):
             solver.suits(inputs, channels)
@@ -62,10 +90,12 @@ def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
-    inputs = {item.name: item for item in campaign.instrument.inputs}
+    inputs = {item.name: item for item in campaign.free_inputs}
     try:
         if campaign.design is not None:  # a factorial may be too large, another want more inputs
-            campaign.design.size(campaign.instrument.inputs)
+            campaign.planned_points()
+            if isinstance(campaign.design, Adaptive):
+                require_choices(registry.find("solvers", campaign.design.solver)(), campaign.free_inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
     for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
@@ -77,9 +107,19 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
             message = f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(wrong)}"
             problems.append(Problem(message, path))
             continue
-        for name, value in point.items():
-            low, high = inputs[name].low, inputs[name].high
-            if not low <= value <= high:
-                message = f"{value:g} lies outside the bounds [{low:g}, {high:g}]"
-                problems.append(Problem(message, f"{path}.{name}"))
+        wrong_values = [(name, why) for name, value in point.items() if (why := _why_not(inputs[name], value))]
+        problems += [Problem(why, f"{path}.{name}") for name, why in wrong_values]
+        if not wrong_values:
+            broken = [one for one in campaign.free_constraints if not one.holds(point)]
+            problems += [Problem(f"breaks the constraint {one}", path) for one in broken]
     return problems
+
+
+def _why_not(item: Input, value: Value) -> str:
+    """Why an input cannot be set to a value; empty where it can."""
+    if item.choices:
+        return "" if value in item.choices else f"{value!r} is none of the choices {', '.join(item.choices)}"
+    if isinstance(value, str):
+        return f"must be a number, not {value!r}"
+    inside = item.low <= value <= item.high
+    return "" if inside else f"{value:g} lies outside the bounds [{item.low:g}, {item.high:g}]"

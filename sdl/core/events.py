@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sdl.types import Outcome, Power, Verdict
+from sdl.types import Outcome, Power, Settings, Verdict
 
 SCHEMA = 4  # version of the event format; `sdl.store.record` reads this version and every earlier one
 
@@ -25,7 +25,7 @@ class Opened:
     campaign: str
     config: Mapping[str, Any]
     prior: tuple[Mapping[str, Any], ...]  # {source, sha256, rows, left_out, copy_sha256} each
-    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}
+    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}, also {constraints, fixed}
     clock: str
     versions: Mapping[str, str]
     simulated: bool
@@ -47,7 +47,7 @@ class Proposed:
     """The settings of the next trial, written before the instrument is asked for anything."""
 
     trial: int
-    settings: Mapping[str, float]
+    settings: Settings
     targets: Mapping[str, float]  # goal − latest background, as given to the solver
     by: str  # kind of the solver or design
     rows: int
@@ -72,7 +72,7 @@ class Measured:
     trial: int
     repeat: int
     attempt: int
-    applied: Mapping[str, float]
+    applied: Settings
     readings: Mapping[str, float]
     background: Mapping[str, float] | None
     saturated: tuple[str, ...]
@@ -88,7 +88,8 @@ class Failed:
     trial: int
     repeat: int
     attempt: int
-    stage: Literal["propose", "measure", "driver"]  # driver: a bug in it, or it cannot be opened; ends the campaign
+    # driver: a bug in it, or it cannot be opened; interlock: a reading beyond a limit. Both end the campaign.
+    stage: Literal["propose", "measure", "driver", "interlock"]
     error: str
     retryable: bool
     maybe_measured: bool
@@ -145,7 +146,7 @@ class Safe:
     """The state of the instrument after it was told to switch off: at the end, and when that took too long."""
 
     state: Power
-    applied: Mapping[str, float] | None  # settings reported by the instrument
+    applied: Settings | None  # settings reported by the instrument
     why: str
     attempts: int
     seconds: float  # since the first attempt
@@ -172,7 +173,7 @@ class Measure:
     """Wait `wait` seconds, then take one reading at `settings`."""
 
     trial: int
-    settings: Mapping[str, float]
+    settings: Settings
     repeat: int
     attempt: int
     wait: float

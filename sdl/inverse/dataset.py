@@ -15,6 +15,7 @@ from sdl.config.goals import MAX_READING, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
+from sdl.grammar import LinearConstraint
 from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
 from sdl.inverse.propose import Proposal, propose, translated
@@ -22,7 +23,7 @@ from sdl.models.backward.local_regression import levels
 from sdl.models.constants import DISTINCT
 from sdl.solvers.base import Data, Solver, Targets, ask
 from sdl.space import Space
-from sdl.types import Channel, Input, Verdict
+from sdl.types import Channel, Input, Settings, Value, Verdict, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,10 +155,12 @@ def solve(
     if all_solutions:
         with translated(solver_model.kind, len(data.X)):
             modes = solutions(fit(solver_model, data), data, goal, np.random.default_rng([seed, 1, 1]))
-        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in modes], len(names), X)
+        others = _matrix_of(
+            [[{**numbers(s.settings), **numbers(held)}[n] for n in names] for s in modes], len(names), X
+        )
     return Solution(
-        _vector(answer.settings, names, X),
-        _vector(answer.raw, names, X),
+        _vector(numbers(answer.settings), names, X),
+        _vector(numbers(answer.raw), names, X),
         _vector(answer.spread, names, X),
         _vector(answer.uncertainty, names, X),
         _vector(answer.expected, channels, Y),
@@ -208,7 +211,11 @@ def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
 
 
 def data_from(
-    rows: Sequence[DatasetRow], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
+    rows: Sequence[DatasetRow],
+    inputs: tuple[Input, ...],
+    channels: tuple[Channel, ...],
+    wanted: Sequence[str],
+    constraints: tuple[LinearConstraint, ...] = (),
 ) -> Data:
     """The rows of records and logs as data for a solver, with the backgrounds subtracted."""
     base = [row.reading.background or {} for row in rows]
@@ -216,9 +223,9 @@ def data_from(
         [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
         for row, b in zip(rows, base, strict=True)
     ]
-    n, m = len(rows), len(channels)
+    n, m, space = len(rows), len(channels), Space(inputs, constraints)
     return Data(
-        np.array([[row.reading.applied[i.name] for i in inputs] for row in rows], float).reshape(n, len(inputs)),
+        np.array([space.encode(row.reading.applied) for row in rows], float).reshape(n, len(space.columns)),
         np.array(values, float).reshape(n, m),
         np.array([[c.name in row.reading.saturated for c in channels] for row in rows], bool).reshape(n, m),
         np.array([c.name in wanted for c in channels]),
@@ -228,30 +235,46 @@ def data_from(
         channels,
         current_session=1.0
         + max((row.session for row in rows), default=-1),  # the next reading will be of a new session
+        constraints=constraints,
     )
 
 
-def hold(data: Data) -> tuple[Data, dict[str, float]]:
+def hold(data: Data) -> tuple[Data, dict[str, Value]]:
     """Separate the inputs that never varied: the data without them, and their values.
 
     If no input varied, none is separated, and the solver reports that the rows do not suffice.
     """
     rows = data.X[_usable(data)]
-    moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
-    if moved.all() or not moved.any():
+    varies = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
+    parts = {name: data.space.columns_of(name) for name in data.space.names}
+    still = [name for name, part in parts.items() if part.stop > part.start and not varies[part].any()]
+    if not still or not varies.any():
         return data, {}
-    held = {item.name: float(rows[0, i]) for i, item in enumerate(data.inputs) if not moved[i]}
+    first = data.space.decode(rows[0])
+    held = {name: first[name] for name in still}
+    moved = np.ones(len(varies), bool)
+    for name in still:
+        moved[parts[name]] = False
     prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
     inputs = tuple(item for item in data.inputs if item.name not in held)
-    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
+    constraints = tuple(one for given in data.constraints if (one := _without(given, held)) is not None)
+    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer, constraints=constraints), held
 
 
-def with_held(answer: Proposal, held: Mapping[str, float]) -> Proposal:
+def _without(constraint: LinearConstraint, held: Settings) -> LinearConstraint | None:
+    """A constraint on the other inputs, with these held at their values; None where it is about no other."""
+    fixed = {name: value for name, value in numbers(held).items() if name in constraint.coefficients}
+    rest = {name: part for name, part in constraint.coefficients.items() if name not in fixed}
+    bound = constraint.bound - sum(constraint.coefficients[name] * value for name, value in fixed.items())
+    return replace(constraint, coefficients=rest, bound=bound) if rest else None
+
+
+def with_held(answer: Proposal, held: Settings) -> Proposal:
     """Add the held inputs to a proposal that was made without them."""
     if not held:
         return answer
     unknown = dict.fromkeys(held)
-    held_settings = ", ".join(f"{name} {value:g}" for name, value in held.items())
+    held_settings = ", ".join(f"{k} {v if isinstance(v, str) else format(v, 'g')}" for k, v in held.items())
     return replace(
         answer,
         settings={**answer.settings, **held},
@@ -309,13 +332,13 @@ def cross_validate(
             np.where(data.goal, wanted + width, np.inf),
         )
         with translated(solver.kind, len(learnt.X)):
-            given = ask(fit(solver, learnt), band, Space(data.inputs), np.random.default_rng([seed, 1, n]))
+            given = ask(fit(solver, learnt), band, data.space, np.random.default_rng([seed, 1, n]))
         errors.append(np.asarray(given.settings) - data.X[test])
         tell(n + 1, len(folds))
     all_errors = np.concatenate(errors)
     rmse = np.sqrt((all_errors**2).mean(axis=0))
     return Validated(
-        {item.name: float(value) for item, value in zip(data.inputs, rmse, strict=True)},
+        {name: value for name, value in data.space.by_input(rmse).items() if np.isfinite(value)},
         len(all_errors),
         len(folds),
         by,
@@ -324,7 +347,7 @@ def cross_validate(
 
 def _folds(data: Data, days: NDArray[np.str_], usable: Bools) -> tuple[str, list[tuple[Bools, Bools]]]:
     """What a part is (as `Validated.by`), and for each part the rows to predict and the rows to learn from."""
-    U = (data.X - [item.low for item in data.inputs]) / [item.high - item.low for item in data.inputs]
+    U = (data.X - data.space.low) / data.space.width
     setting = np.unique(np.round(U / DISTINCT), axis=0, return_inverse=True)[1].reshape(-1)
     first = np.unique(setting, return_index=True)[1]
     order = np.argsort(np.argsort(first))[setting]  # settings numbered in the order of their first row

@@ -70,7 +70,7 @@ def units(targets: Targets) -> Floats:
     return np.asarray(np.where(np.isfinite(half), half, np.fmax(hundredth, 1.0)), dtype=np.float64)
 
 
-def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets: Targets) -> Stepped | None:
+def on_steps(predict: Predict, settings: Sequence[float] | Floats, space: Space, targets: Targets) -> Stepped | None:
     """Find the best settings on the steps close to given settings.
 
     Args:
@@ -80,18 +80,19 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
         targets: one goal, each part (m,).
 
     Returns:
-        None if no input has a step, or if there are too many combinations to compare.
+        None if no input has a step, if no combination keeps the constraints, or if there are too many to compare.
     """
     x = np.asarray(settings, float)
     grids = space.steps_near(x)
     if math.prod(map(len, grids)) > MAX_COMBINATIONS:
         grids = space.steps_near(x, reach=1)
-    stepped = np.array([item.step is not None for item in space.inputs])
+    stepped = space.stepped
     if not stepped.any() or math.prod(map(len, grids)) > MAX_COMBINATIONS:
         return None
     low, high, scale = space.low, space.high, space.width
     here = predict(x[None])[0][0]
     slope = np.column_stack([_slope(predict, x, j, low, high) for j in range(len(x))])  # (m, d)
+    slope[:, space.categorical] = 0.0  # the choices stay
     moves = np.array(list(product(*grids))) - x
     if (~stepped).any():  # inputs without steps compensate for the rounding
         use = np.isfinite(targets.value) & np.isfinite(here)
@@ -101,6 +102,10 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
         free = ~stepped
         back = -off @ np.linalg.pinv(K[:, free] * scale[free], rcond=1e-6).T * scale[free]
         moves[:, free] = np.clip(back, (low - x)[free], (high - x)[free])
+    if space.constraints:
+        moves = moves[space.region.keeps(x + moves)]
+        if not len(moves):
+            return None
     rough = tolerance_ratios(targets, here + moves @ slope.T)
     best = np.argsort(rough, kind="stable")[:MAX_PREDICTED]
     candidates = x + moves[best]

@@ -17,10 +17,11 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sdl.core.events import Measured, Opened
@@ -28,7 +29,7 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import SESSION_GAP, Channel, Input, Reading
+from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings, Value
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -112,7 +113,7 @@ SAME_NAMES = ColumnNames()
 
 def load(
     source: str | Path,
-    inputs: Sequence[Input] | Sequence[str],
+    inputs: Sequence[Input | str],
     channels: Sequence[Channel],
     required: Sequence[str],
     base: Path | None = None,
@@ -120,12 +121,15 @@ def load(
     columns: ColumnNames = SAME_NAMES,
     tolerated: float = MAX_UNUSABLE,
     session_gap: float | None = None,
+    derive: Callable[[Reading], Reading] | None = None,
+    derived: Collection[str] = (),
+    held: Settings = MappingProxyType({}),
 ) -> Dataset:
     """Read a record (a run's directory or its record.jsonl), a log or a table.
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone if their bounds are not known.
+        inputs: in the order of a log's `in`; names alone, of numbers, if their bounds are not known.
         channels: the channels of the instrument; others are ignored.
         required: channels without which a row is not used.
         base: directory that a relative path starts from; None is the working directory.
@@ -133,6 +137,9 @@ def load(
         tolerated: largest fraction of unusable lines.
         session_gap: seconds between two readings that begin a new session; None: as a record's instrument has it, else
             `SESSION_GAP`.
+        derive: adds channels that are computed from the others, to each row.
+        derived: their names; a file need not have them.
+        held: values of inputs; rows at other ones are not used.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
@@ -150,13 +157,15 @@ def load(
     table = (
         tables.read(file) if opened is None else _record_table(file, opened, [columns.inputs.get(n, n) for n in names])
     )
-    form = _parser(file, table, names, channels, required, columns)
-    bounds = {item.name: (item.low, item.high) for item in inputs if isinstance(item, Input)}
+    form = _parser(file, table, names, channels, [name for name in required if name not in derived], columns)
+    known = [item for item in inputs if isinstance(item, Input)]
+    bounds = {item.name: (item.low, item.high) for item in known if item.numeric}
+    choices = {item.name: item.choices for item in known if item.choices}
     read_rows: list[_ReadRow] = []
     unusable: list[tuple[int, Unusable]] = []
     for number, cells in table.rows:
         try:
-            read_rows.append(_read(number, cells, form, channels, bounds))
+            read_rows.append(_read(number, cells, form, channels, bounds, choices))
         except Unusable as why:
             unusable.append((number, why))
     if len(unusable) > tolerated * len(table.rows):
@@ -170,11 +179,12 @@ def load(
     for row, session in _sessions(read_rows, gap, by_day=opened is None):
         again = opened is None and row.key() in seen
         seen.add(row.key())
-        reason = DUPLICATE if again and row.at == row.at else _reason_unused(row.reading, required)
+        reading = row.reading if derive is None else derive(row.reading)
+        reason = DUPLICATE if again and row.at == row.at else _reason_unused(reading, required, held)
         if reason:
             lines.setdefault(reason, []).append(row.line)
         else:
-            rows.append(DatasetRow(row.reading, session, row.day, row.at))
+            rows.append(DatasetRow(reading, session, row.day, row.at))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
@@ -188,12 +198,14 @@ class FileColumns:
         inputs: names of inputs; empty if the file has none.
         unnamed: number of inputs listed without names.
         channels: names of channels; empty if they cannot be distinguished from other columns.
+        texts: the different texts of the columns that hold nothing else and could be choices, sorted.
     """
 
     columns: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     unnamed: int = 0
     channels: tuple[str, ...] = ()
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def describe_columns(file: Path) -> FileColumns:
@@ -209,11 +221,26 @@ def describe_columns(file: Path) -> FileColumns:
         named = dict.fromkeys(name for part in given if isinstance(part, Mapping) for name in part)
         channels = dict.fromkeys(name for cells in rows if isinstance(out := cells.get("out"), Mapping) for name in out)
         unnamed = max((len(part) for part in given if isinstance(part, list)), default=0)
-        return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels))
+        texts = _texts([part for part in given if isinstance(part, Mapping)], named)
+        return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels), texts)
     inputs = tuple(name for name in table.columns if f"{name}{ASKED_SUFFIX}" in table.columns)
     own = (*inputs, *EXPORT_COLUMNS)
     rest = (n for n in table.columns if n not in own and not n.endswith((ASKED_SUFFIX, BACKGROUND_SUFFIX)))
-    return FileColumns(table.columns, inputs, 0, tuple(rest) if inputs else ())
+    texts = _texts([cells for _, cells in table.rows if not isinstance(cells, Unusable)], table.columns)
+    return FileColumns(table.columns, inputs, 0, tuple(rest) if inputs else (), texts)
+
+
+def _texts(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The different texts of each column that holds only texts, where they are as many as an input has choices."""
+    found = {}
+    for name in columns:
+        values = {
+            value.strip() if isinstance(value, str) else value for row in rows if (value := row.get(name)) is not None
+        }
+        texts = sorted(value for value in values - {""} if isinstance(value, str))
+        if len(texts) == len(values - {""}) and 2 <= len(texts) <= MOST_CHOICES:
+            found[name] = tuple(texts)
+    return found
 
 
 def find_column(name: str, columns: Sequence[str]) -> str | None:
@@ -314,10 +341,19 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _reason_unused(reading: Reading, required: Sequence[str]) -> str:
+def _reason_unused(reading: Reading, required: Sequence[str], held: Settings) -> str:
     if missing := [name for name in required if name not in reading.readings]:
         return f"without {', '.join(missing)}"
+    if other := [name for name, value in held.items() if not _is_at(reading.applied[name], value)]:
+        return f"at another {', '.join(other)} than this campaign"
     return "saturated in a channel of the goal" if any(name in reading.saturated for name in required) else ""
+
+
+def _is_at(value: Value, wanted: Value) -> bool:
+    """Whether an input was at the value at which a campaign keeps it."""
+    if isinstance(value, str) or isinstance(wanted, str):
+        return value == wanted
+    return math.isclose(value, wanted, rel_tol=BOUNDS_ROUNDING, abs_tol=BOUNDS_ROUNDING)
 
 
 def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
@@ -331,7 +367,8 @@ def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, f
     values: list[tuple[float, float, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
-            values += [(v, *bounds[name]) for name, v in _numbers(form(cells).settings).items() if name in bounds]
+            settings = {name: value for name, value in form(cells).settings.items() if name in bounds}
+            values += [(value, *bounds[name]) for name, value in _numbers(settings).items()]
     if all(_in_bounds(*value) for value in values):
         return ""
     for way, scale in itertools.product(("divided", "multiplied"), SCALES):
@@ -517,6 +554,7 @@ def _read(
     form: _Parser,
     channels: Sequence[Channel],
     bounds: Mapping[str, tuple[float, float]],
+    choices: Mapping[str, Sequence[str]],
 ) -> _ReadRow:
     """Parse and validate one line.
 
@@ -524,14 +562,17 @@ def _read(
         Unusable: the line is not a reading.
     """
     line = form(cells)
-    settings, values = _numbers(line.settings), _numbers(line.readings)
-    if missing := [name for name in line.settings if name not in settings]:
+    numbers = _numbers({name: value for name, value in line.settings.items() if name not in choices})
+    texts = {name: _choice(name, line.settings[name], allowed) for name, allowed in choices.items()}
+    values = _numbers(line.readings)
+    if missing := [name for name in line.settings if name not in numbers and not texts.get(name)]:
         raise Unusable(f"no value of {', '.join(missing)}")
     for name, (low, high) in bounds.items():
-        if not _in_bounds(settings[name], low, high):
+        if not _in_bounds(numbers[name], low, high):
             reason = f"outside its bounds, {low:g} … {high:g}"
-            raise Unusable(f"{name} {reason}", f"{name} is {settings[name]:g}, {reason}")
-        settings[name] = min(max(settings[name], low), high)
+            raise Unusable(f"{name} {reason}", f"{name} is {numbers[name]:g}, {reason}")
+        numbers[name] = min(max(numbers[name], low), high)
+    settings: Settings = {name: texts[name] if name in texts else numbers[name] for name in line.settings}
     if line.background and not isinstance(line.background, Mapping):
         raise Unusable("`background` is no mapping", "`background` must be a mapping of channel to value")
     background = (_numbers(line.background) or None) if line.background else None
@@ -545,6 +586,21 @@ def _read(
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     reading = Reading(settings, values, background, saturated, str(line.fault) if line.fault else None)
     return _ReadRow(number, reading, at, day, session, _local_time(line.day))
+
+
+def _choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """The choice in a cell, also one that a table holds as a number; empty for an empty cell.
+
+    Raises:
+        Unusable: it is none of the input's choices.
+    """
+    if value is None or value != value:
+        return ""
+    text = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    if text and text not in choices:
+        reason = f"none of its choices, {', '.join(choices)}"
+        raise Unusable(f"{name} is {reason}", f"{name} is {text[:40]!r}, {reason}")
+    return text
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:

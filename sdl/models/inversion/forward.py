@@ -12,17 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.special import log_ndtr, logsumexp
+from scipy.special import logsumexp
 
 from sdl.arrays import Floats, Ints
 from sdl.models.constants import NOMINAL
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
-from sdl.models.reachability import find_settings
+from sdl.models.reachability import find_settings, in_unmeasured_blocks
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
+from sdl.space.region import Region
 
 PATHS, STEPS = 64, 12
 """Number of sample paths that are solved if the mean does not enter every band, and steps of each search."""
@@ -31,6 +32,8 @@ SAMPLES, STARTS = 24, 14
 CANDIDATES, WIDTH = 4000, 0.05
 """Number of candidates from which settings are drawn again, and the standard deviation along directions that the
 readings do not tell, as a fraction of the range."""
+KEPT = 1e8
+"""Precision of the columns of choices, in units of the range: candidates keep to the choices of their solution."""
 SOLVED = 1e-3
 """A search ended at a solution if half the sum of its squared residuals, in tolerances, is below this."""
 LINKED, WIDE = 0.06, 0.3
@@ -71,9 +74,9 @@ class FittedForward:
         return self.model.training
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         goals = [Targets(*parts) for parts in zip(*targets, strict=True)]
-        U = np.array([self.settings(goal, *ends, np.random.default_rng(SEED)) for goal in goals])
+        U = np.array([self.settings(goal, region, np.random.default_rng(SEED)) for goal in goals])
         pairs = [self.std_errors(goal, u) for goal, u in zip(goals, U, strict=True)]
         spread, uncertainty = np.swapaxes(np.array(pairs), 0, 1)
         expected, name = self.model.mean(U), self.model.summary.removesuffix(self.training.summary)
@@ -109,16 +112,15 @@ class FittedForward:
         Methods, 2nd ed., section 14.4): candidates come from a mixture of normal distributions around the solutions of
         the sample paths, and are drawn again with weights proportional to posterior over mixture.
         """
-        d = len(self.training.low)
         value = np.where(np.isfinite(target), target, np.nan)
         free = np.isnan(value)
         band = Targets(value, np.where(free, -np.inf, value), np.where(free, np.inf, value))
         bands = Bands.of(self.training, band)
         if not len(bands.columns):
-            return self.training.settings(rng.random((n, d)))
-        U = self.solutions(bands, np.zeros(d), np.ones(d), rng)[0]
+            return self.training.settings(self._region.sample(n, rng))
+        U = self.solutions(bands, self._region, rng)[0]
         if not len(U):
-            U = self.settings(band, np.zeros(d), np.ones(d), rng)[None]
+            U = self.settings(band, self._region, rng)[None]
         candidates, density = self._mixture(U, bands.columns, CANDIDATES + 4 * n, rng)
         weight = self._log_likelihood(candidates, value, bands.columns) - density
         weight = np.exp(weight - weight.max())
@@ -133,13 +135,15 @@ class FittedForward:
         along directions that the readings do not tell.
         """
         J, sd = self.model.jacobian(U)[:, columns], self._reading_sd(U)[:, columns]
-        slope = J / sd[..., None]
-        precision = np.swapaxes(slope, 1, 2) @ slope + np.eye(U.shape[1]) / WIDTH**2
+        fixed = self._region.categorical  # each distribution keeps to the choices of its solution
+        slope = np.where(fixed, 0.0, J / sd[..., None])
+        precision = np.swapaxes(slope, 1, 2) @ slope + np.diag(np.where(fixed, KEPT, 1.0 / WIDTH**2))
         root = np.linalg.cholesky(precision)
         which = rng.integers(len(U), size=n)
         z = rng.standard_normal((n, U.shape[1]))
         drawn = U[which] + np.linalg.solve(np.swapaxes(root[which], 1, 2), z[..., None])[..., 0]
-        drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1)]
+        drawn = np.where(fixed, U[which], drawn)
+        drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1) & self._region.keeps(drawn)]
         drawn = drawn if len(drawn) else U
         volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         parts = [v - 0.5 * (((drawn - u) @ L) ** 2).sum(axis=1) for u, L, v in zip(U, root, volume, strict=True)]
@@ -158,20 +162,20 @@ class FittedForward:
         off = (value[columns] - self.model.mean(U)[:, columns]) / sd
         return np.asarray(-0.5 * (off**2).sum(axis=1) - np.log(sd).sum(axis=1), dtype=np.float64)
 
-    def solutions(self, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    def solutions(self, bands: Bands, region: Region, rng: np.random.Generator) -> tuple[Floats, Ints]:
         """Settings (k, d) that solve some sample path, and the number (k,) of that path."""
         paths = self.model.sample_paths(SAMPLES, rng)
-        starts = rng.uniform(low, high, (SAMPLES, STARTS, len(low)))
-        ended = search(paths, paths.jacobian, bands, starts, low, high)
+        starts = region.sample(SAMPLES * STARTS, rng).reshape(SAMPLES, STARTS, -1)
+        ended = search(paths, paths.jacobian, bands, starts, region)
         solved = ended.cost < SOLVED
         return ended.U[solved], np.nonzero(solved)[0]
 
-    def modes(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> list[SolutionMode]:
-        """All solutions of one goal inside low…high (d,), the most probable first."""
+    def modes(self, target: Targets, region: Region, rng: np.random.Generator) -> list[SolutionMode]:
+        """All solutions of one goal inside a region, the most probable first."""
         bands = Bands.of(self.training, target)
         if not len(bands.columns):
             return []
-        U, path = self.solutions(bands, low, high, rng)
+        U, path = self.solutions(bands, region, rng)
         if len(U) < 2:
             return []
         labels = fcluster(linkage(U, "single", metric="chebyshev"), LINKED, "distance")
@@ -182,52 +186,45 @@ class FittedForward:
             if probability < LIKELY:
                 continue
             middle = members[int(np.abs(members - np.median(members, axis=0)).max(axis=1).argmin())]
-            u = find_settings(self.model, bands, middle[None], low, high).U[0]
+            u = find_settings(self.model, bands, middle[None], region).U[0]
             if np.abs(members - u).max(axis=1).min() > LINKED:
                 u = middle
             modes.append(SolutionMode(u, probability, members, bool(np.ptp(members, axis=0).max() > WIDE)))
         return sorted(modes, key=lambda mode: -mode.probability)
 
-    def settings(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
-        """(d,) settings inside low…high (d,) for one goal."""
+    def settings(self, target: Targets, region: Region, rng: np.random.Generator) -> Floats:
+        """(d,) settings inside a region for one goal."""
         training, model = self.training, self.model
         bands = Bands.of(training, target)
         if not len(bands.columns):
-            return training.nearest(target, low, high)
-        starts = np.vstack([training.nearest(target, low, high), starting_points(training, bands, low, high, rng)])
-        ended = find_settings(model, bands, starts, low, high)
+            return training.nearest(target, region)
+        starts = np.vstack([training.nearest(target, region), starting_points(training, bands, region, rng)])
+        ended = find_settings(model, bands, starts, region)
         prediction = model.predict(ended.U)
         met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
         if met.any():
-            uncertainty = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
+            variance = prediction.model_var + training.interaction_variance(ended.U)
+            uncertainty = (variance[:, bands.columns] / bands.unit**2).sum(axis=1)
             u = np.asarray(ended.U[int(np.where(met, uncertainty, np.inf).argmin())], dtype=np.float64)
         else:
-            u = self._most_probable(bands, ended.U, low, high, rng)
+            new = in_unmeasured_blocks(training, ended, region)
+            u = self._most_probable(bands, ended.U[new], region, rng)
         if training.prefer is None:
             return u
-        return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), low, high)
+        return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), region)
 
-    def _most_probable(self, bands: Bands, near: Floats, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+    def _most_probable(self, bands: Bands, near: Floats, region: Region, rng: np.random.Generator) -> Floats:
         """(d,) those of the settings `near` (k, d) and of the solved paths where a reading most probably is inside."""
         paths = self.model.sample_paths(PATHS, rng)
         starts = near[rng.integers(len(near), size=PATHS)][:, None]
-        U = np.vstack([near, search(paths, paths.jacobian, bands, starts, low, high, STEPS).U.reshape(-1, len(low))])
+        U = np.vstack([near, search(paths, paths.jacobian, bands, starts, region, STEPS).U.reshape(-1, near.shape[1])])
         prediction = self.model.predict(U)
-        y, variance = (
-            part[:, bands.columns] for part in (prediction.mean, prediction.model_var + prediction.noise_var)
-        )
-        sd = np.sqrt(np.maximum(variance, 1e-12 * bands.unit**2))
-        sd = np.where(np.isfinite(sd), sd, bands.unit)
-        above, below = (bands.low - y) / sd, (bands.high - y) / sd
-        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
-        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
-        big, small = log_ndtr(upper), log_ndtr(lower)
-        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
-        return np.asarray(U[int(inside.sum(axis=1).argmax())], dtype=np.float64)
+        variance = prediction.model_var + prediction.noise_var + self.training.interaction_variance(U)
+        return np.asarray(U[int(bands.log_probability(prediction.mean, variance).argmax())], dtype=np.float64)
 
     def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method; NaN without a target."""
-        columns = self.training.target_columns(self.training.activate_limits(target, *self._ends).value)
+        columns = self.training.target_columns(self.training.activate_limits(target, self._region).value)
         if not len(columns):
             return np.full(len(u), np.nan), np.full(len(u), np.nan)
         prediction = self.model.predict(u[None])
@@ -235,11 +232,11 @@ class FittedForward:
         scale = np.sqrt(
             np.where(np.isfinite(noise) & (noise > 0), noise, self.training.tolerance_scale(target)[columns] ** 2)
         )
-        slope = self.model.jacobian(u[None])[0, columns]
+        slope = np.where(self._region.categorical, 0.0, self.model.jacobian(u[None])[0, columns])
         inverse = (np.linalg.pinv(slope / scale[:, None], rcond=RCOND) / scale) ** 2
         return np.sqrt(inverse @ (model + noise)), np.sqrt(inverse @ model)
 
     @property
-    def _ends(self) -> tuple[Floats, Floats]:
-        d = len(self.training.low)
-        return np.zeros(d), np.ones(d)
+    def _region(self) -> Region:
+        """The settings that the rows belong to."""
+        return self.training.own_region

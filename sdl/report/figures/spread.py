@@ -10,6 +10,7 @@ from sdl.arrays import Floats
 from sdl.report import style
 from sdl.report.style import INK
 from sdl.report.table import TrialTable
+from sdl.types import numbers
 
 KINDS = ("spread", "uncertainty")
 MOST_INPUTS = 4  # most panels
@@ -20,7 +21,8 @@ def spread(table: TrialTable) -> Figure | None:
     rows, best = [trial for trial in table.trials if trial.by_solver], table.best
     if not rows or best is None:
         return None
-    names, x = table.inputs[:MOST_INPUTS], table.numbers[table.by_solver]
+    names = [name for name in table.inputs if name not in table.choices][:MOST_INPUTS]
+    x = table.numbers[table.by_solver]
 
     def positive(values: list[float | None]) -> Floats:
         """(n,) values; NaN for those that have no logarithm."""
@@ -36,7 +38,8 @@ def spread(table: TrialTable) -> Figure | None:
     figure = style.canvas(len(names), height=0.8 + 1.1 * len(names), sharex=True)
     for axes, name in zip(figure.axes, names, strict=True):
         both = np.concatenate(stated[name])
-        off = positive([abs(trial.settings[name] - best.shown_settings[name]) for trial in rows])
+        at = numbers(best.shown_settings)[name]
+        off = positive([abs(numbers(trial.settings)[name] - at) for trial in rows])
         off[x == best.trial] = np.nan
         # Settings that happen to equal the best ones have no logarithm: they are drawn at the foot of the axis.
         off = np.maximum(off, np.nanmin(both) / 20 if np.isfinite(both).any() else 1e-6)
