@@ -1,0 +1,328 @@
+"""Requests that a campaign file describes, and what is made of their answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sdl.clock import VirtualClock
+from sdl.drivers import placeholders
+from sdl.drivers.http_api.driver import HttpApiDriver
+from sdl.drivers.http_api.reply import compile_expression
+from sdl.drivers.http_api.request import Request
+from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.types import Input, Power, Settings
+
+from .hostile import FAULTS, FINAL, LATE, Lamp
+from .server import DARK, OUT, Server, http, says, sends, silent
+
+INPUTS = tuple(Input(name=name) for name in "RGB")
+READ = {"515nm": 'out."515nm"', "nir": "out.nir"}
+APPLIED = {"R": "in[0]", "G": "in[1]", "B": "in[2]"}
+HALF: Settings = {"R": 0.5, "G": 0.25, "B": 0.0}
+OFF: Settings = {"R": 0.0, "G": 0.0, "B": 0.0}
+QUERY = "?R={R}&G={G}&B={B}"
+
+
+def driver(
+    server: Server,
+    *,
+    read: Mapping[str, str] = READ,
+    applied: Mapping[str, str] = APPLIED,
+    off: Settings | None = OFF,
+    off_request: Request | None = None,
+    clock: VirtualClock | None = None,
+    inputs: tuple[Input, ...] = INPUTS,
+    **request: Any,
+) -> HttpApiDriver:
+    measure = Request(**{"url": server.url + QUERY, "timeout": 20.0, **request})
+    return HttpApiDriver(measure, inputs, read, applied, off, off_request, clock or VirtualClock())
+
+
+def test_a_reading_is_what_the_expressions_find(server: Server) -> None:
+    reading = driver(server).measure(HALF)
+    assert reading.readings == {"515nm": OUT["515nm"], "nir": OUT["nir"]}
+    assert reading.applied == HALF
+    assert server.asked == [[0.5, 0.25, 0.0]]
+    assert "cache-control: no-cache, no-store" in server.heads[0].lower()
+
+
+def test_settings_that_the_server_changes_are_reported(server: Server) -> None:
+    server.then(says({"in": [0.4, 0.25, 0], "out": OUT}))
+    assert driver(server).measure(HALF).applied == {"R": 0.4, "G": 0.25, "B": 0.0}
+
+
+def test_inputs_without_an_expression_count_as_applied_as_asked(server: Server) -> None:
+    server.then(says({"in": [0.4], "out": OUT}))
+    assert driver(server, applied={"R": "in[0]"}).measure(HALF).applied == {"R": 0.4, "G": 0.25, "B": 0.0}
+
+
+# Requests -------------------------------------------------------------------------------------------------------------
+def test_values_in_a_url_are_encoded_and_whole_numbers_have_no_point() -> None:
+    request = Request(url="http://host/a/{solvent}?x={x}&y={y}")
+    filled = request.fill({"solvent": "a&b/c d=é", "x": 5.0, "y": 1e-7}, {})
+    assert filled.url == "http://host/a/a%26b%2Fc%20d%3D%C3%A9?x=5&y=1e-07"
+
+
+def test_an_encoded_value_reaches_the_server_as_it_was_meant(server: Server) -> None:
+    solvent = Input(name="solvent", choices=("water", "a&R=9 b/ü"))
+    d = driver(server, inputs=(*INPUTS, solvent), url=server.url + QUERY + "&solvent={solvent}")
+    d.measure({**HALF, "solvent": "a&R=9 b/ü"})
+    assert server.asked == [[0.5, 0.25, 0.0]]
+    assert "solvent=a%26R%3D9%20b%2F%C3%BC " in server.heads[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "sent", "kind"),
+    [
+        ({"led": {"red": "{R}", "all": ["{R}", "{G}"]}}, {"led": {"red": 5, "all": [5, 0.25]}}, "application/json"),
+        ({"say": "red is {R}", "{solvent}": True}, {"say": "red is 5", 'wat"er': True}, "application/json"),
+        ("R={R}; {{braces}}", "R=5; {braces}", "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_body_is_filled(body: Any, sent: Any, kind: str) -> None:
+    filled = Request(method="POST", url="http://host/", body=body).fill({"R": 5.0, "G": 0.25, "solvent": 'wat"er'}, {})
+    assert filled.headers == {"Content-Type": kind}
+    assert filled.content is not None
+    assert (json.loads(filled.content) if kind == "application/json" else filled.content.decode()) == sent
+
+
+def test_the_values_of_a_form_are_encoded() -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    filled = Request(method="POST", url="http://host/", headers=form, body="s={s}&R={R}").fill(
+        {"s": "a&b", "R": 1.0}, {}
+    )
+    assert filled.content == b"s=a%26b&R=1"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"url": "host/api"}, "must look like"),
+        ({"url": "http://user:pw@host/"}, "user name or password"),
+        ({"url": "http://{R}/"}, "host and port must stand in the file"),
+        ({"url": "http://host/#x"}, "after #"),
+        ({"url": "http://host/?R={R"}, "single {"),
+        ({"url": "http://host/?R=${}"}, "not the name of an environment variable"),
+        ({"url": "http://host/", "body": "x"}, "a GET request has no body"),
+        ({"url": "http://host/", "headers": {"Authorization": "Bearer abc"}}, "must not stand in the file"),
+        ({"url": "http://host/", "headers": {"X\r\nY": "1"}}, "not the name of a header"),
+        ({"url": "http://host/", "headers": {"X": "1\r\nHost: elsewhere"}}, "control character"),
+        ({"url": "http://host/", "headers": {"Host": "elsewhere"}}, "set by sdl"),
+        ({"url": "http://host/", "timeout": 0.0}, "greater than 0"),
+        ({"url": "http://host/", "method": "DELETE"}, "'GET', 'POST', 'PUT' or 'PATCH'"),
+    ],
+)
+def test_a_wrong_request_is_refused(request_: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        Request(**request_)
+    assert "pw@" not in str(caught.value)
+    assert "abc" not in str(caught.value)
+
+
+def test_a_name_that_is_no_input_is_refused() -> None:
+    request = Request(method="POST", url="http://host/?R={R}", body={"x": ["{Blue}"]})
+    with pytest.raises(ValueError, match=r"unknown \{Blue\}; allowed: R, blue; did you mean 'blue'"):
+        request.check_names(["R", "blue"])
+
+
+@pytest.mark.parametrize("text", ["out.", "in[", "foo(@)x", "", "a b"])
+def test_an_expression_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a JMESPath expression"):
+        compile_expression(text)
+
+
+# Secrets --------------------------------------------------------------------------------------------------------------
+SECRET = "s3cr/t +&"
+
+
+def test_a_secret_reaches_the_server_and_no_message(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", SECRET)
+    echo = lambda server, peer, asked: peer.sendall(http(server.heads[-1], status="403 Forbidden"))  # noqa: E731
+    moved = sends(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/?k=s3cr%2Ft%20%2B%26\r\nContent-Length: 0\r\n\r\n")
+    server.then(echo, moved)
+    d = driver(server, url=server.url + QUERY + "&k=${TOKEN}", headers={"Authorization": "Bearer ${TOKEN}"})
+    for _ in range(2):
+        with pytest.raises(BadReply) as caught:
+            d.measure(HALF)
+        assert "s3cr" not in str(caught.value)
+        assert caught.value.__suppress_context__
+    assert f"authorization: bearer {SECRET}" in server.heads[0].lower()
+    assert "k=s3cr%2Ft%20%2B%26 " in server.heads[0]
+
+
+@pytest.mark.parametrize(("value", "why"), [(None, "not set or empty"), ("", "not set or empty"), ("a\nb", "control")])
+def test_a_missing_variable_is_named_when_it_is_opened(
+    server: Server, monkeypatch: pytest.MonkeyPatch, value: str | None, why: str
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("NO_SUCH", value)
+    with pytest.raises(ConfigError, match=f"environment variable NO_SUCH, .* {why}"):
+        driver(server, headers={"X-Api-Key": "${NO_SUCH}"})
+
+
+def test_the_longer_of_two_secrets_is_hidden_first() -> None:
+    assert placeholders.redact("abcdef abc", {"A": "abc", "B": "abcdef"}) == "${B} ${A}"
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ({"in": [0.5, 0.25, 0], "out": {"515nm": 1}}, BadReply, "channel nir: the expression out.nir finds nothing"),
+        (
+            {"in": [0.5, 0.25, 0], "out": {"515nm": "12", "nir": 1}},
+            BadReply,
+            r"finds \"12\" and not a number; to_number",
+        ),
+        ({"in": [0.5, 0.25, 0], "out": {"515nm": True, "nir": 1}}, BadReply, "finds true and not a number"),
+        ({"in": [0.5, 0.25], "out": OUT}, NotApplied, r"applied B: the expression in\[2\] finds nothing"),
+        ({"in": [0.5, 0.25, "0"], "out": OUT}, NotApplied, r"applied B: .* finds \"0\" and not a number"),
+        ('{"in": [0.5, 0.25, 0], "out": {"515nm": NaN, "nir": 1}}', BadReply, "not finite"),
+        ('{"in": [0.5, 0.25, 1e999], "out": {"515nm": 2, "nir": 1}}', NotApplied, "not finite"),
+        ("oops", BadReply, "is not JSON"),
+    ],
+)
+def test_an_answer_without_a_reading_says_what_is_missing(
+    server: Server, body: Any, kind: type[InstrumentError], message: str
+) -> None:
+    server.then(says(body))
+    with pytest.raises(kind, match=message) as caught:
+        driver(server).measure(HALF)
+    assert caught.value.maybe_measured
+
+
+def test_a_choice_is_compared_as_text(server: Server) -> None:
+    solvent = Input(name="solvent", choices=("water", "ethanol"))
+    d = driver(server, inputs=(*INPUTS, solvent), applied={"solvent": "s"}, off={**OFF, "solvent": "water"})
+    server.then(says({"s": "ethanol", "out": OUT}), says({"s": 1, "out": OUT}), says({"s": "ethanol"}))
+    assert d.measure({**HALF, "solvent": "water"}).applied["solvent"] == "ethanol"
+    with pytest.raises(NotApplied, match="finds 1 and not a text"):
+        d.measure({**HALF, "solvent": "water"})
+    assert d.safe().state is Power.ON
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable", "measured"),
+    [
+        ("204 No Content", BadReply, True, True),
+        ("301 Moved", BadReply, False, True),
+        ("400 Bad Request", Rejected, False, False),
+        ("401 Unauthorized", BadReply, False, True),
+        ("404 Not Found", BadReply, False, True),
+        ("409 Conflict", Busy, True, True),
+        ("422 Unprocessable", Rejected, False, False),
+        ("429 Too Many Requests", Busy, True, True),
+        ("500 Internal Server Error", BadReply, True, True),
+        ("502 Bad Gateway", Unreachable, True, True),
+        ("503 Service Unavailable", Busy, True, True),
+    ],
+)
+def test_a_status_says_whether_asking_again_may_help(
+    server: Server, status: str, kind: type[InstrumentError], retryable: bool, measured: bool
+) -> None:
+    server.then(says("" if status.startswith("204") else "why not", status=status))
+    with pytest.raises(kind, match=status[:3]) as caught:
+        driver(server).measure(HALF)
+    assert (caught.value.retryable, caught.value.maybe_measured) == (retryable, measured)
+    assert len(server.heads) == 1, "nothing is asked twice, and nobody else"
+
+
+def test_the_pause_that_a_busy_server_asks_for_is_kept_before_readings_only(server: Server) -> None:
+    clock = VirtualClock()
+    d = driver(server, clock=clock)
+    server.then(says("", status="503 Busy", headers="Retry-After: 30\r\n"), says({"in": [0, 0, 0], "out": DARK}))
+    with pytest.raises(Busy, match="pause of 30 s"):
+        d.measure(HALF)
+    assert d.safe().state is Power.OFF
+    assert clock.monotonic() == 0.0, "switching off does not wait"
+    server.then(says("", status="503 Busy", headers="Retry-After: 30\r\n"))
+    with pytest.raises(Busy):
+        d.measure(HALF)
+    d.measure(HALF)
+    assert clock.monotonic() == pytest.approx(30.0)
+
+
+# Off ------------------------------------------------------------------------------------------------------------------
+def test_it_is_off_only_where_the_answer_says_so_for_every_input(server: Server) -> None:
+    d = driver(server)
+    assert d.safe().state is Power.NOT_NEEDED
+    assert server.asked == []
+    d.measure(HALF)
+    assert d.safe().state is Power.OFF
+    assert server.asked == [[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]
+    assert d.safe().state is Power.OFF
+    assert len(server.asked) == 2, "nothing is sent to what is off"
+    for applied, state in (({"R": "in[0]"}, Power.UNKNOWN), ({}, Power.UNKNOWN), (APPLIED, Power.OFF)):
+        d = driver(server, applied=applied)
+        d.measure(HALF)
+        assert d.safe().state is state
+    server.then(says({"in": [0.5, 0.25, 0], "out": OUT}), says({"in": [0.2, 0, 0], "out": DARK}))
+    d.measure(HALF)
+    on = d.safe()
+    assert (on.state, on.applied) == (Power.ON, {"R": 0.2, "G": 0.0, "B": 0.0})
+
+
+def test_nothing_is_sent_to_an_instrument_that_may_be_left_alone(server: Server) -> None:
+    d = driver(server, off=None)
+    d.measure(HALF)
+    assert d.safe().state is Power.NOT_NEEDED
+    assert len(server.asked) == 1
+
+
+def test_a_request_of_its_own_switches_off(server: Server) -> None:
+    stop = Request(method="POST", url=server.url + QUERY.replace("{R}", "0"), body={"stop": True})
+    d = driver(server, off_request=stop, applied={"R": "in[0]", "G": "in[1]", "B": "in[2]"})
+    d.measure(HALF)
+    assert d.safe().state is Power.OFF
+    assert server.heads[-1].startswith("POST /api?R=0&G=0&B=0 ")
+
+
+def test_a_failed_request_to_be_off_leaves_it_unknown(server: Server) -> None:
+    d = driver(server)
+    d.measure(HALF)
+    server.then(says("", status="500 Oops"))
+    with pytest.raises(BadReply):
+        d.safe()
+    d.close()
+    assert d.safe().state is Power.UNKNOWN
+    with pytest.raises(InstrumentError, match="closed"):
+        d.measure(HALF)
+
+
+# The wire -------------------------------------------------------------------------------------------------------------
+# Answers that hold the numbers that were asked for; whether these are possible is judged by the ranges of the channels.
+READABLE = {"less than nothing", "half a count", "more than full scale", "a channel too few", "four echoed",
+            "an echo above 1", "an echo below 0"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FAULTS, *FINAL])
+def test_a_hostile_server_gives_an_error_or_the_numbers_that_it_says(server: Server, name: str) -> None:
+    lamp, act = Lamp(), {**FAULTS, **FINAL}[name]
+    server.then(lambda server, peer, asked: act(lamp, asked)(server, peer, asked))
+    if name in READABLE:
+        assert set(driver(server).measure(HALF).readings) == set(READ)
+        return
+    with pytest.raises(InstrumentError) as caught:
+        driver(server).measure(HALF)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_an_answer_that_is_late_is_given_up_and_may_have_measured(server: Server, name: str) -> None:
+    lamp = Lamp()
+    server.then(lambda server, peer, asked: LATE[name](lamp, asked)(server, peer, asked))
+    with pytest.raises((Unreachable, BadReply)) as caught:
+        driver(server, timeout=0.3).measure(HALF)
+    assert caught.value.maybe_measured
+    assert caught.value.retryable
+
+
+def test_a_silent_server_costs_the_time_limit_and_no_more(server: Server) -> None:
+    server.then(silent)
+    with pytest.raises(Unreachable, match=r"no (whole )?answer (in time|within)"):
+        driver(server, timeout=0.2).measure(HALF)
