@@ -8,20 +8,21 @@ from contextlib import contextmanager
 
 from sdl.clock import Clock
 from sdl.drivers import placeholders
+from sdl.drivers.base import OpenDriver
 from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.drivers.http_api import reply
 from sdl.drivers.http_api.request import Request
-from sdl.drivers.off import TrackedDriver, judge_off
 from sdl.errors import InstrumentError
-from sdl.types import Input, Reading, SafeState, Settings
+from sdl.types import Input, Power, Reading, SafeState, Settings
 
 CONNECT = 5.0  # seconds to wait for a connection
 SAFE_REQUEST = 55.0  # most seconds for a request to be off
 LONGEST_PAUSE = 600.0  # most seconds of a server's `Retry-After` that are waited
+UNPROVEN = "its answer does not say which settings it applied; `applied` in the file reads that from it"
 USER_AGENT = "sdl (one request per reading)"
 
 
-class HttpApiDriver(TrackedDriver):
+class HttpApiDriver(OpenDriver):
     """An open instrument: one request per reading, no retries.
 
     Args:
@@ -48,14 +49,13 @@ class HttpApiDriver(TrackedDriver):
         off_request: Request | None,
         clock: Clock,
     ) -> None:
-        super().__init__(off)
         requests = [measure, *([off_request] if off_request is not None else [])]
         self._secrets = placeholders.secrets(name for request in requests for name in request.variables())
         self._routes = [(request, _connection(request)) for request in requests]
-        self._numeric = {item.name: item.numeric for item in inputs}
+        self._choices = {item.name: item.choices for item in inputs}
         self._read = reply.Expressions(read)
         self._applied = reply.Expressions(applied)
-        self._clock, self._not_before = clock, 0.0
+        self._off, self._clock, self._not_before = off, clock, 0.0
 
     def measure(self, settings: Settings) -> Reading:
         """Take one reading, after the pause that a busy server asked for.
@@ -67,29 +67,31 @@ class HttpApiDriver(TrackedDriver):
             BadReply: the answer has no number for a channel.
             NotApplied: the answer does not say what was applied where `applied` asks for it.
         """
+        self.require_open()
         self._clock.sleep(self._not_before - self._clock.monotonic())
-        return self.request(lambda: self._reading(settings))
+        request, _ = self._routes[0]
+        with self._redacted():
+            answer = reply.document(self._send(0, settings, request.timeout))
+            applied = self._applied.settings(answer, self._choices)
+            return Reading({**settings, **applied}, self._read.numbers(answer))
 
-    def switch_off(self, off: Settings) -> SafeState:
+    def safe(self) -> SafeState:
+        """Send one request to be off; only the answer says which settings were applied."""
+        self.require_open()
+        if self._off is None:
+            return SafeState(Power.NOT_NEEDED)
         request, _ = self._routes[-1]
         with self._redacted():
-            answer = self._send(-1, off, min(SAFE_REQUEST, request.timeout))
+            answer = self._send(-1, self._off, min(SAFE_REQUEST, request.timeout))
             if self._applied:
-                return judge_off(off, self._applied.settings(reply.document(answer), self._numeric))
+                return SafeState(Power.OFF, self._applied.settings(reply.document(answer), self._choices))
             reply.check_status(answer, reply.DONE)
-        return judge_off(off, {})
+        return SafeState(Power.UNKNOWN, None, UNPROVEN)
 
     def close(self) -> None:
         super().close()
         for _, connection in self._routes:
             connection.close()
-
-    def _reading(self, settings: Settings) -> Reading:
-        request, _ = self._routes[0]
-        with self._redacted():
-            answer = reply.document(self._send(0, settings, request.timeout))
-            applied = self._applied.settings(answer, self._numeric)
-            return Reading({**settings, **applied}, self._read.numbers(answer))
 
     def _send(self, route: int, settings: Settings, within: float) -> HttpReply:
         request, connection = self._routes[route]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sdl.drivers.http import HttpReply
@@ -96,7 +96,7 @@ class Expressions:
         """
         return {name: self._number(name, answer, "channel", BadReply) for name in self._texts}
 
-    def settings(self, answer: Any, numeric: Mapping[str, bool]) -> dict[str, Value]:
+    def settings(self, answer: Any, choices: Mapping[str, Sequence[str] | None]) -> dict[str, Value]:
         """The values of inputs that the server says it used: numbers, and texts of choices.
 
         Raises:
@@ -104,12 +104,14 @@ class Expressions:
         """
         values: dict[str, Value] = {}
         for name in self._texts:
-            if numeric[name]:
+            allowed = choices[name]
+            if allowed is None:
                 values[name] = self._number(name, answer, "applied", NotApplied)
                 continue
             value = self._found(name, answer, "applied", NotApplied)
-            if not isinstance(value, str):
-                raise NotApplied(f"{self._place(name, 'applied')} finds {_shown(value)} and not a text")
+            if value not in allowed:
+                listed = ", ".join(allowed)
+                raise NotApplied(f"{self._place(name, 'applied')} finds {_shown(value)} and not one of {listed}")
             values[name] = value
         return values
 
