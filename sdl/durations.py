@@ -1,14 +1,16 @@
-"""Durations as a lab file writes them: `90s`, `10min`, `1h`, `1h30min`, `7d`, or a number of seconds."""
+"""Durations as files write them: `90s`, `10min`, `1h`, `1h30min`, `7d`, or a number of seconds."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*(?:per|/)\s*(ms|s|min|h|d)\s*")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)\s*")
 
 
@@ -44,3 +46,38 @@ Duration = Annotated[
     float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "description": "90s, 10min, 1h, 7d"})
 ]
 """A duration; read as seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate of change, as written and per second."""
+
+    text: str
+    per_second: float
+
+    @classmethod
+    def parse(cls, value: Any) -> Rate:
+        """Read `50 per min`.
+
+        Raises:
+            ValueError: another form, or not above 0.
+        """
+        if isinstance(value, Rate):
+            return value
+        if isinstance(value, str) and (match := _RATE.fullmatch(value)):
+            rate = float(match[1]) / UNITS[match[2]]
+            if 0 < rate < math.inf:
+                return cls(value, rate)
+        raise ValueError(f"must be a rate such as 50 per min or 0.5 per s, not {value!r}")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+RateKey = Annotated[
+    Rate,
+    BeforeValidator(Rate.parse),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["50 per min"]}),
+]
+"""A rate; read as `Rate`."""
