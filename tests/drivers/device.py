@@ -37,6 +37,7 @@ class Device:
         self.answers = self.connections = 0
         self.keeps, self.kept = keeps, b""
         self.noise: Callable[[], float] = lambda: 0.0
+        self.stuck = False  # whether it ignores new voltages
         self.over = threading.Event()
         self._timers: list[threading.Timer] = []
         self._peer: socket.socket | None = None
@@ -120,7 +121,7 @@ class Device:
             case "SYST:ERR?":
                 return self.errors.pop(0) if self.errors else '+0,"No error"'
             case "VOLT" if 0 <= float(value) <= 5:
-                self.volt = float(value)
+                self.volt = self.volt if self.stuck else float(value)
             case "VOLT":
                 self.errors.append('-222,"Data out of range"')
             case "RANG":

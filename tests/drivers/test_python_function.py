@@ -81,7 +81,9 @@ def test_a_function_of_its_own_switches_it_off(tmp_path: Path, off: str, state: 
 
 
 def test_without_one_it_is_called_with_the_settings_off(tmp_path: Path):
-    driver = opened(tmp_path, "seen = []\ndef measure(settings):\n    seen.append(settings)\n    return {'R': 1, 'Q': len(seen)}")
+    driver = opened(
+        tmp_path, "seen = []\ndef measure(settings):\n    seen.append(settings)\n    return {'R': 1, 'Q': len(seen)}"
+    )
     driver.measure(SETTINGS)
     assert driver.safe().state is Power.OFF
     assert driver.measure(SETTINGS).readings["Q"] == 3
@@ -122,7 +124,9 @@ def test_the_functions_may_be_handed_over(tmp_path: Path):
     assert result.outcome is Outcome.REACHED
     assert calls == [{"a": 0.0, "b": 0.0}]
     with pytest.raises(ConfigError, match=r"sdl.resume\(…, measure=…\)"):
-        sdl.resume(sdl.run({**tree, "stop": {"trials": 1}}, runs=tmp_path, measure=linear).folder, changes=["stop.trials=20"])
+        sdl.resume(
+            sdl.run({**tree, "stop": {"trials": 1}}, runs=tmp_path, measure=linear).folder, changes=["stop.trials=20"]
+        )
 
 
 def test_a_run_is_resumed_with_the_functions(tmp_path: Path):

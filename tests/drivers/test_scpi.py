@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from waiting import TIMEOUT
 
+import sdl
 from sdl.clock import RealClock, VirtualClock
+from sdl.config import parse_kind
+from sdl.drivers.base import names
+from sdl.drivers.scpi.config import Scpi
 from sdl.drivers.scpi.connection import ScpiConnection
 from sdl.drivers.scpi.driver import Commands, Query, ScpiDriver
-from sdl.errors import BadReply, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.types import Input, Power, Settings
 
 from . import device as faults
@@ -231,3 +239,192 @@ def test_it_gives_up_in_time(device: Device) -> None:
         assert time.monotonic() - began < 8.0
         device.always = None
         d.close()
+
+
+# Kind scpi ------------------------------------------------------------------------------------------------------------
+KEYS: dict[str, Any] = {
+    "kind": "scpi",
+    "inputs": {"power": {"high": 5, "unit": "V"}, "range": {"choices": ["low", "high"]}},
+    "channels": {"light": {"unit": "lx", "low": 0, "high": 5000}},
+    "off": {"power": 0, "range": "low"},
+    "takes": "0.1 s",
+    "resource": "TCPIP::127.0.0.1::5025::SOCKET",
+    "identify": "PS1",
+    "init": ["*CLS", "OUTP ON"],
+    "set": {"power": "VOLT {value}", "range": "RANG {value}"},
+    "read": {"light": "MEAS:LIGHT?"},
+    "applied": {"power": "VOLT?", "range": "RANG?"},
+    "off_commands": ["OUTP OFF"],
+    "error": "SYST:ERR?",
+}
+
+
+def scpi(**keys: Any) -> Scpi:
+    instrument = parse_kind("instrument", {**KEYS, **keys})
+    assert isinstance(instrument, Scpi)
+    return instrument
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "message"),
+    [
+        ({"resource": "192.168.1.5"}, "resource", "must be the VISA name of a device, such as TCPIP::192.168.1.5"),
+        ({"resource": "TCPIP::h::1::SOCKET\nX"}, "resource", "must be the VISA name"),
+        ({"set": {"power": "VOLT {value}"}}, "set", "must set every input; missing: range"),
+        ({"set": {"power": "VOLT", "range": "RANG {value}"}}, "set.power", "must hold {value}"),
+        ({"set": {"power": "V {vaule}", "range": "RANG {value}"}}, "set.power", r"unknown \{vaule\}; .*'value'"),
+        ({"set": {"power": "V {value}${X}", "range": "RANG {value}"}}, "set.power", "environment variables"),
+        ({"set": {**KEYS["set"], "x": "X {value}"}}, "set.x", "unknown input"),
+        ({"set": {**KEYS["set"], "power": "VOLT {value}\nOUTP ON"}}, "set.power", "match pattern"),
+        ({"read": {}}, "read", "must give every channel; missing: light"),
+        ({"read": {"light": "MEAS?", "lihgt": "MEAS?"}}, "read.lihgt", "unknown channel; .*did you mean 'light'"),
+        ({"read": {"light": {"query": "MEAS?", "field": 0}}}, "read.light.field", "greater than or equal to 1"),
+        ({"applied": {"volt": "VOLT?"}}, "applied.volt", "unknown input"),
+        ({"baud": 9600}, "baud", "is for serial ports"),
+        ({"off": "nothing"}, "off_commands", "never sent"),
+        ({"timeout": "2 weeks"}, "timeout", "must be a time"),
+        ({"termination": ";"}, "termination", "Input should be"),
+    ],
+)
+def test_a_wrong_key_is_said_with_its_place(keys: dict[str, Any], path: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        scpi(**keys)
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_one_line_may_set_several_inputs() -> None:
+    instrument = scpi(set={"power": "SET {value},{range}"})
+    assert instrument.set_commands == {"power": "SET {value},{range}"}
+
+
+def test_the_same_device_has_one_identity_however_it_is_written() -> None:
+    def identity(resource: str) -> str:
+        return scpi(resource=resource).identity
+
+    assert identity("tcpip::LAB.example::5025::socket") == identity("TCPIP0::lab.example.::5025::SOCKET")
+    assert identity("ASRL/dev/ttyUSB0::INSTR") == identity("asrl/dev/./ttyUSB0") != identity("ASRL/dev/ttyUSB1")
+    here = scpi(resource="TCPIP::localhost::5025::SOCKET"), scpi(resource="TCPIP::127.0.0.1::5025::SOCKET")
+    assert set(names(here[0])) & set(names(here[1]))
+    named = scpi(name="left"), scpi(name="right")
+    assert not set(names(named[0])) & set(names(named[1]))
+
+
+def test_what_is_missing_is_found_before_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
+    scpi().ready()
+    for module, resource in (("pyvisa", KEYS["resource"]), ("serial", "ASRL1::INSTR"), ("usb", "USB::1::2::3::INSTR")):
+        monkeypatch.setattr(
+            "sdl.drivers.scpi.config.find_spec", lambda name, module=module: None if name == module else 1
+        )
+        with pytest.raises(ConfigError, match=f"SCPI instruments need {module}, which is not installed"):
+            scpi(resource=resource).ready()
+    scpi(visa="@ivi", resource="USB::1::2::3::INSTR").ready()
+
+
+def test_validation_and_opening_do_not_import_pyvisa_before_it_is_needed() -> None:
+    code = f"import sys; from sdl.config import parse_kind; parse_kind('instrument', {KEYS!r}).ready()"
+    code += "; print([name for name in ('pyvisa', 'serial', 'usb') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+RATE = 0.06
+"""Share of the answers of a device on a bad line that something happens to."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps", [False, True], ids=["socket", "serial"])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_bad_line_gives_no_reading_of_other_settings_and_no_false_off(seed: int, keeps: bool) -> None:
+    rng, device = random.Random(seed), Device(keeps=keeps)
+    device.faults = {n: FAULTS[rng.choice(list(FAULTS))] for n in range(1, 2000) if rng.random() < RATE}
+    d = scpi(resource=device.resource, timeout=0.15).open(RealClock())
+    good = 0
+    try:
+        for _ in range(12):
+            device.stuck = rng.random() < 0.2
+            asked = {"power": round(rng.uniform(0, 5), 3), "range": rng.choice(["low", "high"])}
+            reading, errors = attempts(partial(d.measure, asked))
+            assert all(error.retryable for error in errors)
+            if reading is None:
+                continue
+            good += 1
+            assert reading.readings == {"light": pytest.approx(device.light)}
+            assert reading.applied == {"power": pytest.approx(device.volt), "range": device.range}
+            assert (reading.fault == "not-applied") is (abs(device.volt - asked["power"]) > 1e-6)
+        assert good >= 3
+        device.stuck, device.volt = True, 2.0
+        state, _ = attempts(d.safe, 20)
+        assert state is not None
+        assert (state.state, device.output) == (Power.ON, False)
+        device.stuck = False
+        state, _ = attempts(d.safe, 20)
+        assert state is not None
+        assert (state.state, device.volt, device.output) == (Power.OFF, 0.0, False)
+    finally:
+        d.close()
+        device.close()
+
+
+def test_a_campaign_reaches_its_goal_with_a_device(device: Device, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    device.noise = lambda: rng.gauss(0, 0.2)
+    one = {"inputs": {"power": {"high": 5}}, "off": {"power": 0}}
+    one |= {"set": {"power": "VOLT {value}"}, "applied": {"power": "VOLT?"}}
+    instrument = {**KEYS, **one, "resource": device.resource}
+    campaign = {
+        "name": "cell",
+        "instrument": instrument,
+        "goal": {"light": 1234},
+        "tolerance": 5,
+        "stop": {"trials": 15},
+    }
+    result = sdl.run(campaign, runs=tmp_path)
+    assert result.outcome == "reached"
+    assert result.safe is not None
+    assert result.safe.state is Power.OFF
+    assert (device.volt, device.output) == (0.0, False)
+
+
+SIMULATED = """
+spec: "1.0"
+devices:
+  supply:
+    eom:
+      TCPIP SOCKET: {q: "\\n", r: "\\n"}
+      ASRL INSTR: {q: "\\r\\n", r: "\\r\\n"}
+      USB INSTR: {q: "\\n", r: "\\n"}
+    error: ERROR
+    dialogues:
+      - {q: "*IDN?", r: "ACME,SIM1,7,1.0"}
+    properties:
+      voltage:
+        default: 0.0
+        getter: {q: "VOLT?", r: "{:.4f}"}
+        setter: {q: "VOLT {}"}
+        specs: {min: 0, max: 5, type: float}
+resources:
+  TCPIP0::localhost::5025::SOCKET: {device: supply}
+  ASRL1::INSTR: {device: supply}
+  USB0::0x1111::0x2222::0x1234::0::INSTR: {device: supply}
+"""
+
+
+@pytest.mark.parametrize(
+    ("resource", "more"),
+    [
+        ("TCPIP0::localhost::5025::SOCKET", {}),
+        ("ASRL1::INSTR", {"termination": "\r\n", "baud": 9600}),
+        ("USB0::0x1111::0x2222::0x1234::0::INSTR", {}),
+    ],
+)
+def test_simulated_devices_of_pyvisa_are_read(tmp_path: Path, resource: str, more: dict[str, Any]) -> None:
+    (tmp_path / "sim.yaml").write_text(SIMULATED)
+    keys = {"kind": "scpi", "inputs": {"U": {"high": 5}}, "channels": {"V": {"resolution": 1e-4}}, "off": {"U": 0}}
+    keys |= {"set": {"U": "VOLT {value}"}, "read": {"V": "VOLT?"}, "applied": {"U": "VOLT?"}, "identify": "SIM1"}
+    instrument = parse_kind("instrument", {**keys, "visa": "sim.yaml@sim", "resource": resource, **more}, tmp_path)
+    d = instrument.open(RealClock())
+    assert d.measure({"U": 2.5}).readings == {"V": 2.5}
+    assert d.safe().state is Power.OFF
+    d.close()

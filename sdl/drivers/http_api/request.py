@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator, model_valida
 
 from sdl.drivers import placeholders
 from sdl.drivers.http import check_address
+from sdl.durations import Duration
 from sdl.types import Frozen, Settings, Value
 
 # Headers that hold a secret, which a file must not: it is copied into the record.
@@ -35,7 +36,7 @@ class Request(Frozen):
 
     method: Literal["GET", "POST", "PUT", "PATCH"] = "GET"
     url: str = Field(description="http or https; inputs in braces are URL-encoded: http://host/api?R={R}")
-    timeout: float = Field(default=60.0, gt=0, le=3600, description="longest wait for the whole answer")
+    timeout: Duration = Field(default=60.0, le=3600, description="longest wait for the whole answer")
     headers: Mapping[str, str] = Field(
         default_factory=dict, description='such as {Authorization: "Bearer ${TOKEN}"}, TOKEN an environment variable'
     )
