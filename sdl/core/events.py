@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sdl.types import Outcome, Power, Verdict
+from sdl.types import Outcome, Power, Settings, Verdict
 
 SCHEMA = 4  # version of the event format; `sdl.store.record` reads this version and every earlier one
 
@@ -47,7 +47,7 @@ class Proposed:
     """The settings of the next trial, written before the instrument is asked for anything."""
 
     trial: int
-    settings: Mapping[str, float]
+    settings: Settings
     targets: Mapping[str, float]  # goal − latest background, as given to the solver
     by: str  # kind of the solver or design
     rows: int
@@ -72,7 +72,7 @@ class Measured:
     trial: int
     repeat: int
     attempt: int
-    applied: Mapping[str, float]
+    applied: Settings
     readings: Mapping[str, float]
     background: Mapping[str, float] | None
     saturated: tuple[str, ...]
@@ -145,7 +145,7 @@ class Safe:
     """The state of the instrument after it was told to switch off: at the end, and when that took too long."""
 
     state: Power
-    applied: Mapping[str, float] | None  # settings reported by the instrument
+    applied: Settings | None  # settings reported by the instrument
     why: str
     attempts: int
     seconds: float  # since the first attempt
@@ -172,7 +172,7 @@ class Measure:
     """Wait `wait` seconds, then take one reading at `settings`."""
 
     trial: int
-    settings: Mapping[str, float]
+    settings: Settings
     repeat: int
     attempt: int
     wait: float

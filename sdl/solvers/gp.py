@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class Gp(Frozen):
     """A Gaussian process for each channel over all inputs together, for instruments that are not linear."""
+
+    takes_choices: ClassVar[bool] = True
 
     kind: Literal["gp"] = "gp"
     rows: int = Field(

@@ -44,6 +44,11 @@ class Linear(Frozen):
             raise ValueError("local and memory need `intercept: true`; without an intercept all rows have equal weight")
         return self
 
+    @property
+    def takes_choices(self) -> bool:
+        """Whether inputs may have choices: each is an offset from the first, which needs an intercept."""
+        return self.intercept
+
     def fit(self, data: Data) -> FittedLeastSquares:
         """Fit the readings.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sdl.types import Input
+from sdl.types import Input, Value
 
 # Settings that differ by less, as a fraction of the range, are the same: inputs without a step are rounded to it.
 PRECISION = 1e-6
@@ -27,8 +27,10 @@ class Numeric:
         """Whether a value lies beyond the bounds by more than the precision."""
         return abs(value - min(max(value, self._low), self._high)) > PRECISION * self._width
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: Value) -> bool:
         """Whether the input can be set to a value."""
+        if isinstance(value, str):
+            return False
         return not math.isnan(value) and abs(value - self.project(value)) <= PRECISION * self._width
 
     def project(self, value: float) -> float:

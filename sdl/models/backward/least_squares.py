@@ -12,9 +12,10 @@ from sdl.arrays import Floats
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.forward_model import LinearForward
 from sdl.models.linear_model import LinearModel, fit_linear
-from sdl.models.training_set import TrainingSet
+from sdl.models.training_set import TrainingSet, nearest_by_lines
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
+from sdl.space.region import Region
 
 ROUNDS, CLOSE = 8, 1e-5
 """Largest number of refits of a neighbourhood, and the change of the settings below which they end."""
@@ -87,14 +88,14 @@ class FittedLeastSquares:
     local: float | None
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         settings, std_errors, expected = [], [], []
         for value, *band in zip(*targets, strict=True):
-            target = self.training.activate_limits(Targets(value, *band), *ends)
-            u, model = self._search(self.model, target, *ends, rng), self.model
+            target = self.training.activate_limits(Targets(value, *band), region)
+            u, model = self._search(self.model, target, region, rng), self.model
             for _ in range(ROUNDS if self.local else 0):
                 before, model = u, self.local_fit(u)
-                u = self._search(model, target, *ends, rng)
+                u = self._search(model, target, region, rng)
                 if np.abs(u - before).max() < CLOSE:
                     break
             settings.append(u)
@@ -131,19 +132,20 @@ class FittedLeastSquares:
         near = wide_enough(lambda width: self.recency * np.exp(-0.5 * away / width**2), width, self.training)
         return weighted(self.training, near)
 
-    def _search(
-        self, model: LinearModel, target: Targets, low: Floats, high: Floats, rng: np.random.Generator
-    ) -> Floats:
+    def _search(self, model: LinearModel, target: Targets, region: Region, rng: np.random.Generator) -> Floats:
         """(d,) settings in units of the bounds with the smallest error.
 
         Errors are in tolerances; with errors in counts the search would stop early for lack of numerical precision.
         """
         columns = self.training.target_columns(target.value)
-        middle = np.clip(model.middle, low, high)
+        low, high = region.low, region.high
+        middle = region.project(model.middle)
         starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]
         if not len(columns):
             return middle
         scale = self.training.tolerance_scale(target)[columns]
+        if not region.is_box:
+            return nearest_by_lines(model, target.value[columns], columns, scale, region)
         slope = model.slope[columns] / scale[:, None]
         gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / scale
         steep = (slope**2).sum() or 1.0

@@ -3,8 +3,9 @@
 Projected Levenberg-Marquardt steps (Nocedal and Wright, Numerical Optimization (2006), sections 10.3 and 16.7) from
 many starts at once. The function may be the mean of a model, or n sample paths, each with its own settings. Residuals
 are distances in tolerances: from the target of a channel, or from the closer end of its range or limit (0 inside). An
-input at a bound that a step would cross is fixed for that step. If a goal leaves a choice, the shortest step is taken,
-so that each search ends at a solution close to its start.
+input at a bound that a step would cross is fixed for that step; a step along a linear constraint that it would break
+stays on it (active set), and ends where it meets another. Each search keeps to the choices of its start. If a goal
+leaves a choice, the shortest step is taken, so that each search ends at a solution close to its start.
 
 The search takes at most STEPS steps; `Search.converged` says which starts had converged by then.
 """
@@ -20,6 +21,7 @@ from scipy.optimize import linprog
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.data import Targets
 from sdl.models.training_set import TrainingSet
+from sdl.space.region import Region
 
 Function = Callable[[Floats], Floats]
 """Maps settings (…, d) to readings (…, m), or to the derivatives of readings (…, m, d)."""
@@ -34,6 +36,10 @@ EXACT = 1e-6
 """Residuals below this, in tolerances, count as 0."""
 NEAREST, RANDOM = 3, 6
 """Number of starting points: settings of the rows closest to the goal, and random settings."""
+MOST_BLOCKS = 60
+"""Largest number of combinations of choices that one search starts in."""
+TIGHT = 1e-9
+"""A constraint is active if the distance to it is below this fraction of the range."""
 ROUNDS, SHRINK = 20, 0.5
 """Search for cheaper settings: largest number of linear programs, and factor on the trust radius after a failure."""
 
@@ -99,10 +105,11 @@ class Search(NamedTuple):
 
 
 def search(
-    function: Function, jacobian: Function, bands: Bands, starts: Floats, low: Floats, high: Floats, steps: int = STEPS
+    function: Function, jacobian: Function, bands: Bands, starts: Floats, region: Region, steps: int = STEPS
 ) -> Search:
-    """Search, from starts (…, d), for the settings inside low…high (d,) whose readings come closest to a goal."""
-    U = np.clip(starts, low, high)
+    """Search, from starts (…, d), for the settings inside a region whose readings come closest to a goal."""
+    U = region.project(starts)
+    low, high = region.bounds_at(U)
     residual = bands.residuals(function(U))
     cost = 0.5 * (residual**2).sum(axis=-1)
     damping, settled = np.full(cost.shape, DAMPING), np.zeros(cost.shape, bool)
@@ -116,6 +123,8 @@ def search(
         matrix = normal / size[..., None, None] + damping[..., None, None] * eye
         downhill = np.where(free, -gradient, 0.0) / size[..., None]
         trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
+        if len(region.A):
+            trial = _kept(region, U, trial, matrix, downhill, free)
         moved = np.abs(trial - U).max(axis=-1)
         new = bands.residuals(function(trial))
         then = 0.5 * (new**2).sum(axis=-1)
@@ -131,6 +140,25 @@ def search(
     return Search(U, cost, settled)
 
 
+def _kept(region: Region, U: Floats, trial: Floats, matrix: Floats, downhill: Floats, free: Bools) -> Floats:
+    """(…, d) the steps from U to `trial` (…, d) along the constraints that they would break."""
+    (low, high), room = region.bounds_at(U), region.b - U @ region.A.T
+    active = np.zeros(room.shape, bool)
+    for _ in range(len(region.A)):
+        broken = (room <= TIGHT) & ((trial - U) @ region.A.T > TIGHT**2) & ~active
+        if not broken.any():
+            break
+        active |= broken
+        N = region.A * active[..., None] * free[..., None, :]
+        along = np.eye(U.shape[-1]) - np.linalg.pinv(N, rcond=1e-9) @ N  # projects onto the constraints
+        inner = along @ matrix @ along + np.eye(U.shape[-1]) - along
+        step = along @ np.linalg.solve(inner, along @ downhill[..., None])
+        trial = np.clip(U + step[..., 0], low, high)
+    rate = (trial - U) @ region.A.T
+    reach = np.where(rate > 0, np.maximum(room, 0.0) / np.where(rate > 0, rate, 1.0), np.inf).min(axis=-1)
+    return np.asarray(U + np.minimum(reach, 1.0)[..., None] * (trial - U), dtype=np.float64)
+
+
 def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
     """(…, g, d) derivatives of the residuals; 0 for a channel inside its range or limit."""
     inside = (bands.aim_low < bands.aim_high) & (residual == 0)
@@ -139,22 +167,32 @@ def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
 
 
 def starting_points(
-    training: TrainingSet, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator, *, random: int = RANDOM
+    training: TrainingSet, bands: Bands, region: Region, rng: np.random.Generator, *, random: int = RANDOM
 ) -> Floats:
-    """(k, d) starting points of a search: the settings of the rows closest to the goal, and random settings."""
+    """(k, d) starting points of a search: the settings of the rows closest to the goal, and random settings.
+
+    With choices, both in every block of the region, or in MOST_BLOCKS of them.
+    """
     rows = np.asarray(training.usable[:, bands.columns].all(axis=1), dtype=np.bool_)
     off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
     nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
-    return np.clip(np.vstack([nearest, rng.uniform(low, high, (random, len(low)))]), low, high)
+    if region.is_box:
+        return region.project(np.vstack([nearest, region.sample(random, rng)]))
+    codes = region.codes[rng.permutation(len(region.codes))[:MOST_BLOCKS]]
+    points = np.vstack([nearest, region.sample(random * len(codes), rng)])
+    blocks = np.vstack([np.repeat(codes, len(nearest), axis=0), np.tile(codes, (random, 1))])
+    points = np.vstack([np.tile(nearest, (len(codes), 1)), points[len(nearest) :]])
+    return region.project(np.where(region.categorical, blocks, points))
 
 
-def cheapest(
-    function: Function, jacobian: Function, bands: Bands, u: Floats, cost: Floats, low: Floats, high: Floats
-) -> Floats:
+def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, cost: Floats, region: Region) -> Floats:
     """(d,) the cheapest settings that reach a goal as closely as u (d,); `cost` (d,) is that of each input's range.
+
+    The choices stay those of u.
 
     Solves linear programs in a shrinking neighbourhood, each followed by a search back to the goal.
     """
+    low, high = region.bounds_at(u)
     worst, radius = float(np.abs(bands.residuals(function(u[None]))).max(initial=0.0)), 0.25
     for _ in range(ROUNDS):
         y, J = (
@@ -166,12 +204,13 @@ def cheapest(
         aimed = bands.aim_low == bands.aim_high
         down[aimed] = up[aimed] = 0.0
         limits = list(zip(np.maximum(low - u, -radius), np.minimum(high - u, radius), strict=True))
-        A, b = np.vstack([J, -J]), np.concatenate([up, -down])
+        A = np.vstack([J, -J, region.A])
+        b = np.concatenate([up, -down, region.b - region.A @ u])
         use = np.isfinite(b)
         plan = linprog(cost, A[use] if use.any() else None, b[use] if use.any() else None, bounds=limits)
         if plan.x is None or cost @ plan.x > -1e-9:
             return u
-        back = search(function, jacobian, bands, (u + plan.x)[None], low, high)
+        back = search(function, jacobian, bands, (u + plan.x)[None], region)
         trial = back.U[0]
         misses = float(np.abs(bands.residuals(function(trial[None]))).max(initial=0.0))
         if misses <= max(1.01 * worst, 1e-3) and cost @ (trial - u) < 0:
