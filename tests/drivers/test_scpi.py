@@ -275,15 +275,19 @@ def scpi(**keys: Any) -> Scpi:
         ({"set": {"power": "V {vaule}", "range": "RANG {value}"}}, "set.power", r"unknown \{vaule\}; .*'value'"),
         ({"set": {"power": "V {value}${X}", "range": "RANG {value}"}}, "set.power", "environment variables"),
         ({"set": {**KEYS["set"], "x": "X {value}"}}, "set.x", "unknown input"),
-        ({"set": {**KEYS["set"], "power": "VOLT {value}\nOUTP ON"}}, "set.power", "match pattern"),
+        ({"set": {**KEYS["set"], "power": "VOLT {value}\nOUTP ON"}}, "set.power", r"must be text like \^\[ -~\]"),
         ({"read": {}}, "read", "must give every channel; missing: light"),
         ({"read": {"light": "MEAS?", "lihgt": "MEAS?"}}, "read.lihgt", "unknown channel; .*did you mean 'light'"),
-        ({"read": {"light": {"query": "MEAS?", "field": 0}}}, "read.light.field", "greater than or equal to 1"),
+        (
+            {"read": {"light": {"query": "MEAS?", "field": 0}}},
+            "read.light.field",
+            "must be a number of at least 1, not 0",
+        ),
         ({"applied": {"volt": "VOLT?"}}, "applied.volt", "unknown input"),
         ({"baud": 9600}, "baud", "is for serial ports"),
         ({"off": "nothing"}, "off_commands", "never sent"),
         ({"timeout": "2 weeks"}, "timeout", "must be a time"),
-        ({"termination": ";"}, "termination", "Input should be"),
+        ({"termination": ";"}, "termination", "must be .* not ';'"),
     ],
 )
 def test_a_wrong_key_is_said_with_its_place(keys: dict[str, Any], path: str, message: str) -> None:
@@ -346,7 +350,7 @@ def test_a_bad_line_gives_no_reading_of_other_settings_and_no_false_off(seed: in
             device.stuck = rng.random() < 0.2
             asked = {"power": round(rng.uniform(0, 5), 3), "range": rng.choice(["low", "high"])}
             reading, errors = attempts(partial(d.measure, asked))
-            assert all(error.retryable for error in errors)
+            assert not [error for error in errors if not error.retryable]
             if reading is None:
                 continue
             good += 1
@@ -370,16 +374,8 @@ def test_a_bad_line_gives_no_reading_of_other_settings_and_no_false_off(seed: in
 def test_a_campaign_reaches_its_goal_with_a_device(device: Device, tmp_path: Path) -> None:
     rng = random.Random(1)
     device.noise = lambda: rng.gauss(0, 0.2)
-    one = {"inputs": {"power": {"high": 5}}, "off": {"power": 0}}
-    one |= {"set": {"power": "VOLT {value}"}, "applied": {"power": "VOLT?"}}
-    instrument = {**KEYS, **one, "resource": device.resource}
-    campaign = {
-        "name": "cell",
-        "instrument": instrument,
-        "goal": {"light": 1234},
-        "tolerance": 5,
-        "stop": {"trials": 15},
-    }
+    instrument = {**KEYS, "resource": device.resource}
+    campaign = {"name": "cell", "instrument": instrument, "goal": {"light": 1234}, "tolerance": 5, "solver": "gp"}
     result = sdl.run(campaign, runs=tmp_path)
     assert result.outcome == "reached"
     assert result.safe is not None
