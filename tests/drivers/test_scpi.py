@@ -229,6 +229,23 @@ def test_a_fault_is_an_error_and_the_readings_after_it_are_right(name: str, keep
             device.close()
 
 
+@pytest.mark.parametrize("fault", [faults.twice(0.0), faults.twice(0.005)], ids=["at once", "later"])
+def test_a_second_answer_is_never_taken_for_that_to_the_next_question(device: Device, fault: Fault) -> None:
+    d = driver(device, error="", applied={"power": "VOLT?"}, set={"power": "VOLT {value}"}, inputs=INPUTS[:1])
+    d.measure({"power": 1.0})
+    wrong = 0
+    for volt in (2.0, 3.0, 4.0):
+        device.faults = {device.answers + 1: fault}  # of `VOLT?`: its second one would be read as the light
+        for _ in range(2):
+            reading, errors = attempts(partial(d.measure, {"power": volt}), 3)
+            assert reading is not None
+            assert reading.readings == {"light": pytest.approx(100.0 * volt)}
+            assert all("no longer belong to their questions" in str(error) for error in errors)
+            wrong += len(errors)
+    assert wrong >= 1
+    d.close()
+
+
 def test_it_gives_up_in_time(device: Device) -> None:
     for fault in (faults.silent, faults.drips, faults.floods, faults.half):
         d = driver(device, timeout=0.3)
