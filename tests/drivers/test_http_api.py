@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import random
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from sdl.clock import VirtualClock
+import sdl
+from sdl.clock import RealClock, VirtualClock
+from sdl.config import parse_kind
 from sdl.drivers import placeholders
+from sdl.drivers.base import names
+from sdl.drivers.http_api.config import HttpApi
 from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression
 from sdl.drivers.http_api.request import Request
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.twin.faults import Fault
+from sdl.twin.serve import TwinServer
 from sdl.types import Input, Power, Settings
 
-from .hostile import FAULTS, FINAL, LATE, Lamp
+from .hostile import FAULTS, FINAL, LATE, Lamp, at_least, at_most, honest, stays_on
 from .server import DARK, OUT, Server, http, says, sends, silent
 
 INPUTS = tuple(Input(name=name) for name in "RGB")
@@ -113,7 +122,7 @@ def test_the_values_of_a_form_are_encoded() -> None:
         ({"url": "http://host/", "headers": {"X\r\nY": "1"}}, "not the name of a header"),
         ({"url": "http://host/", "headers": {"X": "1\r\nHost: elsewhere"}}, "control character"),
         ({"url": "http://host/", "headers": {"Host": "elsewhere"}}, "set by sdl"),
-        ({"url": "http://host/", "timeout": 0.0}, "greater than 0"),
+        ({"url": "http://host/", "timeout": 0.0}, "must be a time such as 90s"),
         ({"url": "http://host/", "method": "DELETE"}, "'GET', 'POST', 'PUT' or 'PATCH'"),
     ],
 )
@@ -313,3 +322,126 @@ def test_a_silent_server_costs_the_time_limit_and_no_more(server: Server) -> Non
     server.then(silent)
     with pytest.raises(Unreachable, match=r"no (whole )?answer (in time|within)"):
         driver(server, timeout=0.2).measure(HALF)
+
+
+# Kind http ------------------------------------------------------------------------------------------------------------
+KEYS: dict[str, Any] = {
+    "kind": "http",
+    "inputs": {name: {} for name in "RGB"},
+    "channels": {name: {"unit": "counts", "low": 0, "high": 65535} for name in ("445nm", "515nm", "630nm")},
+    "off": {"R": 0, "G": 0, "B": 0},
+    "measure": {"url": "http://127.0.0.1:1/api" + QUERY, "timeout": "10 s"},
+    "read": {"445nm": 'out."445nm"', "515nm": 'out."515nm"', "630nm": 'out."630nm"'},
+    "applied": APPLIED,
+}
+
+
+def kind_http(url: str = "http://127.0.0.1:1/api", **keys: Any) -> HttpApi:
+    measure = {"url": url + QUERY, "timeout": "10 s", **keys.pop("measure", {})}
+    instrument = parse_kind("instrument", {**KEYS, "measure": measure, **keys})
+    assert isinstance(instrument, HttpApi)
+    return instrument
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "message"),
+    [
+        ({"read": {"445nm": "a", "515nm": "b"}}, "read", "must give every channel; missing: 630nm"),
+        ({"read": {**KEYS["read"], "nir": "out.nir"}}, "read.nir", "unknown channel"),
+        ({"read": {**KEYS["read"], "630nm": "out.630nm"}}, "read.630nm", "is not a JMESPath expression"),
+        ({"applied": {"Red": "in[0]"}}, "applied.Red", "unknown input"),
+        ({"measure": {"url": "http://h/?R={R}&G={G}"}}, "measure", r"must send every input; missing: \{B\}"),
+        ({"measure": {"url": "http://h/" + QUERY + "&x={x}"}}, "measure", r"unknown \{x\}; allowed: R, G, B"),
+        ({"measure": {"url": "h/" + QUERY}}, "measure.url", "must look like"),
+        ({"off_request": {"url": "http://h/?{x}"}}, "off_request", r"unknown \{x\}"),
+        ({"off_request": {"url": "http://h/"}, "off": "nothing"}, "off_request", "is never sent"),
+    ],
+)
+def test_a_wrong_key_is_said_with_its_place(keys: dict[str, Any], path: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        kind_http(**keys)
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_its_identity_is_the_host_however_it_is_written() -> None:
+    one, other = kind_http("http://LOCALHOST:8000/a"), kind_http("http://127.0.0.1:8000/b")
+    assert one.identity == "http:localhost:8000"
+    assert set(names(one)) & set(names(other))
+    assert not set(names(one)) & set(names(kind_http("http://localhost:8001/a")))
+
+
+def test_a_missing_variable_is_found_before_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
+    instrument = kind_http(measure={"headers": {"X-Api-Key": "${SDL_TEST_KEY}"}})
+    with pytest.raises(ConfigError, match="environment variable SDL_TEST_KEY"):
+        instrument.ready()
+    monkeypatch.setenv("SDL_TEST_KEY", "x")
+    instrument.ready()
+
+
+def test_a_campaign_reaches_its_goal_and_holds_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SDL_TEST_KEY", "hush-hush")
+    caplog.set_level("DEBUG")
+    with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(2,))]) as twin:
+        measure = {
+            "headers": {"Authorization": "Bearer ${SDL_TEST_KEY}"},
+            "url": twin.url + QUERY + "&k=${SDL_TEST_KEY}",
+        }
+        instrument = {**KEYS, "measure": {"timeout": "20 s", **measure}}
+        goal = {"445nm": 12000, "515nm": 20000, "630nm": 9000}
+        campaign = {"name": "lamp", "instrument": instrument, "goal": goal, "tolerance": "3%", "retry": {"wait": 0.1}}
+        result = sdl.run(campaign, runs=tmp_path)
+        assert result.outcome == "reached"
+        assert result.safe is not None
+        assert result.safe.state is Power.OFF
+        assert not twin.world.lit
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"SDL_TEST_KEY" in written
+    assert b"html-500" not in written
+    assert b"status 500" in written
+    assert b"hush" not in written
+    assert "hush" not in "".join(record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_bad_server_gives_no_reading_of_other_settings_and_no_false_off(server: Server, seed: int) -> None:
+    rng, lamp = random.Random(seed), Lamp()
+    acts = {**FAULTS, **LATE, "clamped": at_most(0.5), "floor": at_least(0.1), "stays on": stays_on}
+    chosen: list[str] = []
+
+    def answer(server: Server, peer: socket.socket, asked: list[float]) -> None:
+        chosen.append(rng.choice(list(acts)) if rng.random() < 0.4 else "")
+        acts.get(chosen[-1], honest)(lamp, asked)(server, peer, asked)
+
+    server.otherwise = answer
+    d = kind_http(server.url, measure={"timeout": 0.2}).open(RealClock())
+    good = 0
+    for _ in range(25):
+        asked = {name: round(rng.random(), 3) for name in "RGB"}
+        try:
+            reading = d.measure(asked)
+        except InstrumentError:
+            assert chosen[-1], "an honest answer is a reading"
+            continue
+        good += 1
+        true = lamp.out([reading.applied[name] for name in "RGB"])
+        assert (reading.fault == "not-applied") is (dict(reading.applied) != asked)
+        changed = {"less than nothing", "half a count", "more than full scale"}
+        for name, value in reading.readings.items():
+            assert chosen[-1] in changed or value == pytest.approx(true[name], rel=0.2, abs=900)
+    assert good >= 5
+    state = None
+    for _ in range(40):
+        try:
+            state = d.safe()
+        except InstrumentError:
+            continue
+        if state.state is Power.OFF:
+            break
+        assert chosen[-1] in ("floor", "stays on", "echo")
+    assert state is not None
+    assert state.state is Power.OFF
+    assert not lamp.lit
+    d.close()

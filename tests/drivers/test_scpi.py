@@ -229,20 +229,20 @@ def test_a_fault_is_an_error_and_the_readings_after_it_are_right(name: str, keep
             device.close()
 
 
-@pytest.mark.parametrize("fault", [faults.twice(0.0), faults.twice(0.005)], ids=["at once", "later"])
-def test_a_second_answer_is_never_taken_for_that_to_the_next_question(device: Device, fault: Fault) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.005])
+def test_a_second_answer_is_never_taken_for_that_to_the_next_question(device: Device, seconds: float) -> None:
     d = driver(device, error="", applied={"power": "VOLT?"}, set={"power": "VOLT {value}"}, inputs=INPUTS[:1])
     d.measure({"power": 1.0})
     wrong = 0
     for volt in (2.0, 3.0, 4.0):
-        device.faults = {device.answers + 1: fault}  # of `VOLT?`: its second one would be read as the light
+        device.faults = {device.answers + 1: faults.twice(seconds)}  # of `VOLT?`; once more as the light
         for _ in range(2):
             reading, errors = attempts(partial(d.measure, {"power": volt}), 3)
             assert reading is not None
             assert reading.readings == {"light": pytest.approx(100.0 * volt)}
             assert all("no longer belong to their questions" in str(error) for error in errors)
             wrong += len(errors)
-    assert wrong >= 1
+    assert wrong or seconds, "a later one may come when nothing is asked"
     d.close()
 
 

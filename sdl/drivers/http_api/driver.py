@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -51,6 +52,8 @@ class HttpApiDriver(OpenDriver):
     ) -> None:
         requests = [measure, *([off_request] if off_request is not None else [])]
         self._secrets = placeholders.secrets(name for request in requests for name in request.variables())
+        for library in ("httpx", "httpcore") if self._secrets else ():  # they log addresses, and a secret may be in one
+            logging.getLogger(library).setLevel(logging.WARNING)
         self._routes = [(request, _connection(request)) for request in requests]
         self._choices = {item.name: item.choices for item in inputs}
         self._read = reply.Expressions(read)
