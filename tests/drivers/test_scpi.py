@@ -20,7 +20,7 @@ from sdl.config import parse_kind
 from sdl.drivers.base import names
 from sdl.drivers.scpi.config import Scpi
 from sdl.drivers.scpi.connection import ScpiConnection
-from sdl.drivers.scpi.driver import Commands, Query, ScpiDriver
+from sdl.drivers.scpi.driver import Commands, ChannelQuery, ScpiDriver
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.types import Input, Power, Settings
 
@@ -35,7 +35,7 @@ COMMANDS: dict[str, Any] = {
     "identify": "PS1",
     "init": ("*CLS", "OUTP ON"),
     "set": {"power": "VOLT {value}", "range": "RANG {value}"},
-    "read": {"light": Query("MEAS:LIGHT?")},
+    "read": {"light": ChannelQuery("MEAS:LIGHT?")},
     "applied": {"power": "VOLT?", "range": "RANG?"},
     "off_commands": ("OUTP OFF",),
     "error": "SYST:ERR?",
@@ -114,11 +114,14 @@ def test_what_the_device_applied_is_reported_as_it_says(device: Device) -> None:
 
 
 def test_one_answer_may_hold_several_channels_and_their_units(device: Device) -> None:
-    d = driver(device, read={"light": Query("MEAS:ALL?"), "U": Query("MEAS:ALL?", 2, "V")})
+    d = driver(device, read={"light": ChannelQuery("MEAS:ALL?"), "U": ChannelQuery("MEAS:ALL?", 2, "V")})
     assert d.measure(AT).readings == {"light": 1500.0, "U": 1.5}
     assert device.lines.count("MEAS:ALL?") == 1
     d.close()
-    for query, message in ((Query("MEAS:ALL?", 3), "no value number 3"), (Query("MEAS:ALL?", 2, "mV"), "allowed.*mV")):
+    for query, message in (
+        (ChannelQuery("MEAS:ALL?", 3), "no value number 3"),
+        (ChannelQuery("MEAS:ALL?", 2, "mV"), "allowed.*mV"),
+    ):
         d = driver(device, read={"light": query})
         with pytest.raises(BadReply, match=message):
             d.measure(AT)

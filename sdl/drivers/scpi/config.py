@@ -18,7 +18,7 @@ from sdl.drivers import placeholders
 from sdl.drivers.declared import Declared
 from sdl.drivers.http_api.config import key_problems
 from sdl.drivers.scpi.connection import ScpiConnection
-from sdl.drivers.scpi.driver import Commands, Query, ScpiDriver
+from sdl.drivers.scpi.driver import Commands, ChannelQuery, ScpiDriver
 from sdl.durations import Duration
 from sdl.errors import ConfigError
 from sdl.extras import missing
@@ -173,7 +173,7 @@ class Scpi(Declared):
             yield ("off_commands",), "are never sent, since `off: nothing` says that it may be left as it is"
 
 
-def _query(question: str | Question, unit: str) -> Query:
+def _query(question: str | Question, unit: str) -> ChannelQuery:
     if isinstance(question, str):
-        return Query(question, 1, unit)
-    return Query(question.query, question.field, unit)
+        return ChannelQuery(question, 1, unit)
+    return ChannelQuery(question.query, question.field, unit)

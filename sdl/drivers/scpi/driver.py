@@ -23,7 +23,7 @@ _ERROR = re.compile(r"([+-]?\d+)\s*(?:,\s*(.*))?")
 
 
 @dataclass(frozen=True)
-class Query:
+class ChannelQuery:
     """A question for one channel.
 
     Attributes:
@@ -54,7 +54,7 @@ class Commands:
     identify: str
     init: Sequence[str]
     set: Mapping[str, str]
-    read: Mapping[str, Query]
+    read: Mapping[str, ChannelQuery]
     applied: Mapping[str, str]
     off_commands: Sequence[str]
     error: str
