@@ -18,7 +18,7 @@ from sdl.drivers import placeholders
 from sdl.drivers.declared import Declared
 from sdl.drivers.http_api.config import key_problems
 from sdl.drivers.scpi.connection import ScpiConnection
-from sdl.drivers.scpi.driver import Commands, ChannelQuery, ScpiDriver
+from sdl.drivers.scpi.driver import ChannelQuery, Commands, ScpiDriver
 from sdl.durations import Duration
 from sdl.errors import ConfigError
 from sdl.extras import missing
