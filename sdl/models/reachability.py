@@ -5,7 +5,8 @@ finds settings with all readings inside their bands. It concerns the noise-free 
 its paths differ: with few rows some of them curve back and reach the goal.
 
 Where a row was measured inside every band the probability is 1, whatever the model says. With fewer than 2 d + 3 rows
-no goal is called unreachable, because so few rows cannot exclude a maximum or minimum.
+no goal is called unreachable, because so few rows cannot exclude a maximum or minimum; nor while a combination of
+choices has not been measured where it comes closest, because its slopes may differ.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
 from sdl.models.forward_model import ForwardModel
-from sdl.models.inversion.search import Bands, Search, search, starting_points
+from sdl.models.inversion.search import MOST_BLOCKS, Bands, Search, search, starting_points
+from sdl.models.training_set import TrainingSet
 from sdl.space.region import Region
 
 PATHS = 100
@@ -90,6 +92,7 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, region: Region) -> Reac
     seen_inside = bool((bands.are_met(training.Y) & rows).any())
     measured = bool((np.abs(training.U[:n][rows] - nearest) <= NEAR).all(axis=1).any())
     enough = int(training.usable[:, missed].sum(axis=0).min(initial=n)) >= 2 * len(u) + 3
+    enough = enough and _each_choice_examined(training, ends, region)
     limit, quantile = (UNREACHABLE_NEAR, QUANTILE_NEAR) if measured else (UNREACHABLE, QUANTILE)
     is_unreachable = enough and not seen_inside and probability < limit
     is_unreachable = is_unreachable and _standard_errors_beyond(model, bands, nearest, region) > quantile
@@ -101,6 +104,28 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, region: Region) -> Reac
         is_unreachable,
         untested_curvature(training.U[:n], u),
     )
+
+
+def _each_choice_examined(training: TrainingSet, ends: Search, region: Region) -> bool:
+    """Whether each combination of choices has d + 2 rows, d numeric inputs, or a row where it comes closest."""
+    if not region.categorical.any():
+        return True
+    if len(region.codes) > MOST_BLOCKS:  # not all of them were searched
+        return False
+    best = _best_of_blocks(ends, region)
+    blocks, enough = region.nearest_block(training.U[: len(training.Y)]), int((~region.categorical).sum()) + 2
+    count = np.array([(blocks == region.nearest_block(u)).all(axis=1).sum() for u in best])
+    return bool((training.has_row_near(best) | (count >= enough)).all())
+
+
+def in_unmeasured_blocks(training: TrainingSet, ends: Search, region: Region) -> Bools:
+    """(k,) which results lie in a combination of choices that was not measured where it comes closest; all, if none."""
+    if not region.categorical.any():
+        return np.ones(len(ends.U), bool)
+    best = _best_of_blocks(ends, region)
+    new = region.nearest_block(best[~training.has_row_near(best)])
+    chosen: Bools = (region.nearest_block(ends.U)[:, None] == new).all(axis=2).any(axis=1)
+    return chosen if chosen.any() else np.ones(len(ends.U), bool)
 
 
 def _best_of_blocks(ends: Search, region: Region) -> Floats:

@@ -22,6 +22,10 @@ from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space, polytope
 from sdl.space.region import Region
 
+INTERACTION = 0.3
+"""Standard deviation of the difference between the slopes of two choices, as a fraction of the slope."""
+BESIDE = 0.1
+"""Settings of a combination of choices count as measured if a row of it is within this fraction of the range."""
 TIE = 1e-8
 """Weight of the squared distance from the data between settings that come equally close to a goal."""
 
@@ -150,6 +154,27 @@ class TrainingSet:
                 np.sqrt(inverse**2 @ np.maximum(np.einsum("p,mpq,q->m", x, self.session_cov[self.goal], x), 0.0))
             )
         return np.hypot(spread, np.array(between)), np.hypot(uncertainty, np.array(between))
+
+    def interaction_variance(self, U: Floats) -> Floats:
+        """(k, m) variance of the readings at settings (k, d) because slopes may differ between choices; 0 without any.
+
+        It grows with the distance from the nearest row of the same choices: INTERACTION × the channel's response over
+        the range of the numeric inputs. Models that share slopes or length scales between choices know nothing of it.
+        """
+        categorical = np.zeros(U.shape[1], bool) if self.space is None else self.space.categorical
+        if not categorical.any():
+            return np.zeros((len(U), 1))
+        rows = self.U[: len(self.Y)]
+        other = np.abs(U[:, None, categorical] - rows[:, categorical]).max(axis=2) > 0.5
+        away = np.linalg.norm(U[:, None, ~categorical] - rows[:, ~categorical], axis=2)
+        far = np.where(other, max(float(np.sqrt((~categorical).sum())), 1.0), away).min(axis=1)
+        response = np.abs(np.nan_to_num(self.linear.slope)[:, ~categorical]).sum(axis=1)
+        return np.asarray((INTERACTION * far[:, None] * response) ** 2, dtype=np.float64)
+
+    def has_row_near(self, U: Floats) -> Bools:
+        """(k,) whether a row is within BESIDE of settings (k, d) in every column."""
+        apart = np.abs(U[:, None] - self.U[: len(self.Y)]).max(axis=2)
+        return np.asarray((apart <= BESIDE).any(axis=1), dtype=np.bool_)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN = unknown."""

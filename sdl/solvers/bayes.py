@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 class Bayes(Frozen):
     """A Bayesian linear model of the readings with noise, drift and offsets between sessions; keeps to the bounds."""
-
-    takes_choices: ClassVar[bool] = True
 
     kind: Literal["bayes"] = "bayes"
     knows: Literal["nothing", "twin"] = Field(
