@@ -29,7 +29,15 @@ def parse_duration(value: Any) -> float:
             text = text[part.end() :]
         if not text and total > 0:
             return total
-    raise ValueError(f"must be a time such as 90s, 10min, 1h or 7d, not {value!r}")
+    raise ValueError(f"must be a time such as 90s, 10min, 1h or 7d, not {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as in YAML, cut."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def format_duration(span: float) -> str:
@@ -68,7 +76,7 @@ class Rate:
             rate = float(match[1]) / UNITS[match[2]]
             if 0 < rate < math.inf:
                 return cls(value, rate)
-        raise ValueError(f"must be a rate such as 50 per min or 0.5 per s, not {value!r}")
+        raise ValueError(f"must be a rate such as 50 per min or 0.5 per s, not {_shown(value)}")
 
     def __str__(self) -> str:
         return self.text

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sdl import yamlfile
+from sdl.drivers.trust import USE
 from sdl.errors import ConfigError, Problem
-
-USE = "use"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sdl import registry, yamlfile
 from sdl.config import instrument_file
 from sdl.config.cross_checks import cross_check
 from sdl.config.expect import expect_problems, instrument_tested_on
-from sdl.config.mistakes import problems_of, short
+from sdl.config.mistakes import allowed_keys, problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
 from sdl.errors import ConfigError, Problem
@@ -215,7 +215,7 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
 
 def _kinds_with(group: str, key: str) -> list[str]:
     """The shipped kinds that have this option: it may be left over from another kind."""
-    return [kind for kind in registry.OURS[group] if key in getattr(registry.find(group, kind), "model_fields", {})]
+    return [kind for kind in registry.OURS[group] if key in allowed_keys(registry.find(group, kind), ())]
 
 
 def _salvage(model: type[C], tree: Mapping[str, Any], error: ValidationError) -> C:

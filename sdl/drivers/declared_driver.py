@@ -10,15 +10,15 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
 from sdl.drivers.checks import checked, checked_reading
+from sdl.drivers.derived import with_derived
 from sdl.drivers.ramp import Ramp
 from sdl.durations import format_duration
 from sdl.errors import BadReply, InstrumentError, Interlock, Rejected, Unreachable
-from sdl.grammar import UndefinedValue
 from sdl.types import Channel, Power, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DeclaredDriver(OpenDriver):
                 self._request(step)
         reading = self._settle(values, self._request(values))
         self._settled = values
-        return self._with_derived(self._in_range(reading))
+        return with_derived(self._in_range(reading), self._instrument.derived)
 
     def safe(self) -> SafeState:
         if self._instrument.off is None:
@@ -132,7 +132,7 @@ class DeclaredDriver(OpenDriver):
         """
         if not self._instrument.limits:
             return
-        values = dict(reading.readings) | self._derived(reading, strict=False)
+        values = with_derived(reading, self._instrument.derived, strict=False).readings
         beyond = [
             f"{name} = {values[name]:g}{_unit(self._channels.get(name))} is {words}"
             for name, limit in self._instrument.limits.items()
@@ -210,52 +210,30 @@ class DeclaredDriver(OpenDriver):
                 full.append(name)
         return replace(reading, saturated=tuple(full))
 
-    def _with_derived(self, reading: Reading) -> Reading:
-        values = self._derived(reading, strict=True)
-        full = list(reading.saturated)
-        for name, formula in self._instrument.derived.items():
-            full += [name] if set(formula.names) & set(full) else []
-        return replace(reading, readings={**reading.readings, **values}, saturated=tuple(full))
-
-    def _derived(self, reading: Reading, *, strict: bool) -> dict[str, float]:
-        """The derived channels.
-
-        Raises:
-            BadReply: one is undefined, and `strict`.
-        """
-        numbers: dict[str, float] = {n: v for n, v in reading.applied.items() if not isinstance(v, str)}
-        numbers |= reading.readings
-        values: dict[str, float] = {}
-        for name, formula in self._instrument.derived.items():
-            try:
-                values[name] = numbers[name] = formula.value(numbers)
-            except (UndefinedValue, KeyError) as error:
-                if strict:
-                    raise BadReply(f"derived channel {name}: {error}") from error
-        return values
-
 
 def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
     """The state that a raw driver reports; off only where the answer gives exactly the settings `off`."""
     if state.state is not Power.OFF:
         return state
-    if state.applied is None:
-        return SafeState(Power.UNKNOWN, None, "the answer does not say which settings were applied")
-    wrong = [
-        f"{name} = {state.applied.get(name, 'unknown')}"
-        for name, value in off.items()
-        if not _is_same(state.applied.get(name), value)
-    ]
-    if wrong:
-        unknown = any(name not in state.applied for name in off)
-        why = f"asked to be off, it says {', '.join(wrong)}"
-        return SafeState(Power.UNKNOWN if unknown else Power.ON, state.applied, why)
-    return state
+    given: Mapping[str, object] = state.applied or {}
+    applied = {name: value for name in off if _is_value(value := given.get(name))}
+    if missing := [name for name in off if name not in applied]:
+        return SafeState(Power.UNKNOWN, None, f"the answer does not say what was applied of {', '.join(missing)}")
+    if wrong := [f"{name} = {applied[name]}" for name, value in off.items() if not _is_same(applied[name], value)]:
+        return SafeState(Power.ON, applied, f"asked to be off, it says {', '.join(wrong)}")
+    return SafeState(Power.OFF, applied, state.why)
 
 
-def _is_same(value: Value | None, other: Value) -> bool:
+def _is_value(value: object) -> TypeGuard[Value]:
+    """Whether an answer gives a finite number or a text."""
+    return isinstance(value, str) or (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+
+
+def _is_same(value: Value, other: Value) -> bool:
     """Whether two values of an input are equal apart from rounding."""
-    if isinstance(value, str) or isinstance(other, str) or value is None:
+    if isinstance(value, str) or isinstance(other, str):
         return value == other
     return math.isclose(value, other, rel_tol=ROUNDING, abs_tol=ROUNDING)
 

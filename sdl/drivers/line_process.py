@@ -87,7 +87,7 @@ class LineProcess:
             raise Unreachable(f"the command did not answer within {seconds:g} s", maybe_measured=True) from None
         if not line:
             with contextlib.suppress(queue.Full):
-                self._lines.put_nowait(b"")  # for whoever asks next
+                self._lines.put_nowait(b"")  # for the next call
             raise Unreachable(f"the command ended before it answered{self._end()}", maybe_measured=True)
         if len(line) > LONGEST:
             raise BadReply(f"the command wrote a line of more than {LONGEST} bytes")
