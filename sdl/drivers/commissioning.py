@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from sdl.clock import Clock
 from sdl.core.goal import Goal
-from sdl.drivers.base import Driver, Instrument, off_settings, space_of
+from sdl.drivers.base import Driver, Instrument, constraints_of, off_settings
 from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError, Interlock, Rejected
 from sdl.types import Input, Reading, SafeState, Settings, Value
@@ -139,8 +139,10 @@ class Examination:
     part: float = 1.0
 
     def __post_init__(self) -> None:
+        from sdl.space import Space  # it needs numpy, which `sdl --help` should not load
+
         self._channels = frozenset(channel.name for channel in self.instrument.channels)
-        self._space = space_of(self.instrument)
+        self._space = Space(self.instrument.inputs, constraints_of(self.instrument))
         self._survey = Survey()
         self._seen: dict[str, list[Value]] = {item.name: [] for item in self.instrument.inputs}
         self._wait = 0.0  # seconds that it needs to settle, as far as was seen

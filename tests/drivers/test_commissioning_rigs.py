@@ -18,11 +18,12 @@ from waiting import TIMEOUT
 
 from sdl import config
 from sdl.clock import VirtualClock
-from sdl.drivers.base import off_settings, space_of
+from sdl.drivers.base import constraints_of, off_settings
 from sdl.drivers.checks import checked_safe
 from sdl.drivers.commissioning import CommissioningCheck, Examination
 from sdl.drivers.declared import Declared
 from sdl.errors import InstrumentError, Rejected, Unreachable
+from sdl.space import Space
 from sdl.types import Power, Reading, SafeState, Settings
 
 
@@ -315,7 +316,7 @@ def test_a_rig_at_random_is_kept_inside_and_has_nothing_against_it(seed: int) ->
     raw.noise = 0.005
     made = rig(raw, inputs=inputs, channels=channels, constraints=constraints, off="nothing")
     findings = checked(made)
-    space = space_of(made)
+    space = Space(made.inputs, constraints_of(made))
     assert all(space.contains(sent) for sent in raw.sent)
     if kind != "mixture":
         assert all(len(at_ends(made, sent)) <= 1 for sent in raw.sent)

@@ -20,7 +20,7 @@ from sdl.config import parse_kind
 from sdl.drivers.base import names
 from sdl.drivers.scpi.config import Scpi
 from sdl.drivers.scpi.connection import ScpiConnection
-from sdl.drivers.scpi.driver import Commands, ChannelQuery, ScpiDriver
+from sdl.drivers.scpi.driver import ChannelQuery, Commands, ScpiDriver
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.types import Input, Power, Settings
 
