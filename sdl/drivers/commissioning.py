@@ -155,7 +155,7 @@ class Examination:
         Raises:
             InstrumentError: the instrument cannot be opened, or gives no reading at all.
         """
-        from sdl.drivers.commissioning_findings import evaluate
+        from sdl.drivers.commissioning_findings import evaluate, has_background
 
         item = self.instrument
         kind = "simulated" if item.simulated else "real"
@@ -174,7 +174,7 @@ class Examination:
             self.ended(state.state)
             with suppress(Exception):
                 driver.close()
-        says = state.why or "a reply says that it is, and its readings fit"
+        says = state.why or f"a reply says that it is{', and its readings fit' if has_background(item) else ''}"
         off = {"state": state.state, "applied": state.applied, "why": state.why}
         yield CommissioningCheck("off", state.proven, says, off)
 
