@@ -22,6 +22,7 @@ from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression
 from sdl.drivers.http_api.request import Request
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.testing.instrument_contract import InstrumentContract
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
 from sdl.types import Input, Power, Settings
@@ -341,6 +342,12 @@ def kind_http(url: str = "http://127.0.0.1:1/api", **keys: Any) -> HttpApi:
     instrument = parse_kind("instrument", {**KEYS, "measure": measure, **keys})
     assert isinstance(instrument, HttpApi)
     return instrument
+
+
+class TestContract(InstrumentContract):
+    @pytest.fixture
+    def instrument(self, server: Server) -> HttpApi:
+        return kind_http(server.url)
 
 
 @pytest.mark.parametrize(

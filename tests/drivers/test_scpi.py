@@ -23,6 +23,7 @@ from sdl.drivers.scpi.config import Scpi
 from sdl.drivers.scpi.connection import ScpiConnection
 from sdl.drivers.scpi.driver import ChannelQuery, Commands, ScpiDriver
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.testing.instrument_contract import InstrumentContract
 from sdl.types import Input, Power, Settings
 
 from . import device as faults
@@ -284,6 +285,13 @@ def scpi(**keys: Any) -> Scpi:
     instrument = parse_kind("instrument", {**KEYS, **keys})
     assert isinstance(instrument, Scpi)
     return instrument
+
+
+class TestContract(InstrumentContract):
+    @pytest.fixture
+    def instrument(self, device: Device) -> Scpi:
+        numeric = {key: {"power": KEYS[key]["power"]} for key in ("inputs", "off", "set", "applied")}
+        return scpi(resource=device.resource, **numeric)
 
 
 @pytest.mark.parametrize(
