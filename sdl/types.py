@@ -9,12 +9,27 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 # Seconds between two readings that begin a new session, where an instrument declares nothing else.
 SESSION_GAP = 600.0
+
+# The value of an input: a number, or the text of a choice.
+Value = float | str
+Settings = Mapping[str, Value]
+
+# Most choices of one input: each needs readings of its own.
+MOST_CHOICES = 50
 
 
 class Frozen(BaseModel):
@@ -24,19 +39,46 @@ class Frozen(BaseModel):
 
 
 class Input(Frozen):
-    """A quantity that can be set."""
+    """A quantity that can be set: a number from `low` to `high`, perhaps in steps, or one of several `choices`.
+
+    `choices` are 2 to 50 different texts in no order; such an input has no bounds and no step.
+    """
 
     name: str
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
     step: Annotated[float, Field(gt=0)] | None = None
+    choices: Annotated[tuple[str, ...], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Input:
-        if not self.low < self.high:
+        if self.choices is not None:
+            self._check_choices(self.choices)
+        elif not self.low < self.high:
             raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
         return self
+
+    def _check_choices(self, choices: tuple[str, ...]) -> None:
+        if beside := [key for key in ("low", "high", "step") if key in self.model_fields_set]:
+            raise ValueError(f"an input with choices has no {' or '.join(beside)}")
+        if not 2 <= len(choices) <= MOST_CHOICES:
+            raise ValueError(f"2 to {MOST_CHOICES} choices are possible, not {len(choices)}")
+        if odd := [text for text in choices if text != text.strip() or not text.isprintable() or not text]:
+            raise ValueError(f"a choice is a text on one line without spaces at its ends, not {odd[0]!r}")
+        if twice := sorted({text for text in choices if choices.count(text) > 1}):
+            raise ValueError(f"choices must differ; given twice: {', '.join(twice)}")
+
+    @model_serializer(mode="wrap")
+    def _own_keys(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys that do not apply, so that a record of numbers stays as it was."""
+        left_out = {"choices"} if self.choices is None else {"low", "high", "step"}
+        return {key: value for key, value in dump(self).items() if key not in left_out}
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is set to numbers, not to one of several texts."""
+        return self.choices is None
 
 
 class Channel(Frozen):
@@ -110,7 +152,7 @@ class SafeState:
     """
 
     state: Power
-    applied: Mapping[str, float] | None = None
+    applied: Settings | None = None
     why: str = ""
 
     @property
@@ -131,7 +173,7 @@ class Reading:
         fault: a word (`not-applied`: other settings than asked); None if there is none.
     """
 
-    applied: Mapping[str, float]
+    applied: Settings
     readings: Mapping[str, float]
     background: Mapping[str, float] | None = None
     saturated: tuple[str, ...] = ()
