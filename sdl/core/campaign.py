@@ -15,8 +15,14 @@ In addition, at any time before Stopped: AbortAsked (→ stop), Paused/Continued
 Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe
 (whether the instrument is off) may come at any time after Opened and changes nothing that is due.
 
-A trial is `average` readings; if their mean lies inside every channel's band, `confirm × average` more are taken at the
-same settings. Reached means that the mean of all of them lies inside. A failed confirmation only adds rows.
+Without an objective a trial is `average` readings; if their mean lies inside every channel's band, `confirm × average`
+more are taken at the same settings. Reached means that the mean of all of them lies inside. A failed confirmation only
+adds rows.
+
+With an objective (a channel to maximise or minimise) every trial is `average` readings. Once two proposals running
+expect less than `improvement`, and in the last trial of the budget, the best settings are measured again in a trial of
+`confirm × average` readings. The campaign is done if the next proposal still expects less and the best settings are the
+same. A proposal that expects more, or other best settings, only continue the search.
 """
 
 from __future__ import annotations
@@ -44,11 +50,12 @@ from sdl.core.events import (
     Stop,
     Stopped,
 )
-from sdl.core.goal import Goal
+from sdl.core.goal import Goal, Tolerance
+from sdl.core.objective import ObjectiveResult
 from sdl.core.stopping import Rule
 from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
-from sdl.types import Outcome
+from sdl.types import Outcome, Settings
 
 if TYPE_CHECKING:
     from sdl.core.history import History  # it needs numpy, which a validation should not load
@@ -65,7 +72,9 @@ class Plan:
         confirm: further `average`s at settings whose readings lie inside.
         retries: further attempts at a reading whose failure is retryable.
         backoff: seconds before the first further attempt; doubles each time, up to `backoff_most`.
-        collect: number of trials without a goal.
+        collect: number of trials without a goal, and their largest number with one.
+        improvement: with an objective, the expected improvement below which it is done; percent of the best reading, or
+            in its unit. None: it is never done.
     """
 
     goal: Goal | None
@@ -76,6 +85,7 @@ class Plan:
     backoff: float = 1.0
     backoff_most: float = 60.0
     collect: int = 0
+    improvement: Tolerance | None = None
 
 
 class State(StrEnum):
@@ -90,6 +100,9 @@ class State(StrEnum):
 
 # Outcomes that changed rules can undo before they are written.
 _BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
+
+# Proposals running that must expect less improvement than is asked for.
+CONVERGED = 2
 
 
 @dataclass
@@ -110,6 +123,7 @@ class Campaign:
     wait: float = 0.0
     stop: Stop | None = None
     safe: Safe | None = None
+    converged: int = 0  # proposals running that expected less improvement than the plan asks for
     _at: float = 0.0
     _table: dict[State, dict[type, Callable[..., None]]] = field(init=False, repr=False)
 
@@ -155,7 +169,7 @@ class Campaign:
         if self.paused or self.interrupted:
             return []
         if self.state is State.PROPOSE:
-            return [Propose(self.history.trials)]
+            return [Propose(self.history.trials, self._to_confirm())]
         if self.state is State.MEASURE and (trial := self.history.open_trial) is not None:
             return [Measure(trial.trial, trial.settings, trial.readings, self.attempt, self.wait)]
         if self.state is State.STOP and self.stop is not None:
@@ -215,7 +229,10 @@ class Campaign:
         self.attempt, self.wait = 0, 0.0
         self.history.add_reading(event)
         trial, average, confirmed = self._trial(), self.plan.average, self.plan.average * (1 + self.plan.confirm)
-        if trial.readings < average or average < trial.readings < confirmed:
+        if self.history.optimum is not None:
+            if trial.readings >= (average * max(self.plan.confirm, 1) if trial.confirms else average):
+                self._close(TrialState.CLOSED)
+        elif trial.readings < average or average < trial.readings < confirmed:
             pass
         elif trial.inside and trial.readings < confirmed:
             trial.state = TrialState.CONFIRMING
@@ -273,6 +290,58 @@ class Campaign:
             self._stop(Outcome.REACHED, f"All channels within tolerance ({readings}).", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._points_measured(), "design")
+        elif self.history.optimum is not None and not closed.failed:
+            self._count_improvement(closed)
+            if self.converged >= CONVERGED and self.history.optimum.to_confirm(self._confirmed) is None:
+                self._stop(Outcome.DONE, self._no_more_improvement(), "improvement")
+
+    def _count_improvement(self, closed: Trial) -> None:
+        """Extend or end the streak of proposals that expected less improvement than is asked for.
+
+        A confirmation leaves one of them, because the model has not seen its readings yet.
+        """
+        expected, estimate = closed.proposed.expected_improvement, closed.proposed.estimate
+        if closed.confirms:
+            self.converged = min(self.converged, CONVERGED - 1)
+        elif self.plan.improvement is None or expected is None or estimate is None:
+            self.converged = 0
+        else:
+            self.converged = self.converged + 1 if expected < self.plan.improvement.of(estimate) else 0
+
+    @property
+    def _confirmed(self) -> int:
+        """Number of readings that confirm settings."""
+        return self.plan.average * (1 + self.plan.confirm)
+
+    def _to_confirm(self) -> Settings | None:
+        """The settings that the next trial measures again: before the campaign is done, and at the budget's end."""
+        last = self.history.trials == self.plan.collect - 1
+        if self.history.optimum is None or not (last or self.converged >= CONVERGED):
+            return None
+        return self.history.optimum.to_confirm(self._confirmed)
+
+    def objective(self) -> ObjectiveResult | None:
+        """What is known of the channel to maximise or minimise; None without one."""
+        optimum = self.history.optimum
+        if optimum is None:
+            return None
+        best, latest = optimum.incumbent, self.history.expectation
+        return ObjectiveResult(
+            optimum.channel,
+            str(optimum.direction),
+            best.mean[optimum.channel] if best is not None else None,
+            best.std_error(optimum.channel) if best is not None else None,
+            best.readings if best is not None else 0,
+            optimum.is_confirmed(self._confirmed),
+            latest.estimate if latest is not None else None,
+            latest.estimate_error if latest is not None else None,
+            latest.expected_improvement if latest is not None else None,
+        )
+
+    def _no_more_improvement(self) -> str:
+        best = self.history.optimum.describe() if self.history.optimum is not None else ""
+        least = str(self.plan.improvement).replace("%", " %")
+        return f"Less than {least} improvement is expected at {CONVERGED} proposals running. Best: {best}."
 
     def _points_measured(self) -> str:
         history, points = self.history, self.plan.collect

@@ -213,6 +213,8 @@ class Runner:
 
     def _execute(self, action: Action) -> Event:
         match action:
+            case Propose(trial, confirm) if confirm is not None:
+                return self._proposer.confirm(trial, confirm)
             case Propose(trial):
                 with self._signals.solving():
                     return self._proposer.propose(trial)

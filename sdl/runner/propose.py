@@ -18,11 +18,13 @@ from sdl.config import ResolvedCampaign, design_points
 from sdl.core.campaign import Campaign
 from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
+from sdl.core.trials import CONFIRMATION
 from sdl.designs.base import Learning
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
-from sdl.inverse.propose import data_of, propose
+from sdl.inverse.propose import data_of, objective_of, propose
 from sdl.solvers.base import Data
 from sdl.space import Space
+from sdl.types import Settings
 
 DESIGN, SOLVER = 0, 1  # streams of random numbers: default_rng([seed, stream, n])
 
@@ -57,7 +59,15 @@ class Proposer:
     def _by_solver(self, trial: int, goal: Goal) -> Proposed:
         history, prefer = self._campaign.history, self._config.prefer
         cost = prefer.cost(self._inputs) if prefer else None
-        data = data_of(history, self._inputs, self._channels, goal.channels, prefer=cost, average=self._config.average)
+        data = data_of(
+            history,
+            self._inputs,
+            self._channels,
+            goal.channels,
+            objective=objective_of(goal, self._channels),
+            prefer=cost,
+            average=self._config.average,
+        )
         answer = propose(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
         return Proposed(
             trial,
@@ -76,6 +86,28 @@ class Proposer:
             answer.probability,
             answer.model,
             answer.lack_of_fit,
+            answer.incumbent,
+            answer.estimate,
+            answer.estimate_error,
+            answer.expected_improvement,
+        )
+
+    def confirm(self, trial: int, settings: Settings) -> Proposed:
+        """The best settings so far, to be measured again."""
+        feasible, clipped = self._space.project(settings)
+        return Proposed(
+            trial,
+            feasible,
+            self._targets(),
+            CONFIRMATION,
+            self._campaign.history.rows,
+            "the best settings so far are measured again, so that the result is no single lucky reading",
+            self._unknown,
+            self._unknown,
+            {},
+            None,
+            clipped,
+            self._clock.now(),
         )
 
     def _by_design(self, trial: int, why: str) -> Proposed | Failed:

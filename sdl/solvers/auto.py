@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sdl.registry import find
-from sdl.solvers.base import Data, Solver
+from sdl.solvers.base import Data, Solver, optimises
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class Auto(Frozen):
                 raise ValueError(f"none of the candidates ({', '.join(self.candidates)}) has the option `{name}`")
         return self
 
+    @property
+    def optimises(self) -> bool:
+        """Whether some candidate can maximise or minimise a channel; the others are then left out."""
+        return any(optimises(solver) for solver in self.solvers())
+
     def solvers(self) -> tuple[Solver, ...]:
         """The candidates, with the options that are passed on."""
         kinds = [find("solvers", kind) for kind in self.candidates]
@@ -71,7 +76,10 @@ class Auto(Frozen):
         """
         from sdl.models.model_selection import select_model
 
-        return select_model(data, dict(zip(self.candidates, self.solvers(), strict=True)), self.window)
+        solvers: dict[str, Solver] = dict(zip(self.candidates, self.solvers(), strict=True))
+        if data.objective is not None:
+            solvers = {kind: solver for kind, solver in solvers.items() if optimises(solver)}
+        return select_model(data, solvers, self.window)
 
     def _passed(self) -> dict[str, str]:
         """The options that are passed on to candidates."""

@@ -56,4 +56,10 @@ class Solver(Protocol):
 
     # Optional: `needs(inputs) -> int | None`, the number of design points to measure before the first proposal.
     # 0 if the solver knows the instrument beforehand; None, or no such method: the whole design.
+    # Optional: `optimises`, whether `fit` handles `Data.objective`, a channel to maximise or minimise; without it: no.
     # Optional: `suits(inputs, channels)`, which raises ConfigError for an instrument that the solver cannot handle.
+
+
+def optimises(solver: object) -> bool:
+    """Whether a solver can maximise or minimise a channel."""
+    return bool(getattr(solver, "optimises", False))

@@ -11,6 +11,7 @@ from sdl.types import Frozen
 
 if TYPE_CHECKING:
     from sdl.models.backward.least_squares import FittedLeastSquares
+    from sdl.models.inversion.forward import FittedForward
 
 
 class Linear(Frozen):
@@ -44,13 +45,25 @@ class Linear(Frozen):
             raise ValueError("local and memory need `intercept: true`; without an intercept all rows have equal weight")
         return self
 
-    def fit(self, data: Data) -> FittedLeastSquares:
+    @property
+    def optimises(self) -> bool:
+        """Whether it can maximise or minimise a channel: not without an intercept or with weights."""
+        return self.intercept and self.local is None and self.memory is None
+
+    def fit(self, data: Data) -> FittedLeastSquares | FittedForward:
         """Fit the readings.
 
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.backward.least_squares import fit_least_squares
+        from sdl.models.forward_model import LinearForward
+        from sdl.models.inversion.objective import fitted_forward
+        from sdl.models.training_set import TrainingSet
+
+        if data.objective is not None:
+            training = TrainingSet.from_data(data, by_channel=True)
+            return fitted_forward(LinearForward(training, training.linear), data.objective)
 
         return fit_least_squares(
             data,

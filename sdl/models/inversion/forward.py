@@ -56,6 +56,15 @@ class SolutionMode(NamedTuple):
     is_continuum: bool
 
 
+def log_inside(low: Floats, high: Floats) -> Floats:
+    """Log probability of a standard normal variable inside low…high; the tail is used without cancellation."""
+    side = np.where(low > 0, -1.0, 1.0)
+    upper, lower = np.where(side > 0, high, -low), np.where(side > 0, low, -high)
+    big, small = log_ndtr(upper), log_ndtr(lower)
+    inside: Floats = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+    return inside
+
+
 @dataclass(frozen=True)
 class FittedForward:
     """A forward model that is inverted for goals."""
@@ -172,11 +181,7 @@ class FittedForward:
         )
         sd = np.sqrt(np.maximum(variance, 1e-12 * bands.unit**2))
         sd = np.where(np.isfinite(sd), sd, bands.unit)
-        above, below = (bands.low - y) / sd, (bands.high - y) / sd
-        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
-        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
-        big, small = log_ndtr(upper), log_ndtr(lower)
-        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+        inside = log_inside((bands.low - y) / sd, (bands.high - y) / sd)
         return np.asarray(U[int(inside.sum(axis=1).argmax())], dtype=np.float64)
 
     def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.data import Targets
@@ -34,6 +34,9 @@ EXACT = 1e-6
 """Residuals below this, in tolerances, count as 0."""
 NEAREST, RANDOM = 3, 6
 """Number of starting points: settings of the rows closest to the goal, and random settings."""
+CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
+"""Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
+and step of the differences that give its gradient."""
 ROUNDS, SHRINK = 20, 0.5
 """Search for cheaper settings: largest number of linear programs, and factor on the trust radius after a failure."""
 
@@ -181,3 +184,33 @@ def cheapest(
         if radius < 1e-6:
             break
     return u
+
+
+def maximise(function: Function, candidates: Floats, low: Floats, high: Floats, steps: int = STEPS) -> Floats:
+    """(d,) the settings inside low…high (d,) with the greatest value of a function (k, d) -> (k,).
+
+    The best CLIMBS of the candidates (k, d) that lie apart are climbed from, by L-BFGS-B (Byrd et al., SIAM J. Sci.
+    Comput. 16 (1995) 1190) with gradients from differences: the variance of a model has no derivative here.
+    """
+    values = function(candidates)
+    order = np.argsort(-values, kind="stable")
+    starts = [order[0]]
+    for i in order:
+        if len(starts) == CLIMBS:
+            break
+        if np.abs(candidates[starts] - candidates[i]).max(axis=1).min() > APART:
+            starts.append(i)
+
+    def downhill(u: Floats) -> tuple[float, Floats]:
+        step = np.where(u + DIFFERENCE > high, -DIFFERENCE, DIFFERENCE)
+        at = function(np.vstack([u, u + np.diag(step)]))
+        return -float(at[0]), (at[0] - at[1:]) / step
+
+    best: Floats
+    best, greatest = candidates[order[0]], float(values[order[0]])
+    limits = list(zip(low, high, strict=True))
+    for i in starts:
+        end = minimize(downhill, candidates[i], jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": steps})
+        if -end.fun > greatest:
+            best, greatest = np.clip(end.x, low, high), float(-end.fun)
+    return best
