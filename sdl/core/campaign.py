@@ -128,6 +128,7 @@ class Campaign:
     _table: dict[State, dict[type, Callable[..., None]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._tell_optimum()
         anytime: dict[type, Callable[..., None]] = {
             Resumed: self._resumed,
             AbortAsked: self._abort_asked,
@@ -208,6 +209,7 @@ class Campaign:
     def _resumed(self, event: Resumed) -> None:
         self.interrupted, self.safe = False, None
         self.history.active = 0.0
+        self._tell_optimum()
         if self.state is State.STOPPED:
             self.history.failures = self.history.unreachable = 0
         if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
@@ -276,6 +278,12 @@ class Campaign:
         self.state = State.STOPPED
 
     # What follows from them --------------------------------------------------------------------------------------
+    def _tell_optimum(self) -> None:
+        """Pass on what the plan says about an objective."""
+        if self.history.optimum is not None:
+            self.history.optimum.least = self.plan.improvement
+            self.history.optimum.enough = self.plan.average * (1 + self.plan.confirm)
+
     def _trial(self) -> Trial:
         if self.history.open_trial is None:
             raise OutOfTurn("no trial is open")
@@ -292,7 +300,7 @@ class Campaign:
             self._stop(Outcome.DONE, self._points_measured(), "design")
         elif self.history.optimum is not None and not closed.failed:
             self._count_improvement(closed)
-            if self.converged >= CONVERGED and self.history.optimum.to_confirm(self._confirmed) is None:
+            if self.converged >= CONVERGED and self.history.optimum.is_confirmed and self._to_confirm() is None:
                 self._stop(Outcome.DONE, self._no_more_improvement(), "improvement")
 
     def _count_improvement(self, closed: Trial) -> None:
@@ -308,17 +316,12 @@ class Campaign:
         else:
             self.converged = self.converged + 1 if expected < self.plan.improvement.of(estimate) else 0
 
-    @property
-    def _confirmed(self) -> int:
-        """Number of readings that confirm settings."""
-        return self.plan.average * (1 + self.plan.confirm)
-
     def _to_confirm(self) -> Settings | None:
         """The settings that the next trial measures again: before the campaign is done, and at the budget's end."""
         last = self.history.trials == self.plan.collect - 1
         if self.history.optimum is None or not (last or self.converged >= CONVERGED):
             return None
-        return self.history.optimum.to_confirm(self._confirmed)
+        return self.history.optimum.to_confirm()
 
     def objective(self) -> ObjectiveResult | None:
         """What is known of the channel to maximise or minimise; None without one."""
@@ -332,7 +335,7 @@ class Campaign:
             best.mean[optimum.channel] if best is not None else None,
             best.std_error(optimum.channel) if best is not None else None,
             best.readings if best is not None else 0,
-            optimum.is_confirmed(self._confirmed),
+            optimum.is_confirmed,
             latest.estimate if latest is not None else None,
             latest.estimate_error if latest is not None else None,
             latest.expected_improvement if latest is not None else None,

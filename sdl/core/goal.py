@@ -213,6 +213,11 @@ class Goal:
         return tuple(self.bands)
 
     @property
+    def limited(self) -> dict[str, Band]:
+        """The bands that readings can leave: all but that of an objective."""
+        return {name: band for name, band in self.bands.items() if band.direction is None}
+
+    @property
     def targets(self) -> dict[str, float]:
         """The target of each channel that has one."""
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
@@ -225,8 +230,8 @@ class Goal:
         )
 
     def worst_channel(self, readings: Mapping[str, float]) -> str:
-        """The channel with the largest tolerance ratio."""
-        return max(self.bands, key=lambda name: self.bands[name].miss(readings.get(name, math.nan)))
+        """The channel with the largest tolerance ratio; an objective has none."""
+        return max(self.limited or self.bands, key=lambda name: self.bands[name].miss(readings.get(name, math.nan)))
 
     def reached(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> bool:
         """Whether every channel lies inside its band, limits included."""

@@ -146,7 +146,7 @@ class History:
     def begin(self, proposed: Proposed) -> None:
         self.open_trial = Trial(proposed, self.goal)
         if self.optimum is not None:
-            self.optimum.name(proposed.incumbent)
+            self.optimum.name(proposed.incumbent, proposed.estimate)
             self._take_incumbent()
             self.expectation = proposed if proposed.estimate is not None else self.expectation
 
@@ -188,6 +188,7 @@ class History:
             self.best = closed
         if self.optimum is not None:
             self.optimum.update()
+            self.optimum.confirm()
             self._take_incumbent()
         self.misses.append(self.best.miss if self.best else math.inf)
         self.last, self.open_trial = closed, None

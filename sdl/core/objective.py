@@ -1,7 +1,9 @@
 """The channel to maximise or minimise, as readings come: replicates pooled by settings, and the best settings so far.
 
 The *incumbent* is the best settings measured that keep the constraints. A solver names it, by its model of all
-readings: the highest single reading is usually a lucky one. Until a solver has, it is the best mean.
+readings: the highest single reading is usually a lucky one. Until a solver has, it is the best mean. Settings that were
+confirmed by repeated readings stay the incumbent until others are better by the least improvement that counts: near an
+optimum the model would otherwise name other settings after every trial.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdl.core.goal import Direction, Goal, format_reading
+from sdl.core.goal import Direction, Goal, Tolerance, format_reading
 from sdl.types import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +64,14 @@ class Replicates:
 
 
 class Optimum:
-    """The replicates of a campaign by settings asked for, and the incumbent among them."""
+    """The replicates of a campaign by settings asked for, and the incumbent among them.
+
+    Attributes:
+        channel, direction: of the objective.
+        least: the least improvement that counts, of a percentage of the best reading or in its unit; None: any.
+        enough: number of readings that confirm settings.
+        incumbent: None where no settings keep the constraints.
+    """
 
     def __init__(self, goal: Goal, channel: str, direction: Direction) -> None:
         self.channel, self.direction = channel, direction
@@ -70,6 +79,10 @@ class Optimum:
         self._pools: dict[Key, Replicates] = {}
         self._asked: dict[Key, Key] = {}  # by the settings applied
         self._named: Settings = {}
+        self._estimate = math.nan
+        self._confirmed: Replicates | None = None
+        self.least: Tolerance | None = None
+        self.enough = 1
         self.incumbent: Replicates | None = None
 
     def add(self, reading: Reading | Measured, trial: Trial) -> None:
@@ -77,40 +90,63 @@ class Optimum:
         key = key_of(trial.settings)
         if key not in self._pools:
             self._pools[key] = Replicates(trial, dict(trial.settings))
+        if (
+            trial.confirms and self._of_solver() is None
+        ):  # an instrument may apply settings of a prior a little otherwise
+            self._asked[key_of(self._named)] = key
         self._asked[key_of(reading.applied)] = key
         self._pools[key].add(reading)
 
-    def name(self, settings: Settings) -> None:
-        """Take a solver's incumbent, settings as applied; nothing changes where it names none."""
-        if settings:
-            self._named = settings
+    def name(self, settings: Settings, estimate: float | None) -> None:
+        """Take a solver's incumbent, settings as applied, and its estimate; nothing changes where it names none."""
+        if settings and estimate is not None:
+            self._named, self._estimate = settings, estimate
             self.update()
 
     def update(self) -> None:
-        """Find the incumbent: that of the solver, or if it does not keep the constraints the best mean."""
-        named = self._of_solver()
+        """Find the incumbent: the confirmed one, that of the solver, or where neither is feasible the best mean."""
+        named, kept = self._of_solver(), self._confirmed
+        if kept is not None and self.is_feasible(kept) and not self._is_better(named, kept):
+            self.incumbent = kept
+            return
         if named is not None and self.is_feasible(named):
             self.incumbent = named
             return
         feasible = [pool for pool in self._pools.values() if self.is_feasible(pool)]
         self.incumbent = max(feasible, key=lambda pool: self.direction.sign * pool.mean[self.channel], default=None)
 
+    def confirm(self) -> None:
+        """Keep the incumbent if it has enough readings."""
+        if self.incumbent is not None and self.is_confirmed:
+            self._confirmed = self.incumbent
+
+    def _is_better(self, named: Replicates | None, kept: Replicates) -> bool:
+        """Whether the solver's incumbent is better than a confirmed one by the least improvement that counts."""
+        value = kept.mean[self.channel]
+        gain = self.direction.sign * (self._estimate - value)
+        return named is not kept and gain >= (self.least.of(value) if self.least is not None else 0.0)
+
     def is_feasible(self, pool: Replicates) -> bool:
         """Whether the mean keeps the constraints and no channel of the goal was saturated."""
         return self._goal.reached(pool.mean, pool.saturated)
 
-    def is_confirmed(self, readings: int) -> bool:
-        """Whether the incumbent has so many readings."""
-        return self.incumbent is not None and self.incumbent.readings >= readings
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the incumbent has enough readings."""
+        return self.incumbent is not None and self.incumbent.readings >= self.enough
 
-    def to_confirm(self, readings: int) -> Settings | None:
-        """The settings to measure again so that the incumbent has so many readings; None where it has.
+    def to_confirm(self) -> Settings | None:
+        """The settings to measure again before the incumbent is confirmed; None where it is, or where there is none.
 
-        An incumbent that only a prior has measured comes first.
+        Those that only a prior has measured come first.
         """
-        if self._named and self._of_solver() is None:
+        if (
+            self._named
+            and self._of_solver() is None
+            and (self._confirmed is None or self._is_better(None, self._confirmed))
+        ):
             return self._named
-        return None if self.incumbent is None or self.is_confirmed(readings) else self.incumbent.settings
+        return None if self.incumbent is None or self.is_confirmed else self.incumbent.settings
 
     def describe(self) -> str:
         """The incumbent as text: `trial 17, R 512.3 ± 1.2 (mean of 3 readings)`; empty where there is none."""

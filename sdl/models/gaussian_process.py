@@ -68,6 +68,8 @@ function has its own features, so mean and covariance over the functions are unb
 WRONG, WIDE, MAX_WRONG = 0.02, 5.0, 5
 """Prior probability that a row is wrong, the standard deviation of such a row (in standard deviations of the readings),
 and the largest number of rows left out as wrong."""
+LEAST_LOG = 0.01
+"""Least reading, in standard deviations of the readings, for a logarithm of a channel that is optimised."""
 SUSPECT = 3.5
 """Only rows at least this many standard deviations from the prediction of the others may be wrong."""
 SWEEPS, REFITS = 12, 2
@@ -253,11 +255,17 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
         NotEnoughData, Degenerate: as for every solver.
     """
     training = _training_set(data)
-    return fit_processes(training, _bounds(data, training), rows=rows)
+    return fit_processes(training, _bounds(data, training), rows=rows, optimised=data.objective is not None)
 
 
-def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS) -> GaussianProcess:
-    """Fit a process to each channel of the goal, from the usable rows and `bounds`."""
+def fit_processes(
+    training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS, optimised: bool = False
+) -> GaussianProcess:
+    """Fit a process to each channel of the goal, from the usable rows and `bounds`.
+
+    With `optimised`, for a channel to be maximised or minimised, no row is taken for wrong, because an optimum may look
+    like one; and no logarithm is taken of readings close to 0, which tell it nothing but may not be ignored.
+    """
     goal, n = training.goal, len(training.Y)
     pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
     if len(pick) > rows:
@@ -268,7 +276,10 @@ def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: 
         U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
         censored = np.vstack([censored, bounds.censored[:, goal]])
     exact = np.isfinite(Y) & ~censored
-    channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
+    channels = [
+        _Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i])._replace(optimised=optimised)
+        for i in range(len(goal))
+    ]
     return GaussianProcess(training, tuple(_fit_channels(channels)), pick)
 
 
@@ -327,6 +338,7 @@ class _Channel(NamedTuple):
     upper: Bools
     slope: Floats  # (d,) of the linear model
     size: float  # standard deviation of the readings
+    optimised: bool = False
 
     @classmethod
     def of(cls, training: TrainingSet, index: int, U: Floats, y: Floats, exact: Bools, censored: Bools) -> _Channel:
@@ -686,6 +698,8 @@ def _transforms(channel: _Channel) -> tuple[Transform, ...]:
     """
     if channel.exact.sum() <= channel.U.shape[1] + 2:
         return ("none",)
+    if channel.optimised and channel.y[channel.exact].min() < LEAST_LOG * channel.size:
+        return ("none",)
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
     bounds_below = (channel.y[channel.censored] <= 0).any()
     return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")
@@ -719,7 +733,9 @@ def _finish(
         problem = problem.take(use)
         theta, scored = _maximise(problem, theta[use], FINAL_STEPS)
         evidence = _evidence(scored)
-    problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
+    wrong = np.zeros(len(channel.y), bool)
+    if not channel.optimised:
+        problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
     if channel.censored.any():
         problem, theta, evidence = _with_bounds(channel, problem, z, theta, evidence)
     if problem.U.shape[1] + 2 < problem.use[0].sum() <= DRAWN_ROWS:

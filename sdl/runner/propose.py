@@ -101,7 +101,7 @@ class Proposer:
             self._targets(),
             CONFIRMATION,
             self._campaign.history.rows,
-            "the best settings so far are measured again, so that the result is no single lucky reading",
+            "the best settings so far, measured again: the result is the mean of all readings there",
             self._unknown,
             self._unknown,
             {},

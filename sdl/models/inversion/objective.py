@@ -18,7 +18,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_ndtr, logsumexp
+from scipy.special import erfcx, logsumexp, ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import NOMINAL
@@ -38,6 +38,10 @@ deviation as a fraction of the range."""
 BEST = 3
 SEED = 0
 """Seed of the paths and candidates, so that equal rows give equal proposals."""
+FARTHEST = -1e5
+"""Standard deviations below the best beyond which the logarithm of the last factor is no longer computed."""
+LEAST = -1e6
+"""Lower bound of log a(u), so that differences of it are finite."""
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -69,10 +73,11 @@ class Limits(NamedTuple):
 def log_expected_improvement(mean: Floats, sd: Floats, best: Floats) -> Floats:
     """Logarithm of E[max(f - best, 0)] for f normal with `mean` and `sd`; the arguments are broadcast."""
     z = (mean - best) / sd
-    near = np.maximum(z, -30.0)
-    ratio = np.exp(log_ndtr(near) + 0.5 * near**2 + 0.5 * LOG_2PI)  # Φ(z) / φ(z)
-    rest = np.where(z > -30.0, np.maximum(1.0 + near * ratio, 1e-300), 1.0 / np.maximum(z**2, 1.0))  # its asymptote
-    log_ei: Floats = np.log(sd) - 0.5 * z**2 - 0.5 * LOG_2PI + np.log(rest)
+    near, far = np.maximum(z, -1.0), np.clip(z, FARTHEST, -1.0)
+    # Below -1 by the scaled complementary error function, without the cancellation of φ(z) + z Φ(z).
+    tail = np.log1p(far * np.sqrt(0.5 * np.pi) * erfcx(-far / np.sqrt(2.0))) - 0.5 * z**2 - 0.5 * LOG_2PI
+    body = np.log(np.exp(-0.5 * near**2 - 0.5 * LOG_2PI) + near * ndtr(near))
+    log_ei: Floats = np.log(sd) + np.where(z > -1.0, body, tail)
     return log_ei
 
 
@@ -124,11 +129,10 @@ class Improvement:
         mean, sd = _predict(self.model, U)
         value = self.limits.log_probability(mean, sd)
         if self.incumbent is None:
-            return value
+            return np.maximum(value, LEAST)
         column = self.objective.column
         gain = log_expected_improvement(self.objective.sign * mean[:, [column]], sd[:, [column]], self.best)
-        total: Floats = value + logsumexp(gain, axis=1) - np.log(len(self.best))
-        return total
+        return np.maximum(value + logsumexp(gain, axis=1) - np.log(len(self.best)), LEAST)
 
 
 def _predict(model: ForwardModel, U: Floats) -> tuple[Floats, Floats]:
