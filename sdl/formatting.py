@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sdl.core.events import Safe
-from sdl.core.goal import decimals, format_reading
+from sdl.core.goal import decimals, format_reading, format_with_error
 from sdl.core.trials import Trial, TrialState
 from sdl.types import Verdict
 
@@ -139,14 +139,11 @@ def objective_line(found: ObjectiveResult) -> str:
     """What is known of the objective: `512.3 ± 1.2 (mean of 3 readings); the model estimates 512.6 ± 0.9 …`."""
     if found.value is None:
         return "no settings kept the constraints"
-    error = found.std_error
-    value = format_reading(found.value, 10 * error if error else None)
-    text = value if not error else f"{value} ± {format_reading(error, 10 * error)}"
+    text = format_with_error(found.value, found.std_error)
     text += f" ({'mean of ' if found.readings > 1 else ''}{count(found.readings, 'reading')}"
     text += ")" if found.confirmed else ", not confirmed)"
     if found.estimate is not None and found.estimate_error is not None:
-        wide = 10 * found.estimate_error or None
-        estimate = f"{format_reading(found.estimate, wide)} ± {format_reading(found.estimate_error, wide)}"
+        estimate = format_with_error(found.estimate, found.estimate_error)
         text += f"; the model estimated {estimate} at the best settings"
     if found.expected_improvement is not None:
         text += f" and expected the next trial to improve it by {found.expected_improvement:.2g}"

@@ -284,6 +284,14 @@ def format_reading(value: float, tolerance: float | None = None) -> str:
     return f"{value:.{decimals(value, tolerance)}f}"
 
 
+def format_with_error(value: float, error: float | None) -> str:
+    """A reading with its standard error, of which two figures are given: `128.0 ± 1.2`; without one as a reading."""
+    if not error or not math.isfinite(error):
+        return format_reading(value)
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
 def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> str:
     """The channels whose background alone exceeds their band, as a phrase; empty if there are none."""
     over = [

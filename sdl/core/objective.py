@@ -9,10 +9,11 @@ optimum the model would otherwise name other settings after every trial.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdl.core.goal import Direction, Goal, Tolerance, format_reading
+from sdl.core.goal import Direction, Goal, Tolerance, format_with_error
 from sdl.types import Settings
 
 if TYPE_CHECKING:
@@ -63,72 +64,80 @@ class Replicates:
         return math.sqrt(self._squares.get(channel, math.nan) / (self.readings - 1) / self.readings)
 
 
+@dataclass(slots=True)
 class Optimum:
     """The replicates of a campaign by settings asked for, and the incumbent among them.
 
     Attributes:
+        goal: with its constraints.
         channel, direction: of the objective.
         least: the least improvement that counts, of a percentage of the best reading or in its unit; None: any.
         enough: number of readings that confirm settings.
         incumbent: None where no settings keep the constraints.
     """
 
-    def __init__(self, goal: Goal, channel: str, direction: Direction) -> None:
-        self.channel, self.direction = channel, direction
-        self._goal = goal
-        self._pools: dict[Key, Replicates] = {}
-        self._asked: dict[Key, Key] = {}  # by the settings applied
-        self._named: Settings = {}
-        self._estimate = math.nan
-        self._confirmed: Replicates | None = None
-        self.least: Tolerance | None = None
-        self.enough = 1
-        self.incumbent: Replicates | None = None
+    goal: Goal
+    channel: str
+    direction: Direction
+    least: Tolerance | None = None
+    enough: int = 1
+    incumbent: Replicates | None = None
+    _pools: dict[Key, Replicates] = field(default_factory=dict)
+    _asked: dict[Key, Key] = field(default_factory=dict)  # by the settings applied
+    _named: Settings = field(default_factory=dict)  # by the solver, as applied
+    _estimate: float = math.nan
+    _unseen: dict[Key, Replicates] = field(default_factory=dict)  # measured since
+    _confirmed: Replicates | None = None
 
     def add(self, reading: Reading | Measured, trial: Trial) -> None:
         """Add a reading of a trial."""
         key = key_of(trial.settings)
         if key not in self._pools:
             self._pools[key] = Replicates(trial, dict(trial.settings))
-        if (
-            trial.confirms and self._of_solver() is None
-        ):  # an instrument may apply settings of a prior a little otherwise
+        if trial.confirms and self._of_solver() is None:  # settings of a prior may be applied a little otherwise
             self._asked[key_of(self._named)] = key
         self._asked[key_of(reading.applied)] = key
         self._pools[key].add(reading)
+        self._unseen[key] = self._pools[key]
 
     def name(self, settings: Settings, estimate: float | None) -> None:
         """Take a solver's incumbent, settings as applied, and its estimate; nothing changes where it names none."""
         if settings and estimate is not None:
             self._named, self._estimate = settings, estimate
+            self._unseen.clear()
             self.update()
 
     def update(self) -> None:
-        """Find the incumbent: the confirmed one, that of the solver, or where neither is feasible the best mean."""
-        named, kept = self._of_solver(), self._confirmed
-        if kept is not None and self.is_feasible(kept) and not self._is_better(named, kept):
-            self.incumbent = kept
-            return
-        if named is not None and self.is_feasible(named):
-            self.incumbent = named
-            return
-        feasible = [pool for pool in self._pools.values() if self.is_feasible(pool)]
-        self.incumbent = max(feasible, key=lambda pool: self.direction.sign * pool.mean[self.channel], default=None)
+        """Find the incumbent among that of the solver and what was measured since, by estimate and mean.
+
+        Where none of them keeps the constraints it is the best mean of all; a confirmed one stays if it is as good.
+        """
+        named = self._of_solver()
+        values = self._means(self._unseen.values())
+        if named is not None and all(pool is not named for _, pool in values):
+            values.append((self._estimate, named))
+        feasible = [one for one in values if self.is_feasible(one[1])]
+        feasible = feasible or [one for one in self._means(self._pools.values()) if self.is_feasible(one[1])]
+        value, best = max(feasible, key=lambda one: self.direction.sign * one[0], default=(math.nan, None))
+        kept = self._confirmed
+        self.incumbent = kept if kept is not None and self.is_feasible(kept) and not self._beats(value, kept) else best
 
     def confirm(self) -> None:
         """Keep the incumbent if it has enough readings."""
         if self.incumbent is not None and self.is_confirmed:
             self._confirmed = self.incumbent
 
-    def _is_better(self, named: Replicates | None, kept: Replicates) -> bool:
-        """Whether the solver's incumbent is better than a confirmed one by the least improvement that counts."""
-        value = kept.mean[self.channel]
-        gain = self.direction.sign * (self._estimate - value)
-        return named is not kept and gain >= (self.least.of(value) if self.least is not None else 0.0)
+    def _means(self, pools: Iterable[Replicates]) -> list[tuple[float, Replicates]]:
+        return [(pool.mean[self.channel], pool) for pool in pools]
+
+    def _beats(self, value: float, pool: Replicates) -> bool:
+        """Whether a reading is better than the mean of others by the least improvement that counts."""
+        mean = pool.mean[self.channel]
+        return self.direction.sign * (value - mean) > (self.least.of(mean) if self.least is not None else 0.0)
 
     def is_feasible(self, pool: Replicates) -> bool:
         """Whether the mean keeps the constraints and no channel of the goal was saturated."""
-        return self._goal.reached(pool.mean, pool.saturated)
+        return self.goal.reached(pool.mean, pool.saturated)
 
     @property
     def is_confirmed(self) -> bool:
@@ -140,21 +149,17 @@ class Optimum:
 
         Those that only a prior has measured come first.
         """
-        if (
-            self._named
-            and self._of_solver() is None
-            and (self._confirmed is None or self._is_better(None, self._confirmed))
-        ):
-            return self._named
+        unmeasured = self._named if self._named and self._of_solver() is None else None
+        if unmeasured and (self.incumbent is None or self._beats(self._estimate, self.incumbent)):
+            return unmeasured
         return None if self.incumbent is None or self.is_confirmed else self.incumbent.settings
 
     def describe(self) -> str:
         """The incumbent as text: `trial 17, R 512.3 ± 1.2 (mean of 3 readings)`; empty where there is none."""
         if (best := self.incumbent) is None:
             return ""
-        error, many = best.std_error(self.channel), best.readings
-        value = format_reading(best.mean[self.channel], 10 * error if error else None)
-        text = value if error is None else f"{value} ± {format_reading(error, 10 * error or None)}"
+        many = best.readings
+        text = format_with_error(best.mean[self.channel], best.std_error(self.channel))
         count = "1 reading" if many == 1 else f"mean of {many} readings"
         return f"trial {best.trial.trial}, {self.channel} {text} ({count})"
 
