@@ -27,7 +27,7 @@ from scipy.special import gammaln, log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
-from sdl.models.data import Data
+from sdl.models.data import Data, Objective
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
@@ -68,8 +68,8 @@ function has its own features, so mean and covariance over the functions are unb
 WRONG, WIDE, MAX_WRONG = 0.02, 5.0, 5
 """Prior probability that a row is wrong, the standard deviation of such a row (in standard deviations of the readings),
 and the largest number of rows left out as wrong."""
-LEAST_LOG = 0.01
-"""Least reading, in standard deviations of the readings, for a logarithm of a channel that is optimised."""
+LEAST_LOG = 0.1
+"""With an objective, the smallest value that a logarithm is taken of, in standard deviations of the readings."""
 SUSPECT = 3.5
 """Only rows at least this many standard deviations from the prediction of the others may be wrong."""
 SWEEPS, REFITS = 12, 2
@@ -255,16 +255,17 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
         NotEnoughData, Degenerate: as for every solver.
     """
     training = _training_set(data)
-    return fit_processes(training, _bounds(data, training), rows=rows, optimised=data.objective is not None)
+    return fit_processes(training, _bounds(data, training), rows=rows, objective=data.objective)
 
 
 def fit_processes(
-    training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS, optimised: bool = False
+    training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS, objective: Objective | None = None
 ) -> GaussianProcess:
     """Fit a process to each channel of the goal, from the usable rows and `bounds`.
 
-    With `optimised`, for a channel to be maximised or minimised, no row is taken for wrong, because an optimum may look
-    like one; and no logarithm is taken of readings close to 0, which tell it nothing but may not be ignored.
+    With an objective no row is taken for wrong, because an optimum may look like one. And the logarithm of a reading
+    close to 0 has so large a variance that nothing is known there, and the best is expected there: the logarithm of the
+    objective is that of its distance from the smallest reading; of another channel with such readings none is taken.
     """
     goal, n = training.goal, len(training.Y)
     pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
@@ -276,11 +277,16 @@ def fit_processes(
         U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
         censored = np.vstack([censored, bounds.censored[:, goal]])
     exact = np.isfinite(Y) & ~censored
+    offset = np.zeros(len(training.channels))
+    if objective is not None:
+        y = Y[exact[:, at := int(np.flatnonzero(goal == objective.column)[0])], at]
+        offset[objective.column] = y.min() - LEAST_LOG * y.std()
+    Y = Y - offset[goal]
     channels = [
-        _Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i])._replace(optimised=optimised)
+        _Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i])._replace(optimised=objective is not None)
         for i in range(len(goal))
     ]
-    return GaussianProcess(training, tuple(_fit_channels(channels)), pick)
+    return GaussianProcess(training, tuple(_fit_channels(channels)), pick, offset)
 
 
 def _training_set(data: Data) -> TrainingSet:
@@ -484,6 +490,7 @@ class GaussianProcess:
     training: TrainingSet
     channels: tuple[ChannelProcess, ...]
     rows: Ints  # rows of the training set that are used; the rows of `channels` are these, then censored ones
+    offset: Floats  # (m,) subtracted from the readings before the fit
 
     @property
     def summary(self) -> str:
@@ -501,6 +508,7 @@ class GaussianProcess:
         parts = np.full((3, len(U), len(self.training.channels)), np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
             parts[:, :, column] = channel.predict(U)
+            parts[0, :, column] += self.offset[column]
         if self.training.session_cov is not None:
             X = np.column_stack([np.ones(len(U)), U])
             parts[1] += np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
@@ -510,7 +518,7 @@ class GaussianProcess:
         """(k, m) mean readings; faster than `predict`."""
         mean = np.full((len(U), len(self.training.channels)), np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
-            mean[:, column] = channel.mean(U)
+            mean[:, column] = channel.mean(U) + self.offset[column]
         return mean
 
     def jacobian(self, U: Floats) -> Floats:
@@ -525,7 +533,7 @@ class GaussianProcess:
         if self.training.session_cov is not None:
             root = symmetric_root(np.nan_to_num(self.training.session_cov[self.training.goal]))
             between = np.einsum("gpq,ngq->gnp", root, rng.standard_normal((n, *root.shape[:2])))
-        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, drawn, between)
+        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, drawn, between, self.offset)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
@@ -617,11 +625,12 @@ class _Paths:
     channels: tuple[ChannelProcess, ...]
     drawn: tuple[_Drawn, ...]
     between: Floats | None  # (g, n, d + 1) offset and slopes that the current session adds
+    offset: Floats  # (m,) that was subtracted from the readings
 
     def __call__(self, U: Floats) -> Floats:
         Y = np.full((self.n, U.shape[-2], self.m), np.nan)
         for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
-            Y[:, :, column] = channel.to_readings(self.drawn[g](U))[0]
+            Y[:, :, column] = channel.to_readings(self.drawn[g](U))[0] + self.offset[column]
             if self.between is not None:
                 Y[:, :, column] += self.between[g, :, :1] + _times(U, self.between[g, :, 1:])
         return Y
@@ -698,7 +707,7 @@ def _transforms(channel: _Channel) -> tuple[Transform, ...]:
     """
     if channel.exact.sum() <= channel.U.shape[1] + 2:
         return ("none",)
-    if channel.optimised and channel.y[channel.exact].min() < LEAST_LOG * channel.size:
+    if channel.optimised and channel.y[channel.exact].min() < 0.99 * LEAST_LOG * channel.size:
         return ("none",)
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
     bounds_below = (channel.y[channel.censored] <= 0).any()
