@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -217,6 +217,32 @@ def propose_fitted(
         {} if given.lack_of_fit is None else _raw(given.lack_of_fit[0], data.channels, {}),
         *_optimum(given, space, base.get(goal.objective or "", 0.0)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The best settings in the model of a data set, with the reading of the objective that it estimates there.
+
+    Attributes:
+        settings: rounded and clipped, ready for the instrument.
+        expected: noise-free raw readings there.
+        estimate, estimate_error: of the objective, with its standard error.
+    """
+
+    settings: Mapping[str, float]
+    expected: Mapping[str, float]
+    estimate: float
+    estimate_error: float
+
+
+def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float] | None = None) -> Optimum:
+    """The settings with the best mean of a fitted model that keeps the constraints."""
+    space, base = Space(data.inputs), background or {}
+    target = Targets(*(part[0] for part in targets_of(goal, data.channels, background)))
+    row, mean, sd = fitted.optimum(target, space)
+    expected, column = _raw(mean, data.channels, base), data.objective.column if data.objective is not None else 0
+    settings, _ = space.project(space.decode(row))
+    return Optimum(settings, expected, expected[data.channels[column].name], float(sd[column]))
 
 
 def _optimum(

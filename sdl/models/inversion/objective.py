@@ -25,7 +25,7 @@ from sdl.models.constants import NOMINAL
 from sdl.models.data import Objective, Proposals, Targets
 from sdl.models.forward_model import ForwardModel
 from sdl.models.inversion.forward import FittedForward, log_inside
-from sdl.models.inversion.search import maximise
+from sdl.models.inversion.search import Function, maximise
 from sdl.models.verdict import Judge
 from sdl.space import Space
 from sdl.types import Verdict
@@ -36,6 +36,9 @@ CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
 """Random settings that are compared, further ones around each of the BEST settings measured, and their standard
 deviation as a fraction of the range."""
 BEST = 3
+INSIDE, PENALTY = 1e-4, 1e4
+"""The best mean keeps the constraints by this fraction of the response of their channels; and the weight of the squared
+distance beyond that, which leaves a distance of less than half of it."""
 SEED = 0
 """Seed of the paths and candidates, so that equal rows give equal proposals."""
 FARTHEST = -1e5
@@ -132,7 +135,8 @@ class Improvement:
             return np.maximum(value, LEAST)
         column = self.objective.column
         gain = log_expected_improvement(self.objective.sign * mean[:, [column]], sd[:, [column]], self.best)
-        return np.maximum(value + logsumexp(gain, axis=1) - np.log(len(self.best)), LEAST)
+        total: Floats = np.maximum(value + logsumexp(gain, axis=1) - np.log(len(self.best)), LEAST)
+        return total
 
 
 def _predict(model: ForwardModel, U: Floats) -> tuple[Floats, Floats]:
@@ -162,8 +166,9 @@ class FittedObjective(FittedForward):
             own = np.random.default_rng(SEED)
             measured = self._measured(low, high)
             improvement = Improvement.of(model, self.objective, goal, measured, own)
-            u, value = self._best(improvement, measured, space, own)
-            parts.append(self._proposal(improvement, u, float(np.exp(value)), goal, judge, (low, high)))
+            u = self._maximise(improvement, measured, space, own)
+            value = float(np.exp(improvement(u[None])[0]))
+            parts.append(self._proposal(improvement, u, value, goal, judge, (low, high)))
         U = np.array([part.u for part in parts])
         unknown = np.full(U.shape, np.nan)
         return Proposals(
@@ -182,6 +187,28 @@ class FittedObjective(FittedForward):
             expected_improvement=np.array([part.expected for part in parts]),
         )
 
+    def optimum(self, target: Targets, space: Space) -> tuple[Floats, Floats, Floats]:
+        """The settings (d,) with the best mean that keeps the constraints, and mean and standard error (m,) there.
+
+        `target` is one goal, each part (m,). Where no mean keeps them, the settings closest to the constraints.
+        """
+        training, column, limits = self.training, self.objective.column, Limits.of(target)
+        response = np.maximum(np.abs(training.linear.slope).sum(axis=1), 1e-300)
+        margin = INSIDE * response[limits.columns]
+
+        def value(U: Floats) -> Floats:
+            mean = self.model.mean(U)
+            y = mean[:, limits.columns]
+            beyond = np.maximum(np.maximum(limits.low + margin - y, y - limits.high + margin), 0.0)
+            penalty = ((beyond / response[limits.columns]) ** 2).sum(axis=1)
+            scored: Floats = self.objective.sign * mean[:, column] / response[column] - PENALTY * penalty
+            return scored
+
+        low, high = training.bounds(space)
+        u = self._maximise(value, self._measured(low, high), space, np.random.default_rng(SEED))
+        mean, sd = _predict(self.model, u[None])
+        return training.settings(u), mean[0], sd[0]
+
     def _measured(self, low: Floats, high: Floats) -> Floats:
         """(n, d) the different settings inside low…high with a reading of the objective that is no bound."""
         training = self.training
@@ -189,16 +216,14 @@ class FittedObjective(FittedForward):
         inside = ((low - 1e-9 <= U) & (high + 1e-9 >= U)).all(axis=1)
         return np.unique(U[inside], axis=0)
 
-    def _best(
-        self, improvement: Improvement, measured: Floats, space: Space, rng: np.random.Generator
-    ) -> tuple[Floats, float]:
-        """The settings (d,) that can be set with the greatest a(u), in units of the bounds, and log a(u) there."""
+    def _maximise(self, function: Function, measured: Floats, space: Space, rng: np.random.Generator) -> Floats:
+        """The settings (d,) that can be set with the greatest value of a function, all in units of the bounds."""
         low, high = self.training.bounds(space)
         d, mean = len(low), self.model.mean(measured)[:, self.objective.column] * self.objective.sign
         near = measured[np.argsort(-mean, kind="stable")[:BEST]].repeat(NEAR, axis=0)
         near = near + WIDTH * (high - low) * rng.standard_normal(near.shape)
         candidates = np.vstack([rng.uniform(low, high, (CANDIDATES, d)), np.clip(near, low, high)])
-        u = maximise(improvement, candidates, low, high)
+        u = maximise(function, candidates, low, high)
         settings = self.training.settings(u)
         grids = space.steps_near(settings)
         if any(len(grid) > 1 for grid in grids):
@@ -206,8 +231,8 @@ class FittedObjective(FittedForward):
                 grids = space.steps_near(settings, reach=1)
             stepped = np.array(list(product(*grids))[:MOST_COMBINATIONS])
             U = self.training.units(stepped)
-            u = U[int(improvement(U).argmax())]
-        return u, float(improvement(u[None])[0])
+            u = np.asarray(U[int(function(U).argmax())], dtype=np.float64)
+        return u
 
     def _proposal(
         self,
