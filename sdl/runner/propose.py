@@ -43,8 +43,10 @@ class Proposer:
         self._first = design_points(config)
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
-    def propose(self, trial: int) -> Proposed | Failed:
-        """The next settings, or the reason why there are none."""
+    def propose(self, trial: int, confirm: Settings | None = None) -> Proposed | Failed:
+        """The next settings, or the reason why there are none; `confirm` are settings to be measured again."""
+        if confirm is not None:
+            return self._again(trial, confirm)
         history, goal = self._campaign.history, self._campaign.plan.goal
         why = ""
         if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
@@ -92,8 +94,7 @@ class Proposer:
             answer.expected_improvement,
         )
 
-    def confirm(self, trial: int, settings: Settings) -> Proposed:
-        """The best settings so far, to be measured again."""
+    def _again(self, trial: int, settings: Settings) -> Proposed:
         feasible, clipped = self._space.project(settings)
         return Proposed(
             trial,
