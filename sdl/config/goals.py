@@ -101,7 +101,7 @@ class Target(Frozen):
     )
     at_most: float | None = Field(None, alias="at most", description="instead of a target: the highest reading")
     at_least: float | None = Field(None, alias="at least", description="instead of a target: the lowest reading")
-    objective: Annotated[Direction, Field(strict=False)] | None = Field(
+    objective: Annotated[Direction, Field(strict=False), WithJsonSchema({"enum": list(OBJECTIVES)})] | None = Field(
         None,
         description="instead of a target: `maximise` or `minimise` the channel, alone `{R: maximise}`; at most one "
         "channel, and all others are constraints",
