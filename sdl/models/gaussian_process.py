@@ -33,8 +33,9 @@ from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
 
-LINE = 10.0
-"""Prior standard deviation of intercept and slopes, in standard deviations of the readings; a vague prior."""
+LINE, LINE_OPTIMISED = 10.0, 1.0
+"""Prior standard deviation of intercept and slopes, in standard deviations of the readings; a vague prior. With an
+objective a smaller one: where slopes are that uncertain, corners of the space would be measured first."""
 SUBSET, MAX_ROWS = 40, 300
 """Rows that the hyperparameters are fitted to before FINAL_STEPS with all rows (half the time, same median errors), and
 the largest number of rows that is used."""
@@ -87,14 +88,15 @@ class _Problem(NamedTuple):
     fixed: Floats  # (B, n) further variance of each row, which no parameter multiplies
     mean: Floats  # (B, P) prior means of the parameters
     sd: Floats  # (B, P) prior standard deviations of the parameters
+    line: float = LINE  # prior standard deviation of intercept and slopes
 
     def take(self, fits: Ints) -> _Problem:
         parts = self.z[fits], self.use[fits], self.noise[fits], self.fixed[fits], self.mean[fits], self.sd[fits]
-        return _Problem(self.U, *parts)
+        return _Problem(self.U, *parts, self.line)
 
     def rows(self, rows: Ints) -> _Problem:
         parts = self.z[:, rows], self.use[:, rows], self.noise[:, :, rows], self.fixed[:, rows]
-        return _Problem(self.U[rows], *parts, self.mean, self.sd)
+        return _Problem(self.U[rows], *parts, self.mean, self.sd, self.line)
 
 
 class _Scored(NamedTuple):
@@ -111,8 +113,8 @@ def _matern(r: Floats) -> tuple[Floats, Floats]:
     return (x + (5.0 / 3.0) * r**2) * decay, (5.0 / 3.0) * x * decay
 
 
-def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
-    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P)."""
+def _kernel(theta: Floats, U: Floats, V: Floats, line: float) -> Floats:
+    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P) and that of the line."""
     d = len(V.T)
     scale, (s2, a2) = np.exp(-theta[:, :d, None, None]), np.exp(2.0 * theta[:, d : d + 2, None, None]).swapaxes(0, 1)
     square, own = np.zeros((len(theta), len(U), len(V))), np.zeros((len(theta), len(U), len(V)))
@@ -120,11 +122,11 @@ def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
         r = np.abs(U[:, None, j] - V[:, j]) * scale[:, j]
         square += r**2
         own += _matern(r)[0]
-    kernel: Floats = _line(U, V) + s2 * _matern(np.sqrt(square))[0] + a2 * own
+    kernel: Floats = _line(U, V, line) + s2 * _matern(np.sqrt(square))[0] + a2 * own
     return kernel
 
 
-def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool = False) -> Floats:
+def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, line: float, *, slope: bool = False) -> Floats:
     """The functions sum_i weight_i cov(u, v_i), or their derivatives.
 
     Args:
@@ -132,6 +134,7 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
         U: (k, d) settings where they are evaluated; or (B, k, d), different ones for each function.
         V: (n, d) settings v_i.
         weight: (B, n) weights.
+        line: prior standard deviation of intercept and slopes.
         slope: return the derivatives with respect to U instead.
 
     Returns:
@@ -142,12 +145,12 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
     away = [(U[..., None, j] - V[:, j]) * scale[:, j] for j in range(d)]
     joint = s2 * _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)]
     own = [a2 * _matern(np.abs(one))[int(slope)] for one in away]
-    pull = LINE**2 * weight @ (V - 0.5)  # (B, d) slopes of the affine part
+    pull = line**2 * weight @ (V - 0.5)  # (B, d) slopes of the affine part
     if slope:
         parts = [_times((joint + one) * far, weight) for one, far in zip(own, away, strict=True)]
         return pull[:, None] - np.stack(parts, axis=-1) * np.exp(-theta[:, None, :d])
-    line: Floats = LINE**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
-    return line + _times(joint + sum(own), weight)
+    affine: Floats = line**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
+    return affine + _times(joint + sum(own), weight)
 
 
 def _times(features: Floats, weight: Floats) -> Floats:
@@ -156,9 +159,9 @@ def _times(features: Floats, weight: Floats) -> Floats:
     return product
 
 
-def _line(U: Floats, V: Floats) -> Floats:
-    line: Floats = LINE**2 * (1.0 + (U - 0.5) @ (V - 0.5).swapaxes(-1, -2))
-    return line
+def _line(U: Floats, V: Floats, line: float) -> Floats:
+    covariance: Floats = line**2 * (1.0 + (U - 0.5) @ (V - 0.5).swapaxes(-1, -2))
+    return covariance
 
 
 def _noise_var(problem: _Problem, theta: Floats) -> Floats:
@@ -177,7 +180,7 @@ def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Sc
     additive, own_slope = _matern(np.sqrt(squares))
     joint, slope = _matern(np.sqrt(squares.sum(axis=1)))
     joint, additive = s2 * joint, a2 * additive.sum(axis=1)
-    K = _line(U, U) + joint + additive
+    K = _line(U, U, problem.line) + joint + additive
     both = mask[:, :, None] * mask[:, None, :]
     if not problem.use.all():
         K *= both
@@ -367,7 +370,8 @@ class _Channel(NamedTuple):
         level = abs(float(self.y[self.exact].mean())) / self.size
         mean, sd = _priors(d, level)
         used = np.tile(np.where(exact, z, 0.0), (2, 1)), np.tile(exact, (2, 1)), np.tile(parts, (2, 1, 1))
-        return _Problem(self.U, *used, np.zeros((2, n)), mean, sd), z, centre, size
+        line = LINE_OPTIMISED if self.optimised else LINE
+        return _Problem(self.U, *used, np.zeros((2, n)), mean, sd, line), z, centre, size
 
 
 def _priors(d: int, level: float) -> tuple[Floats, Floats]:
@@ -394,32 +398,34 @@ class _Processes(NamedTuple):
     noise: Floats  # (B, n) noise variance of each row
     inverse_root: Floats  # (B, n, n) inverse of the Cholesky factor of the covariance of the rows
     alpha: Floats  # (B, n)
+    line: float  # prior standard deviation of intercept and slopes
 
     @classmethod
     def of(cls, problem: _Problem, theta: Floats) -> _Processes:
         use = problem.use[0]
         U, z, noise = problem.U[use], problem.z[:, use], _noise_var(problem, theta)[:, use]
-        covariance = _kernel(theta, U, U) + noise[:, None] * np.eye(len(U))
+        covariance = _kernel(theta, U, U, problem.line) + noise[:, None] * np.eye(len(U))
         inverse_root = np.linalg.inv(np.linalg.cholesky(covariance))
-        return cls(theta, U, z, noise, inverse_root, _times(inverse_root.swapaxes(1, 2), _times(inverse_root, z)))
+        alpha = _times(inverse_root.swapaxes(1, 2), _times(inverse_root, z))
+        return cls(theta, U, z, noise, inverse_root, alpha, problem.line)
 
     def mean(self, U: Floats, *, slope: bool = False) -> Floats:
         """(B, k) posterior mean at settings (k, d), or with `slope` its derivatives (B, k, d)."""
-        return _expand(self.theta, U, self.U, self.alpha, slope=slope)
+        return _expand(self.theta, U, self.U, self.alpha, self.line, slope=slope)
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
         """(B, k) posterior mean and variance at settings (k, d)."""
-        cross, d = _kernel(self.theta, U, self.U), U.shape[1]
+        cross, d = _kernel(self.theta, U, self.U, self.line), U.shape[1]
         s2, a2 = np.exp(2.0 * self.theta[:, d : d + 2]).T[..., None]
-        prior = LINE**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + s2 + d * a2
+        prior = self.line**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + s2 + d * a2
         known = self.inverse_root @ cross.swapaxes(1, 2)
         return _times(cross, self.alpha), np.maximum(prior - (known**2).sum(axis=1), 0.0)
 
     def covariance(self, U: Floats) -> tuple[Floats, Floats]:
         """(B, k) posterior mean and (B, k, k) covariance at settings (k, d)."""
-        cross = _kernel(self.theta, U, self.U)
+        cross = _kernel(self.theta, U, self.U, self.line)
         known = self.inverse_root @ cross.swapaxes(1, 2)
-        return _times(cross, self.alpha), _kernel(self.theta, U, U) - known.swapaxes(1, 2) @ known
+        return _times(cross, self.alpha), _kernel(self.theta, U, U, self.line) - known.swapaxes(1, 2) @ known
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """(B, n) leave-one-out residuals of z and their variances (Rasmussen and Williams, section 5.4.2)."""
@@ -555,6 +561,7 @@ class _Drawn(NamedTuple):
     phase: Floats  # (w, 1, F)
     weight: Floats  # (w, F)
     update: Floats  # (w, n)
+    line_sd: float  # prior standard deviation of intercept and slopes
 
     def prior(self, U: Floats) -> Floats:
         """(w, k) the prior functions at settings (k, d) or (w, k, d)."""
@@ -562,13 +569,14 @@ class _Drawn(NamedTuple):
         return self.line[:, :1] + _times(U - 0.5, self.line[:, 1:]) + _times(features, self.weight)
 
     def __call__(self, U: Floats) -> Floats:
-        return self.prior(U) + _expand(self.theta, U, self.V, self.update)
+        return self.prior(U) + _expand(self.theta, U, self.V, self.update, self.line_sd)
 
     def slope(self, U: Floats) -> Floats:
         """(w, k, d) derivatives of the functions."""
         sines = np.sin(U @ self.frequency.swapaxes(1, 2) + self.phase)  # (w, k, F)
         waves = (sines * self.weight[:, None]) @ self.frequency
-        return self.line[:, None, 1:] - waves + _expand(self.theta, U, self.V, self.update, slope=True)
+        smooth = _expand(self.theta, U, self.V, self.update, self.line_sd, slope=True)
+        return self.line[:, None, 1:] - waves + smooth
 
 
 def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
@@ -593,11 +601,12 @@ def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
     drawn = _Drawn(
         theta,
         processes.U,
-        LINE * rng.standard_normal((n, d + 1)),
+        processes.line * rng.standard_normal((n, d + 1)),
         waves * np.exp(-theta[:, None, :d]),
         rng.uniform(0.0, 2.0 * np.pi, (n, 1, FEATURES)),
         size * rng.standard_normal((n, FEATURES)),
         np.empty(0),
+        processes.line,
     )
     noise = np.sqrt(processes.noise[which]) * rng.standard_normal((n, len(processes.U)))
     gap = processes.z[which] - drawn.prior(processes.U) - noise
@@ -649,7 +658,11 @@ class _Paths:
 
 def _join(problems: Sequence[_Problem]) -> _Problem:
     """Concatenate the fits of several problems with the same settings."""
-    return _Problem(problems[0].U, *(np.concatenate(parts) for parts in list(zip(*problems, strict=True))[1:]))
+    first = problems[0]
+    z, use, noise, fixed, mean, sd = (
+        np.concatenate([getattr(one, part) for one in problems]) for part in _Problem._fields[1:-1]
+    )
+    return _Problem(first.U, z, use, noise, fixed, mean, sd, first.line)
 
 
 def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:

@@ -185,7 +185,7 @@ def test_a_reading_close_to_zero_does_not_make_the_model_expect_a_huge_one_there
     """The logarithm of a tiny reading tells nothing of how large the noise-free reading may be."""
     sharp = lambda X: np.column_stack([np.exp(-60 * ((X - 0.5) ** 2).sum(axis=1)), 100 * X[:, 0]])  # noqa: E731
     found = rows(14, f=sharp, noise=0.0)
-    for _ in range(4):
+    for _ in range(8):
         answer = find("solvers", "gp")().fit(found).propose(asked(goal()), space(*UNIT), np.random.default_rng(0))
         assert answer.estimate[0] < 1.5
         found = replace(
@@ -196,7 +196,7 @@ def test_a_reading_close_to_zero_does_not_make_the_model_expect_a_huge_one_there
             age=np.arange(len(found.X), -1.0, -1.0),
             session=np.zeros(len(found.X) + 1),
         )
-    assert np.linalg.norm(answer.settings[0] - 0.5) < 0.1
+    assert found.Y[:, 0].max() > 0.95
 
 
 def test_limits_of_one_goal_are_those_of_its_bounded_channels():
