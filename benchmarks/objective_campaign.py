@@ -63,7 +63,7 @@ def campaigns(name: str, solver: str, first: int, last: int) -> dict[str, Any]:
                 "instrument": instrument,
                 "goal": {"y": "maximise", **limit},
                 "confirm": 0,
-                "design": {"kind": "sobol", "trials": plant.planned},
+                "design": {"kind": "sobol", "trials": plant.d + 1},
                 "solver": solver,
                 "stop": {"trials": TRIALS, "unreachable": None},
                 "seed": pair,
