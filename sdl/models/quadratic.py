@@ -189,6 +189,7 @@ class _Fit(NamedTuple):
 def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> _Fit:
     U, Y = training.U[: len(training.Y)], training.Y
     (n, q), p, m, s = Q.shape, U.shape[1] + 1, Y.shape[1], len(CURVATURES)
+    tau, probability = np.array(CURVATURES).T
     columns = np.column_stack([Q, np.arange(1 - n, 1) / n - 1.0 / n]) if drifts else Q
     filled = np.where(training.usable, Y, np.nan_to_num(training.linear.mean(U)))
     variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, filled, rcond=None)[0])
@@ -204,20 +205,17 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
         linear = training.linear.noise[c, c] * training.linear.variance(U)[use, c].mean() * float(np.mean(root**2))
         nominal = max(float(np.fmin(usual, linear)), QUIET**2 * usual)
         normal, side = A.T @ A, A.T @ y
-        score = np.empty(s)
-        for i, (tau, probability) in enumerate(CURVATURES):
-            size[i, c] = nominal
-            for _ in range(ROUNDS):
-                ridge = np.full(columns.shape[1] - p, size[i, c] / (tau * response) ** 2)
-                ridge[q - p :] = 1.0 / (DRIFT**2 * variance[use, c].mean())
-                matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
-                beta = np.linalg.solve(matrix, side)
-                rest = y - A @ beta
-                square = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
-                size[i, c] = (square + POOL * nominal) / dof
-            volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum()
-            score[i] = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[i, c])
-            coef[i, c], gram[i, c] = beta[:q], np.linalg.inv(matrix)[:q, :q]
+        size[:, c] = nominal
+        for _ in range(ROUNDS):
+            ridge = np.repeat(size[:, c] / (tau * response) ** 2, columns.shape[1] - p).reshape(s, -1)
+            ridge[:, q - p :] = 1.0 / (DRIFT**2 * variance[use, c].mean())
+            matrix = normal + np.concatenate([np.zeros((s, p)), ridge], axis=1)[:, None] * np.eye(columns.shape[1])
+            beta = np.linalg.solve(matrix, np.broadcast_to(side, (s, len(side)))[..., None])[..., 0]
+            square = ((y - beta @ A.T) ** 2).sum(axis=1) + (ridge * beta[:, p:] ** 2).sum(axis=1)
+            size[:, c] = (square + POOL * nominal) / dof
+        volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum(axis=1)
+        score = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[:, c])
+        coef[:, c], gram[:, c] = beta[:, :q], np.linalg.inv(matrix)[:, :q, :q]
         evidence = np.logaddexp.reduce(score)
         weight[:, c] = np.exp(score - evidence)
         total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # independent of the shape's unit

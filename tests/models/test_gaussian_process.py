@@ -18,6 +18,7 @@ from sdl.models.gaussian_process import (
     LINE,
     LOG_2PI,
     GaussianProcess,
+    _are_logarithmic,
     _draw,
     _Problem,
     _Processes,
@@ -245,3 +246,12 @@ def test_readings_that_fall_exponentially_are_learnt_on_their_logarithms() -> No
     rows = led.data(X, Y * (1 + 0.0035 * rng.standard_normal(Y.shape)), inputs=PAIR, channels=led.CHANNELS[:2])
     assert [one.transform for one in fit_gaussian_process(rows).channels] == ["log", "log"]
     assert [one.transform for one in fitted().channels] == ["none", "none"]
+
+
+def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_is_strong() -> None:
+    shared = _are_logarithmic
+    assert shared(np.array([1.0, 1.1, 0.9])).all()  # none would be enough alone
+    assert not shared(np.array([1.0])).any()
+    assert shared(np.array([6.0, -6.0, -5.0])).tolist() == [True, False, False]
+    assert not shared(np.array([0.5, 0.2, -0.1])).any()
+    assert shared(np.array([])).tolist() == []
