@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from sdl.core.events import Safe
 from sdl.core.goal import decimals, format_reading, format_with_error
 from sdl.core.trials import Trial, TrialState
-from sdl.types import Verdict
+from sdl.types import Settings, Value, Verdict
 
 if TYPE_CHECKING:
     from sdl.core.campaign import Plan
@@ -171,11 +171,13 @@ def narrow_tolerance(band: Band) -> float | None:
     return min(side for side in (band.high - band.target, band.target - band.low) if side > 0)
 
 
-def setting(value: float, declared: Mapping[str, Any]) -> str:
-    """A setting as text, rounded to the step or to 1e-4 of the range of its input: `0.4706`, `34`.
+def setting(value: Value, declared: Mapping[str, Any]) -> str:
+    """A setting as text: a number rounded to the step or to 1e-4 of the range of its input, `0.4706` or `34`; a choice.
 
-    The record declares low, high and step of the input.
+    The record declares low, high and step of the input, or its choices.
     """
+    if isinstance(value, str):
+        return visible(value)
     step = declared.get("step")
     decimals = max(0, 4 - max(0, math.floor(math.log10(declared.get("high", 1.0) - declared.get("low", 0.0)))))
     exact = (n for n in range(decimals) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
@@ -200,7 +202,7 @@ class InstrumentSpec(NamedTuple):
         """A name with its unit: `power (W)`."""
         return f"{name} ({self.units[name]})" if self.units[name] else name
 
-    def settings(self, values: Mapping[str, float]) -> dict[str, str]:
+    def settings(self, values: Settings) -> dict[str, str]:
         """Settings as text, by input."""
         return {name: setting(value, self.specs[name]) for name, value in values.items()}
 
@@ -214,25 +216,26 @@ def instrument_spec(opened: Opened) -> InstrumentSpec:
     return InstrumentSpec(tuple(inputs), tuple(channels), specs, units)
 
 
-def settings(values: Mapping[str, float], opened: Opened) -> dict[str, str]:
+def settings(values: Settings, opened: Opened) -> dict[str, str]:
     """Settings of a run's instrument as text."""
     return instrument_spec(opened).settings(values)
 
 
-def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
+def swatch(settings: Settings, inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
     """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
 
     The square root of each fraction of the range approximates the brightness that eyes perceive.
     """
-    bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
-    if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
+    bounds = {str(i["name"]): (float(i["low"]), float(i["high"])) for i in inputs if not i.get("choices")}
+    numbers = {name: value for name, value in settings.items() if not isinstance(value, str)}
+    if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= numbers.keys():
         return None
 
     def part(name: str) -> float:
         low, high = bounds[name]
-        return min(max((settings[name] - low) / (high - low), 0.0), 1.0)
+        return min(max((numbers[name] - low) / (high - low), 0.0), 1.0)
 
-    white = part("W") if "W" in bounds and "W" in settings else 0.0
+    white = part("W") if "W" in bounds and "W" in numbers else 0.0
     red, green, blue = (round(255 * math.sqrt(min(part(name) + white, 1.0))) for name in "RGB")
     return red, green, blue
 

@@ -28,6 +28,12 @@ SESSION_GAP = 600.0
 Value = float | str
 Settings = Mapping[str, Value]
 
+
+def numbers(settings: Settings) -> dict[str, float]:
+    """The settings of numeric inputs alone."""
+    return {name: value for name, value in settings.items() if not isinstance(value, str)}
+
+
 # Most choices of one input: each needs readings of its own.
 MOST_CHOICES = 50
 

@@ -37,7 +37,7 @@ from sdl.store import datasets
 from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
 from sdl.store.record import FILE
 from sdl.store.resolve import source as locate
-from sdl.types import Channel, Input
+from sdl.types import Channel, Input, Settings
 
 if TYPE_CHECKING:
     from sdl.inverse.propose import Optimum, Proposal
@@ -158,7 +158,7 @@ class _Question:
     rows: Sequence[DatasetRow]
     inputs: tuple[Input, ...]
     data: Data
-    held: Mapping[str, float]
+    held: Settings
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -331,8 +331,8 @@ def _remarks(answer: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _settings(values: Mapping[str, float], separator: str) -> str:
-    return separator.join(f"{name} {value:.4f}" for name, value in values.items())
+def _settings(values: Settings, separator: str) -> str:
+    return separator.join(f"{k} {v if isinstance(v, str) else format(v, '.4f')}" for k, v in values.items())
 
 
 def _solution_facts(one: Mapping[str, Any]) -> str:
@@ -495,19 +495,25 @@ def _bounded(
     from sdl.inverse.dataset import bounds_of
 
     inputs: dict[str, Input | str] = {item if isinstance(item, str) else item.name: item for item in known}
+    numeric = {name: item for name, item in inputs.items() if isinstance(item, str) or item.numeric}
     for flag, given in (("--low", low), ("--high", high)):
         for name in given:
-            if name not in inputs:
-                raise ConfigError(f"{flag} {name}: no such input; {near(name, [*inputs])}")
+            if name not in numeric:
+                raise ConfigError(f"{flag} {name}: no such numeric input; {near(name, [*numeric])}")
     ends = [
-        [given.get(name, getattr(item, end, np.nan)) for name, item in inputs.items()]
+        [given.get(name, getattr(item, end, np.nan)) for name, item in numeric.items()]
         for end, given in (("low", low), ("high", high))
     ]
-    x = np.array([[row.reading.applied[name] for name in inputs] for row in rows], float)
-    return tuple(
-        Input(name=name, low=a, high=b) if isinstance(item, str) else item.model_copy(update={"low": a, "high": b})
-        for (name, item), a, b in zip(inputs.items(), *(values.tolist() for values in bounds_of(x, *ends)), strict=True)
-    )
+    x = np.array([[row.reading.applied[name] for name in numeric] for row in rows], float).reshape(len(rows), -1)
+    bounds = dict(zip(numeric, zip(*(values.tolist() for values in bounds_of(x, *ends)), strict=True), strict=True))
+    return tuple(_with_bounds(item, bounds.get(name, (0.0, 1.0))) for name, item in inputs.items())
+
+
+def _with_bounds(item: Input | str, bounds: tuple[float, float]) -> Input:
+    low, high = bounds
+    if isinstance(item, str):
+        return Input(name=item, low=low, high=high)
+    return item.model_copy(update={"low": low, "high": high}) if item.numeric else item
 
 
 def _left_out(data_sets: Sequence[Dataset]) -> str:

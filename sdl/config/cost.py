@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sdl.config.expect import why_untestable
 from sdl.config.model import CampaignFile, ResolvedCampaign
+from sdl.designs.base import planned_size
+from sdl.drivers.base import constraints_of, off_settings
 
 MIN_HIT_RATE = 0.95
 """Fraction of trials at the best settings that should lie within tolerance; fewer give a caution."""
@@ -59,12 +61,18 @@ def design_points(campaign: ResolvedCampaign) -> int:
     inputs = campaign.instrument.inputs
     needs = getattr(campaign.solver, "needs", None)
     wanted: int | None = needs(inputs) if needs is not None else None
-    return campaign.design.size(inputs) if wanted is None else wanted
+    return planned_size(campaign.design, campaign.instrument) if wanted is None else wanted
 
 
 def cautions(campaign: CampaignFile) -> list[str]:
     """Sentences about settings that are valid but probably not intended."""
     sentences = [f"expect: {why}"] if (why := why_untestable(campaign)) else []
+    off = off_settings(campaign.instrument)
+    sentences += [
+        f"off: {', '.join(f'{name} = {off[name]}' for name in one.coefficients)} breaks the constraint {one}"
+        for one in constraints_of(campaign.instrument)
+        if not one.holds(off)
+    ]
     if not campaign.goal:
         return sentences
     first, trials, solver = design_points(campaign), campaign.stop.trials, campaign.solver.kind

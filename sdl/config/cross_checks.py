@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from sdl import registry
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
+from sdl.designs.adaptive import Adaptive
+from sdl.designs.base import planned_size
 from sdl.designs.filling import Points
+from sdl.drivers.base import constraints_of, space_of
 from sdl.errors import ConfigError, Problem
-from sdl.solvers.base import optimises
+from sdl.solvers.base import optimises, require_choices
 from sdl.twin.state import known_state
+from sdl.types import Input, Value
 
 
 def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
@@ -19,8 +24,11 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
         problems += goal_problems(campaign.goal or {}, campaign.tolerance, channels)
         if campaign.prefer is not None:
             problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
-        problems += _design_problems(campaign)
-        problems += _solver_problems(campaign)
+        if wrong := _constraint_problems(campaign):
+            problems += wrong
+        else:
+            problems += _design_problems(campaign)
+            problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
     problems += _objective_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
@@ -48,6 +56,20 @@ def _objective_problems(campaign: ResolvedCampaign) -> list[Problem]:
     return problems
 
 
+def _constraint_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """Constraints that are none, that name no numeric input, or that no settings keep."""
+    if not getattr(campaign.instrument, "constraints", ()):
+        return []
+    try:
+        space = space_of(campaign.instrument)
+        if not space.is_empty():
+            return []
+        message = f"no settings keep {' and '.join(map(str, space.constraints))}"
+    except ValueError as error:
+        message = str(error)
+    return [Problem(message, "instrument.constraints")]
+
+
 def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
     """Unknown channels in an option `channels` of the solver or the design."""
     known = [channel.name for channel in campaign.instrument.channels]
@@ -68,6 +90,8 @@ def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
         if wanted is not None and not (isinstance(wanted, int) and wanted >= 0):
             message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
             return [Problem(message, "solver")]
+        if campaign.goal:
+            require_choices(solver, inputs)
         method = "suits"
         if campaign.goal and hasattr(solver, "suits"):
             solver.suits(inputs, channels)
@@ -87,7 +111,9 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
     inputs = {item.name: item for item in campaign.instrument.inputs}
     try:
         if campaign.design is not None:  # a factorial may be too large, another want more inputs
-            campaign.design.size(campaign.instrument.inputs)
+            planned_size(campaign.design, campaign.instrument)
+            if isinstance(campaign.design, Adaptive):
+                require_choices(registry.find("solvers", campaign.design.solver)(), campaign.instrument.inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
     for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
@@ -99,9 +125,19 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
             message = f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(wrong)}"
             problems.append(Problem(message, path))
             continue
-        for name, value in point.items():
-            low, high = inputs[name].low, inputs[name].high
-            if not low <= value <= high:
-                message = f"{value:g} lies outside the bounds [{low:g}, {high:g}]"
-                problems.append(Problem(message, f"{path}.{name}"))
+        wrong_values = [(name, why) for name, value in point.items() if (why := _why_not(inputs[name], value))]
+        problems += [Problem(why, f"{path}.{name}") for name, why in wrong_values]
+        if not wrong_values:
+            broken = [one for one in constraints_of(campaign.instrument) if not one.holds(point)]
+            problems += [Problem(f"breaks the constraint {one}", path) for one in broken]
     return problems
+
+
+def _why_not(item: Input, value: Value) -> str:
+    """Why an input cannot be set to a value; empty where it can."""
+    if item.choices:
+        return "" if value in item.choices else f"{value!r} is none of the choices {', '.join(item.choices)}"
+    if isinstance(value, str):
+        return f"{value!r} is no number"
+    inside = item.low <= value <= item.high
+    return "" if inside else f"{value:g} lies outside the bounds [{item.low:g}, {item.high:g}]"

@@ -196,7 +196,7 @@ class Prefer(Frozen):
     def cost(self, inputs: Sequence[Input]) -> tuple[float, ...]:
         """The cost of each input over its whole range; of the settings that reach a goal the cheapest are taken."""
         name, sign = (self.minimise, 1.0) if self.minimise is not None else (self.maximise, -1.0)
-        return tuple(sign if name in (TOTAL_POWER, item.name) else 0.0 for item in inputs)
+        return tuple(sign if item.numeric and name in (TOTAL_POWER, item.name) else 0.0 for item in inputs)
 
 
 def implausible(target: Target) -> str:
@@ -249,8 +249,8 @@ def _conflicts(target: Target, tolerance: Tolerance, top: float | None) -> Itera
 
 
 def prefer_problems(prefer: Prefer, inputs: Sequence[Input]) -> list[Problem]:
-    """A mistake if `prefer` names an input that the instrument does not have."""
-    allowed = [TOTAL_POWER, *(item.name for item in inputs)]
+    """A mistake if `prefer` names no numeric input of the instrument."""
+    allowed = [TOTAL_POWER, *(item.name for item in inputs if item.numeric)]
     key = "minimise" if prefer.minimise is not None else "maximise"
     name = str(getattr(prefer, key))
     if name in allowed:

@@ -14,7 +14,7 @@ from sdl.config.mistakes import NAME, short
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
 from sdl.core.stopping import Rule, StopRules
-from sdl.designs.base import Design
+from sdl.designs.base import Design, planned_size
 from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError
 from sdl.solvers.base import Solver
@@ -222,7 +222,7 @@ class CampaignFile(ResolvedCampaign):
 
     def with_all_points(self) -> CampaignFile:
         """The campaign with as many trials as its design has points."""
-        size = self.design.size(self.instrument.inputs)
+        size = planned_size(self.design, self.instrument)
         return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 

@@ -47,7 +47,7 @@ class Proposed:
     """The settings of the next trial, written before the instrument is asked for anything."""
 
     trial: int
-    settings: Mapping[str, float]
+    settings: Settings
     targets: Mapping[str, float]  # goal − latest background, as given to the solver
     by: str  # kind of the solver or design
     rows: int
@@ -78,7 +78,7 @@ class Measured:
     trial: int
     repeat: int
     attempt: int
-    applied: Mapping[str, float]
+    applied: Settings
     readings: Mapping[str, float]
     background: Mapping[str, float] | None
     saturated: tuple[str, ...]
@@ -151,7 +151,7 @@ class Safe:
     """The state of the instrument after it was told to switch off: at the end, and when that took too long."""
 
     state: Power
-    applied: Mapping[str, float] | None  # settings reported by the instrument
+    applied: Settings | None  # settings reported by the instrument
     why: str
     attempts: int
     seconds: float  # since the first attempt
@@ -179,7 +179,7 @@ class Measure:
     """Wait `wait` seconds, then take one reading at `settings`."""
 
     trial: int
-    settings: Mapping[str, float]
+    settings: Settings
     repeat: int
     attempt: int
     wait: float

@@ -17,10 +17,12 @@ from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.core.objective import Optimum
 from sdl.core.trials import Trial, TrialState
-from sdl.types import Outcome, Reading, Verdict
+from sdl.types import Outcome, Reading, Value, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from sdl.space import Space
 
 
 class GrowingArray:
@@ -30,7 +32,7 @@ class GrowingArray:
         self._store: NDArray[Any] = np.empty((64, width), dtype)
         self._n = 0
 
-    def append(self, row: Sequence[float]) -> None:
+    def append(self, row: Sequence[Any] | NDArray[Any]) -> None:
         if self._n == len(self._store):
             self._store = np.concatenate([self._store, np.empty_like(self._store)])
         self._store[self._n] = row
@@ -63,6 +65,7 @@ class History:
         active: seconds from Opened or Resumed to the last event, pauses excluded.
         prior_rows: number of rows from the priors.
         current_session: of the campaign's own rows.
+        space: turns settings into columns; None: every input is one.
         optimum: the replicates by settings and the best of them; None without an objective.
         expectation: the last proposal that estimated the best settings.
     """
@@ -88,15 +91,16 @@ class History:
     open_trial: Trial | None = None
     background: Mapping[str, float] | None = None
     current_session: int = 0
+    space: Space | None = None
     optimum: Optimum | None = None
     expectation: Proposed | None = None
 
     def __post_init__(self) -> None:
-        self._x = GrowingArray(len(self.inputs))
+        self._x = GrowingArray(len(self.inputs) if self.space is None else len(self.space.columns))
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
         self._session = GrowingArray(1)
-        self._resolution_limited: set[tuple[float, ...]] = set()
+        self._resolution_limited: set[tuple[Value, ...]] = set()
         objective = self.goal.objective if self.goal is not None else None
         direction = self.goal.direction if self.goal is not None else None
         if self.goal is not None and objective is not None and direction is not None:
@@ -109,7 +113,7 @@ class History:
 
     @property
     def X(self) -> NDArray[np.float64]:
-        """(n, inputs) applied settings."""
+        """(n, p) applied settings: one column for each input, or for each column of `space`."""
         return self._x.view
 
     @property
@@ -131,7 +135,8 @@ class History:
     def add_row(self, reading: Reading | Measured, session: int) -> None:
         """Append one row for the solvers."""
         base = reading.background or {}
-        self._x.append([reading.applied[name] for name in self.inputs])
+        applied = reading.applied
+        self._x.append([applied[n] for n in self.inputs] if self.space is None else self.space.encode(applied))
         self._y.append([reading.readings.get(name, math.nan) - base.get(name, 0.0) for name in self.channels])
         self._saturated.append([name in reading.saturated for name in self.channels])
         self._session.append([session])

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
-from sdl.types import Reading, Verdict
+from sdl.types import Reading, Settings, Value, Verdict
 
 # `by` of a trial that measures the best settings of an objective again.
 CONFIRMATION = "confirmation"
@@ -53,7 +53,7 @@ class Trial:
     state: TrialState = TrialState.OPEN
     readings: int = 0
     failures: int = 0
-    applied: Mapping[str, float] | None = None
+    applied: Settings | None = None
     saturated: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
     last_error: str = ""
@@ -66,9 +66,7 @@ class Trial:
             self.applied = reading.applied
         else:
             self._sums = {name: _add(total, values.get(name, math.nan)) for name, total in self._sums.items()}
-            if applied is not None and any(
-                abs(reading.applied[name] - value) > SAME * max(1.0, abs(value)) for name, value in applied.items()
-            ):
+            if applied is not None and not all(_same(reading.applied[name], value) for name, value in applied.items()):
                 self.applied = None
         self.readings += 1
         self.last_error = ""
@@ -106,11 +104,11 @@ class Trial:
         return self.proposed.trial
 
     @property
-    def settings(self) -> Mapping[str, float]:
+    def settings(self) -> Settings:
         return self.proposed.settings
 
     @property
-    def shown_settings(self) -> Mapping[str, float]:
+    def shown_settings(self) -> Settings:
         """The applied settings if they are known, else the proposed ones."""
         return self.applied or self.proposed.settings
 
@@ -159,6 +157,13 @@ class Trial:
     def failed(self) -> bool:
         """Whether it ended without all of its readings."""
         return self.state is TrialState.FAILED
+
+
+def _same(value: Value, other: Value) -> bool:
+    """Whether two applied settings are equal, but for the rounding of a number that was read back."""
+    if isinstance(value, str) or isinstance(other, str):
+        return value == other
+    return abs(value - other) <= SAME * max(1.0, abs(other))
 
 
 def _add(total: tuple[float, float], value: float) -> tuple[float, float]:

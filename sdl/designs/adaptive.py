@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from sdl import registry
-from sdl.designs.base import Random, Ranged
+from sdl.designs.base import Random, Ranged, placed
 from sdl.designs.filling import Farthest
 from sdl.errors import ConfigError
 from sdl.solvers.base import Data
@@ -59,7 +59,8 @@ class Adaptive(Ranged):
     def choose(self, trial: int, data: Data, random: Random) -> tuple[Floats, str]:
         from sdl.designs import uncertainty
 
-        count, axis = len(data.inputs) + 1, None
+        count, axis = len(data.space.columns) + 1, None
         if trial < count:
-            axis = (self.point(trial, data.X, data.inputs, random), f"axis point {trial + 1} of {count}")
+            point = placed(self, data.inputs, data.constraints).point(trial, data.X, random)
+            axis = (point, f"axis point {trial + 1} of {count}")
         return uncertainty.choose(data, self.solver, self.channels, (self.low, self.high), random(trial), axis)

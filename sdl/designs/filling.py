@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from sdl.designs.base import MAX_POINTS, Planned, Random, Ranged, farthest
-from sdl.types import Frozen, Input
+from sdl.types import Frozen, Input, Settings
 
 if TYPE_CHECKING:
     from sdl.arrays import Floats
@@ -38,7 +37,7 @@ class Points(Frozen):
     """A list of points, measured in the given order."""
 
     kind: Literal["points"] = "points"
-    points: tuple[Mapping[str, float], ...] = Field(
+    points: tuple[Settings, ...] = Field(
         min_length=1, max_length=MAX_POINTS, description="settings, each with every input: [{R: .5, G: .2, B: .1}, …]"
     )
 
@@ -50,7 +49,7 @@ class Points(Frozen):
 
         if trial >= len(self.points):
             return farthest(taken, inputs, random(trial))
-        return np.array([self.points[trial][item.name] for item in inputs])
+        return np.array([self.points[trial][item.name] for item in inputs], dtype=np.float64)
 
 
 class _Counted(Planned):

@@ -89,13 +89,18 @@ def d_optimal(values: tuple[tuple[float, ...], ...], model: Terms, size: int, se
     grid = np.array(list(itertools.product(*values)))
     low, high = grid.min(axis=0), grid.max(axis=0)
     F = terms(2 * (grid - low) / np.where(high > low, high - low, 1.0) - 1, model)
+    return np.asarray(grid[exchange(F, size, rng)], dtype=np.float64)
+
+
+def exchange(F: Floats, size: int, rng: np.random.Generator) -> Ints:
+    """(size,) rows of the candidates F (n, p) with the largest determinant of FᵀF that is found from random starts."""
     best, largest = np.arange(size) % len(F), -np.inf
     for _ in range(STARTS):
         rows = _exchange(F, rng.integers(len(F), size=size))
         log_determinant = float(np.linalg.slogdet(F[rows].T @ F[rows])[1])
         if log_determinant > largest + TIE:
             best, largest = rows, log_determinant
-    return np.asarray(grid[best], dtype=np.float64)
+    return best
 
 
 def _exchange(F: Floats, rows: Ints) -> Ints:

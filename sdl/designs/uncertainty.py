@@ -40,8 +40,11 @@ def choose(
         rng: draws the candidates.
         axis: returned where the solver cannot fit these rows; None: the candidate farthest from all rows.
     """
-    space, (low, high) = Space(data.inputs), between
-    unit = low + qmc.Sobol(len(data.inputs), rng=rng).random(CANDIDATES) * (high - low)
+    space, (low, high) = data.space, between
+    if space.is_box:
+        unit = low + qmc.Sobol(len(data.inputs), rng=rng).random(CANDIDATES) * (high - low)
+    else:
+        unit = (space.sample(CANDIDATES, rng) - space.low) / space.width
     distance = cdist(unit, (data.X - space.low) / space.width).min(axis=1) if len(data.X) else np.ones(CANDIDATES)
     candidates = space.low + unit * space.width
     farthest = candidates[int(distance.argmax())]

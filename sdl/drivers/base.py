@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import Field
 
 from sdl.clock import Clock
 from sdl.errors import InstrumentError
-from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState
+from sdl.grammar import LinearConstraint, parse_constraint
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState, Settings, Value
+
+if TYPE_CHECKING:
+    from sdl.space import Space
 
 # The option `session_gap` of an instrument.
 SessionGap = Annotated[
@@ -20,7 +23,7 @@ SessionGap = Annotated[
 class Driver(Protocol):
     """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those."""
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """Take one reading at `settings` (every input, in its unit, inside its bounds).
 
         Raises:
@@ -64,8 +67,10 @@ class Instrument(Protocol):
     """The part of an instrument that a YAML file configures: a frozen model with addresses, time-outs, options.
 
     Optional members:
+        constraints: linear conditions on several numeric inputs, as texts (`red + yellow <= 300`) or parsed ones
+            (`sdl.grammar.LinearConstraint`), which all settings keep.
         off: settings at which it does no harm (a pump: stopped); it is left there, and backgrounds are measured there.
-            Inputs that `off` does not name are at their low.
+            Inputs that `off` does not name are at their low or first choice.
         session_gap: seconds between two readings that begin a new session, by default `SESSION_GAP`. Every kind of
             ours has it as an option: `session_gap: SessionGap = SESSION_GAP`.
         timeout_seconds: longest time until a reading fails; for estimates only.
@@ -104,9 +109,31 @@ class RealInstrument(Frozen):
     virtual: ClassVar[bool] = False
 
 
-def off_settings(instrument: Instrument) -> dict[str, float]:
-    """The settings at which an instrument is off: those that it declares, every other input at its low."""
-    return {item.name: item.low for item in instrument.inputs} | dict(getattr(instrument, "off", None) or {})
+def off_settings(instrument: Instrument) -> dict[str, Value]:
+    """The settings at which an instrument is off: those that it declares, every other at its low or first choice."""
+    rest = {item.name: item.choices[0] if item.choices else item.low for item in instrument.inputs}
+    return rest | dict(getattr(instrument, "off", None) or {})
+
+
+def constraints_of(instrument: Instrument) -> tuple[LinearConstraint, ...]:
+    """The linear conditions on several inputs that an instrument declares, parsed where they are text.
+
+    Raises:
+        ValueError: a text is no linear constraint.
+    """
+    given = getattr(instrument, "constraints", None) or ()
+    return tuple(parse_constraint(one) if isinstance(one, str) else one for one in given)
+
+
+def space_of(instrument: Instrument) -> Space:
+    """The settings that an instrument can take.
+
+    Raises:
+        ValueError: the constraints do not fit the inputs.
+    """
+    from sdl.space import Space  # it needs numpy, which a validation should not load
+
+    return Space(instrument.inputs, constraints_of(instrument))
 
 
 def session_gap(instrument: Instrument) -> float:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from sdl.errors import BadReply, InstrumentError
-from sdl.types import Frozen, Reading
+from sdl.types import Frozen, Reading, Settings
 
 
 class Every(Frozen):
@@ -50,12 +50,12 @@ class BaselineSampler:
         off: the settings at which the instrument is off.
     """
 
-    def __init__(self, background: Literal["none", "each"] | Every, off: Mapping[str, float]) -> None:
+    def __init__(self, background: Literal["none", "each"] | Every, off: Settings) -> None:
         self._period, self._off = _period(background), dict(off)
         self._last: Mapping[str, float] = {}
         self._remaining = 0
 
-    def reading(self, read: Callable[[dict[str, float]], Reading], settings: dict[str, float]) -> Reading:
+    def reading(self, read: Callable[[dict[str, Any]], Reading], settings: dict[str, Any]) -> Reading:
         """Take one reading at checked `settings`, with a new background or the last one; `read` takes a plain reading.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdl.drivers.base import Instrument
 from sdl.errors import BadReply, NotApplied, Rejected
-from sdl.types import Input, Power, Reading, SafeState
+from sdl.types import Input, Power, Reading, SafeState, Settings, Value, numbers
 
 # Exceptions that only a programming error in the driver causes, so that a retry is useless.
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
@@ -17,11 +17,16 @@ BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, Assertio
 SAME = 3  # equal readings in a row that are refused: with noise above the resolution they would differ
 
 
-def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str, float]:
-    """Return the settings as plain floats in the order of the inputs.
+def checked_numbers(settings: Settings, inputs: Sequence[Input]) -> dict[str, float]:
+    """Return the settings of numeric inputs alone as plain floats in the order of the inputs; see `checked`."""
+    return numbers(checked(settings, inputs))
+
+
+def checked(settings: Settings, inputs: Sequence[Input]) -> dict[str, Value]:
+    """Return the settings as plain floats and texts in the order of the inputs.
 
     Raises:
-        Rejected: an input is missing, unknown, not a finite number, or outside its bounds.
+        Rejected: an input is missing, unknown, not a finite number, outside its bounds, or none of its choices.
     """
     names = [item.name for item in inputs]
     if set(settings) != set(names):
@@ -29,16 +34,18 @@ def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str,
         unknown = [name for name in settings if name not in names]
         raise Rejected(f"settings must name {', '.join(names)}; missing: {missing}, unknown: {unknown}")
     try:
-        values = {name: float(value) for name, value in _numbers({name: settings[name] for name in names}).items()}
+        values = {item.name: float(_number(item.name, settings[item.name])) for item in inputs if item.numeric}
     except (TypeError, ValueError) as error:
         raise Rejected(str(error)) from None
     for item in inputs:
-        if not item.low <= values[item.name] <= item.high:
+        if item.choices and settings[item.name] not in item.choices:
+            raise Rejected(f"{item.name} = {settings[item.name]!r} is none of {', '.join(item.choices)}")
+        if item.numeric and not item.low <= values[item.name] <= item.high:
             raise Rejected(f"{item.name} = {values[item.name]!r} is outside {item.low:g} … {item.high:g}")
-    return values
+    return {name: values[name] if name in values else str(settings[name]) for name in names}
 
 
-def checked_reading(reading: Reading, settings: Mapping[str, float], channels: Set[str]) -> Reading:
+def checked_reading(reading: Reading, settings: Settings, channels: Set[str]) -> Reading:
     """Return a driver's reading as finite numbers, marked `not-applied` if other settings were applied than requested.
 
     Args:
@@ -54,7 +61,7 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
     if not isinstance(reading, Reading):
         raise TypeError(f"measure must return an sdl.types.Reading, it gave {str(reading)[:60]!r}")
     try:
-        applied = _numbers({name: reading.applied[name] for name in settings})
+        applied = {name: _applied(name, reading.applied[name], value) for name, value in settings.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise NotApplied(f"the reading does not say what was applied: {reading.applied}") from error
     values = _complete(reading.readings, channels, "the reading")
@@ -64,7 +71,7 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
         raise BadReply(f"saturated names {', '.join(saturated)}; the instrument has: {', '.join(sorted(channels))}")
     if not isinstance(fault, str | None):
         raise TypeError(f"the fault of a reading must be a word or None, not {str(fault)[:60]!r}")
-    if fault is None and any(abs(applied[name] - v) > 1e-9 * max(1.0, abs(v)) for name, v in settings.items()):
+    if fault is None and not all(_same(applied[name], value) for name, value in settings.items()):
         fault = "not-applied"
     return Reading(applied, values, base, saturated, fault)
 
@@ -135,12 +142,29 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         TypeError, ValueError: a value is not a finite number.
     """
-    numbers = dict(given)
-    for name, value in numbers.items():
-        if type(value) not in (float, int):
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{name} = {value!r} is not a finite number")
-            numbers[name] = value = int(value) if isinstance(value, Integral) else float(value)
-        if not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{name} = {value!r} is not a finite number")
-    return numbers
+    return {name: _number(name, value) for name, value in given.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    if type(value) not in (float, int):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} = {value!r} is not a finite number")
+        value = int(value) if isinstance(value, Integral) else float(value)
+    if not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{name} = {value!r} is not a finite number")
+    return value  # type: ignore[no-any-return]
+
+
+def _applied(name: str, value: Any, asked: Value) -> Value:
+    """An applied value of the same type as the one that was asked for."""
+    if not isinstance(asked, str):
+        return _number(name, value)
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{name} = {value!r} is not the text of a choice")
+    return value
+
+
+def _same(applied: Value, asked: Value) -> bool:
+    if isinstance(applied, str) or isinstance(asked, str):
+        return applied == asked
+    return abs(applied - asked) <= 1e-9 * max(1.0, abs(asked))

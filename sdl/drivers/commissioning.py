@@ -14,7 +14,7 @@ from sdl.core.goal import Goal
 from sdl.drivers.base import Driver, Instrument, off_settings
 from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError
-from sdl.types import Input, Reading, SafeState
+from sdl.types import Input, Reading, SafeState, Settings, Value
 
 BACKGROUNDS = 3  # readings with the instrument off
 GIVE_UP = 3  # failures in a row after which no more readings are taken
@@ -91,7 +91,7 @@ class Examination:
 
     def _evaluate(self, driver: Driver) -> Iterator[CommissioningCheck]:
         off = off_settings(self.instrument)
-        high = {item.name: item.high for item in self.instrument.inputs}
+        high = {item.name: item.choices[-1] if item.choices else item.high for item in self.instrument.inputs}
         background = self._take(driver, off, BACKGROUNDS)
         middle = self._take(driver, {item.name: _middle(item) for item in self.instrument.inputs}, self.repeats)
         ends = [reading for name in off for reading in self._take(driver, {**off, name: high[name]}, 1)]
@@ -105,7 +105,7 @@ class Examination:
         if self.goal is not None:
             yield self._reach(self.goal, background, every)
 
-    def _take(self, driver: Driver, settings: dict[str, float], times: int) -> list[Reading]:
+    def _take(self, driver: Driver, settings: Settings, times: int) -> list[Reading]:
         total = BACKGROUNDS + self.repeats + len(self.instrument.inputs) + 1
         longest = getattr(self.instrument, "timeout_seconds", None)
         limit = "" if longest is None else f"; waiting for {longest:.3g} s at most"
@@ -189,10 +189,12 @@ class Examination:
         return {name: fmean(values) for name, values in self._values(readings).items()}
 
 
-def _middle(item: Input) -> float:
+def _middle(item: Input) -> Value:
+    if item.choices:
+        return item.choices[0]
     half = (item.high - item.low) / 2
     return item.low + (half if item.step is None else math.floor(half / item.step) * item.step)
 
 
-def _listed(settings: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} = {value:g}" for name, value in settings.items())
+def _listed(settings: Settings) -> str:
+    return ", ".join(f"{k} = {v if isinstance(v, str) else format(v, 'g')}" for k, v in settings.items())

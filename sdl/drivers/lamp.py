@@ -24,7 +24,7 @@ from typing import Any
 
 from sdl.drivers.base import OpenDriver
 from sdl.errors import BadReply, InstrumentError
-from sdl.types import Channel, Input, Power, Reading, SafeState
+from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, numbers
 
 FULL_SCALE = 65535  # counts
 SEEN = 500  # counts; 999 of 1,000 pairs of readings less than a second apart differ by less, day and night
@@ -83,13 +83,14 @@ class Lamp:
             net = {name: v - dark[name] for name, v in reading.readings.items() if v < self._full[name]}
             if not self._off(reading.applied) and len(net) >= FEWEST and max(net.values()) >= SEEN:
                 self._seen.append(net)
-        if any(reading.applied[item.name] >= item.low + LIT * (item.high - item.low) for item in self._inputs):
+        applied = numbers(reading.applied)
+        if any(applied[item.name] >= item.low + LIT * (item.high - item.low) for item in self._inputs):
             self._last = reading.readings
         return reading
 
     def judge(self, reply: Reading) -> SafeState:
         """Decide from the reply to a request to switch off whether the lamp is off."""
-        applied = ", ".join(f"{name} = {value:g}" for name, value in reply.applied.items())
+        applied = ", ".join(f"{name} = {value:g}" for name, value in numbers(reply.applied).items())
         if not self._off(reply.applied):
             return SafeState(Power.ON, reply.applied, f"asked to be off, it says that it applied {applied}")
         telling = [name for name, value in reply.readings.items() if value < self._full[name]]
@@ -107,7 +108,7 @@ class Lamp:
         why = f"it says that it applied {applied}, but its readings are those of the lit lamp: {seen}"
         return SafeState(Power.ON, reply.applied, why)
 
-    def _off(self, applied: Mapping[str, float]) -> bool:
+    def _off(self, applied: Settings) -> bool:
         return all(applied[item.name] == item.low for item in self._inputs)
 
     def _is_lamp(self, light: Mapping[str, float], spectra: Sequence[Mapping[str, float]]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import select
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, TextIO
 
@@ -16,7 +15,7 @@ from sdl.drivers.base import OpenDriver, RealInstrument, SessionGap, off_setting
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
-from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState, Settings, Value
 
 # Seconds for a person to confirm that the instrument is off, before the question is repeated.
 CONFIRM = 55.0
@@ -32,16 +31,17 @@ class Manual(RealInstrument):
     inputs: tuple[Input, ...] = Field(
         default=tuple(Input(name=name) for name in "RGB"),
         min_length=1,
-        description="what can be set: name, low, high, unit, step",
+        description="what can be set: name, low, high, unit, step; or name, choices",
     )
     channels: tuple[Channel, ...] = Field(
         default=tuple(Channel(name=name) for name in ("445nm", "515nm", "630nm")),
         min_length=1,
         description="what is read: name, unit, low, high, resolution",
     )
-    off: Mapping[str, float] | None = Field(
+    off: Settings | None = Field(
         default=None,
-        description="settings at which it does no harm, such as {pump: 0, T: 20}; inputs left out: at their low",
+        description="settings at which it does no harm, such as {pump: 0, T: 20}; inputs left out: at their low or "
+        "first choice",
     )
     background: Background = "none"
     session_gap: SessionGap = SESSION_GAP
@@ -59,8 +59,8 @@ class Manual(RealInstrument):
         for name, value in (self.off or {}).items():
             if (item := next((item for item in self.inputs if item.name == name), None)) is None:
                 raise ValueError(f"off: unknown input {name}; allowed: {', '.join(item.name for item in self.inputs)}")
-            if not item.low <= value <= item.high:
-                raise ValueError(f"off: {name} = {value:g} is outside {item.low:g} … {item.high:g}")
+            if why := _why_not(item, value):
+                raise ValueError(f"off: {name} {why}")
         return self
 
     @property
@@ -94,7 +94,7 @@ class ManualDriver(OpenDriver):
         self._baseline = BaselineSampler(manual.background, off_settings(manual))
         self._touched = False
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """Return a reading that the person types.
 
         Raises:
@@ -110,7 +110,7 @@ class ManualDriver(OpenDriver):
         if not self._touched:
             return SafeState(Power.NOT_NEEDED)
         off = off_settings(self._manual)
-        settings = ", ".join(f"{name} = {value:g}" for name, value in off.items())
+        settings = ", ".join(f"{name} = {_text(value)}" for name, value in off.items())
         self._say(f"Please leave it safe: {settings}. Press Enter when it is, or type why it is not.")
         if not self._is_answered():
             return SafeState(Power.UNKNOWN, None, f"no confirmation within {CONFIRM:g} s that it is set to {settings}")
@@ -129,10 +129,10 @@ class ManualDriver(OpenDriver):
         except (OSError, ValueError):  # it cannot be asked: no file, or not a file on this system
             return True
 
-    def _ask(self, settings: dict[str, float]) -> Reading:
+    def _ask(self, settings: dict[str, Value]) -> Reading:
         manual, self._touched = self._manual, True
         units = {item.name: f" {item.unit}" if item.unit else "" for item in manual.inputs}
-        self._say("Set    " + "   ".join(f"{name} = {value:g}{units[name]}" for name, value in settings.items()))
+        self._say("Set    " + "   ".join(f"{name} = {_text(value)}{units[name]}" for name, value in settings.items()))
         wanted = "  ".join(f"{item.name} ({item.unit})" if item.unit else item.name for item in manual.channels)
         self._say(
             f"Type   {wanted}   as numbers with spaces between; {manual.inputs[0].name}=… first if it was set "
@@ -154,11 +154,17 @@ class ManualDriver(OpenDriver):
             except ValueError as error:
                 self._say(f"       {error}; once more:")
 
-    def _read(self, line: str, settings: Mapping[str, float]) -> Reading:
+    def _read(self, line: str, settings: Settings) -> Reading:
         names = [item.name for item in self._manual.channels]
         applied, values = dict(settings), []
+        choices = {item.name: item.choices for item in self._manual.inputs if item.choices}
         for word in line.replace(";", " ").split():
             name, equals, text = word.partition("=")
+            if equals and name in choices:
+                if text not in choices[name]:
+                    raise ValueError(f"{name} is one of {', '.join(choices[name])}, not {text!r}")
+                applied[name] = text
+                continue
             try:
                 value = float(text if equals else name)
             except ValueError:
@@ -180,3 +186,16 @@ class ManualDriver(OpenDriver):
 
     def _say(self, text: str) -> None:
         print(text, file=self._asks, flush=True)
+
+
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _why_not(item: Input, value: Value) -> str:
+    """Why an input cannot be set to a value; empty where it can."""
+    if item.choices:
+        return "" if value in item.choices else f"= {value!r} is none of {', '.join(item.choices)}"
+    if isinstance(value, str):
+        return f"= {value!r} is no number"
+    return "" if item.low <= value <= item.high else f"= {value:g} is outside {item.low:g} … {item.high:g}"

@@ -7,8 +7,8 @@ there is no reading.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import cycle
@@ -24,7 +24,7 @@ from sdl.drivers.claude_light.driver import CHANNELS, INPUTS
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
 from sdl.store.record import FILE, file_sha
-from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState, Settings, Value
 
 SAME = 1e-9  # largest difference between equal settings, as a fraction of the range
 
@@ -96,7 +96,7 @@ class ReplayDriver(OpenDriver):
         self._first = {place: rows[0] for place, rows in places.items()}
         self._turns = {place: cycle(rows) for place, rows in places.items()}
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """Return the next reading at these settings, or at the nearest.
 
         Raises:
@@ -108,7 +108,9 @@ class ReplayDriver(OpenDriver):
         nearest = min(self._turns, key=lambda known: _distance(known, place))
         far = _distance(nearest, place)
         if far > max(self._replay.within, SAME):
-            there = ", ".join(f"{k} = {v:g}" for k, v in self._first[nearest].applied.items())
+            there = ", ".join(
+                f"{k} = {v if isinstance(v, str) else format(v, 'g')}" for k, v in self._first[nearest].applied.items()
+            )
             raise InstrumentError(
                 f"{Path(self._replay.source).name} has no reading within {self._replay.within:g} of the inputs' "
                 f"ranges; the nearest, at {there}, is {far:.3g} away"
@@ -120,8 +122,15 @@ class ReplayDriver(OpenDriver):
     def safe(self) -> SafeState:
         return SafeState(Power.NOT_NEEDED)
 
-    def _place(self, settings: Mapping[str, float]) -> tuple[float, ...]:
-        return tuple((settings[item.name] - item.low) / (item.high - item.low) for item in self._inputs)
+    def _place(self, settings: Settings) -> tuple[float, ...]:
+        return tuple(_part(item, settings[item.name]) for item in self._inputs)
+
+
+def _part(item: Input, value: Value) -> float:
+    """A number as a fraction of its input's range; the number of a choice, so that others are far from it."""
+    if item.choices:
+        return float(item.choices.index(str(value)) if value in item.choices else -1)
+    return math.nan if isinstance(value, str) else (value - item.low) / (item.high - item.low)
 
 
 def _distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ import numpy as np
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver, off_settings
 from sdl.drivers.baseline import BaselineSampler
-from sdl.drivers.checks import checked
+from sdl.drivers.checks import checked_numbers
 from sdl.errors import BadReply, Busy, Unreachable
 from sdl.twin.ambient import STREAM, Sky
 from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, lights, spoil
 from sdl.twin.model import Plant
-from sdl.types import Power, Reading, SafeState
+from sdl.types import Power, Reading, SafeState, Settings
 
 if TYPE_CHECKING:
     from sdl.drivers.twin import Twin
@@ -51,7 +51,7 @@ class TwinDriver(OpenDriver):
         self._count = 0
         self._last: Reading | None = None
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """Take one reading after `latency` seconds, with its background if configured.
 
         Raises:
@@ -59,7 +59,7 @@ class TwinDriver(OpenDriver):
             Unreachable, Busy, BadReply: a configured fault.
         """
         self.require_open()
-        return self._baseline.reading(self._read, checked(settings, self._inputs))
+        return self._baseline.reading(self._read, checked_numbers(settings, self._inputs))
 
     def _read(self, values: dict[str, float]) -> Reading:
         faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)

@@ -23,7 +23,7 @@ from sdl.models.constants import DISTINCT
 from sdl.models.data import Objective
 from sdl.solvers.base import Data, Solver, Targets, ask, optimises
 from sdl.space import Space
-from sdl.types import Channel, Input, Verdict
+from sdl.types import Channel, Input, Settings, Value, Verdict, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,10 +167,12 @@ def solve(
     if all_solutions:
         with translated(solver_model.kind, len(data.X)):
             modes = solutions(fit(solver_model, data), data, goal, np.random.default_rng([seed, 1, 1]))
-        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in modes], len(names), X)
+        others = _matrix_of(
+            [[{**numbers(s.settings), **numbers(held)}[n] for n in names] for s in modes], len(names), X
+        )
     return Solution(
-        _vector(answer.settings, names, X),
-        _vector(answer.raw, names, X),
+        _vector(numbers(answer.settings), names, X),
+        _vector(numbers(answer.raw), names, X),
         _vector(answer.spread, names, X),
         _vector(answer.uncertainty, names, X),
         _vector(answer.expected, channels, Y),
@@ -184,7 +186,7 @@ def solve(
 def _optimised(
     solver: Solver,
     data: Data,
-    held: Mapping[str, float],
+    held: Settings,
     goal: Goal,
     seed: int,
     names: tuple[Sequence[str], Sequence[str]],
@@ -193,7 +195,7 @@ def _optimised(
     """The best settings in the model of the data, and where to measure next."""
     following, best = optimise(solver, data, goal, np.random.default_rng([seed, 1, 0]))
     following = with_held(following, held)
-    settings = _vector({**best.settings, **held}, names[0], like[0])
+    settings = _vector(numbers({**best.settings, **held}), names[0], like[0])
     return Solution(
         settings,
         settings,
@@ -203,7 +205,7 @@ def _optimised(
         following.verdict,
         following.why,
         following.shortfall,
-        next=_vector(following.settings, names[0], like[0]),
+        next=_vector(numbers(following.settings), names[0], like[0]),
         estimate=best.estimate,
         estimate_error=best.estimate_error,
         expected_improvement=following.expected_improvement,
@@ -285,9 +287,9 @@ def data_from(
         [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
         for row, b in zip(rows, base, strict=True)
     ]
-    n, m = len(rows), len(channels)
+    n, m, space = len(rows), len(channels), Space(inputs)
     return Data(
-        np.array([[row.reading.applied[i.name] for i in inputs] for row in rows], float).reshape(n, len(inputs)),
+        np.array([space.encode(row.reading.applied) for row in rows], float).reshape(n, len(space.columns)),
         np.array(values, float).reshape(n, m),
         np.array([[c.name in row.reading.saturated for c in channels] for row in rows], bool).reshape(n, m),
         np.array([c.name in wanted for c in channels]),
@@ -301,27 +303,33 @@ def data_from(
     )
 
 
-def hold(data: Data) -> tuple[Data, dict[str, float]]:
+def hold(data: Data) -> tuple[Data, dict[str, Value]]:
     """Separate the inputs that never varied: the data without them, and their values.
 
     If no input varied, none is separated, and the solver reports that the rows do not suffice.
     """
     rows = data.X[_usable(data)]
-    moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
-    if moved.all() or not moved.any():
+    varies = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
+    parts = {name: data.space.columns_of(name) for name in data.space.names}
+    still = [name for name, part in parts.items() if not varies[part].any()]
+    if not still or len(still) == len(parts):
         return data, {}
-    held = {item.name: float(rows[0, i]) for i, item in enumerate(data.inputs) if not moved[i]}
+    first = data.space.decode(rows[0])
+    held = {name: first[name] for name in still}
+    moved = np.ones(len(varies), bool)
+    for name in still:
+        moved[parts[name]] = False
     prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
     inputs = tuple(item for item in data.inputs if item.name not in held)
     return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
 
 
-def with_held(answer: Proposal, held: Mapping[str, float]) -> Proposal:
+def with_held(answer: Proposal, held: Settings) -> Proposal:
     """Add the held inputs to a proposal that was made without them."""
     if not held:
         return answer
     unknown = dict.fromkeys(held)
-    held_settings = ", ".join(f"{name} {value:g}" for name, value in held.items())
+    held_settings = ", ".join(f"{k} {v if isinstance(v, str) else format(v, 'g')}" for k, v in held.items())
     return replace(
         answer,
         settings={**answer.settings, **held},
@@ -379,13 +387,13 @@ def cross_validate(
             np.where(data.goal, wanted + width, np.inf),
         )
         with translated(solver.kind, len(learnt.X)):
-            given = ask(fit(solver, learnt), band, Space(data.inputs), np.random.default_rng([seed, 1, n]))
+            given = ask(fit(solver, learnt), band, data.space, np.random.default_rng([seed, 1, n]))
         errors.append(np.asarray(given.settings) - data.X[test])
         tell(n + 1, len(folds))
     all_errors = np.concatenate(errors)
     rmse = np.sqrt((all_errors**2).mean(axis=0))
     return Validated(
-        {item.name: float(value) for item, value in zip(data.inputs, rmse, strict=True)},
+        data.space.by_input(rmse),
         len(all_errors),
         len(folds),
         by,
@@ -394,7 +402,7 @@ def cross_validate(
 
 def _folds(data: Data, days: NDArray[np.str_], usable: Bools) -> tuple[str, list[tuple[Bools, Bools]]]:
     """What a part is (as `Validated.by`), and for each part the rows to predict and the rows to learn from."""
-    U = (data.X - [item.low for item in data.inputs]) / [item.high - item.low for item in data.inputs]
+    U = (data.X - data.space.low) / data.space.width
     setting = np.unique(np.round(U / DISTINCT), axis=0, return_inverse=True)[1].reshape(-1)
     first = np.unique(setting, return_index=True)[1]
     order = np.argsort(np.argsort(first))[setting]  # settings numbered in the order of their first row

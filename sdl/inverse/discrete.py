@@ -70,7 +70,7 @@ def units(targets: Targets) -> Floats:
     return np.asarray(np.where(np.isfinite(half), half, np.fmax(hundredth, 1.0)), dtype=np.float64)
 
 
-def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets: Targets) -> Stepped | None:
+def on_steps(predict: Predict, settings: Sequence[float] | Floats, space: Space, targets: Targets) -> Stepped | None:
     """Find the best settings on the steps close to given settings.
 
     Args:
@@ -86,12 +86,13 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
     grids = space.steps_near(x)
     if math.prod(map(len, grids)) > MAX_COMBINATIONS:
         grids = space.steps_near(x, reach=1)
-    stepped = np.array([item.step is not None for item in space.inputs])
+    stepped = space.stepped
     if not stepped.any() or math.prod(map(len, grids)) > MAX_COMBINATIONS:
         return None
     low, high, scale = space.low, space.high, space.width
     here = predict(x[None])[0][0]
     slope = np.column_stack([_slope(predict, x, j, low, high) for j in range(len(x))])  # (m, d)
+    slope[:, space.categorical] = 0.0  # the choices stay
     moves = np.array(list(product(*grids))) - x
     if (~stepped).any():  # inputs without steps compensate for the rounding
         use = np.isfinite(targets.value) & np.isfinite(here)
@@ -101,6 +102,8 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
         free = ~stepped
         back = -off @ np.linalg.pinv(K[:, free] * scale[free], rcond=1e-6).T * scale[free]
         moves[:, free] = np.clip(back, (low - x)[free], (high - x)[free])
+    if space.constraints:
+        moves = moves[[space.contains(space.project(space.decode(x + move))[0]) for move in moves]]
     rough = tolerance_ratios(targets, here + moves @ slope.T)
     best = np.argsort(rough, kind="stable")[:MAX_PREDICTED]
     candidates = x + moves[best]

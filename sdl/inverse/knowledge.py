@@ -7,7 +7,6 @@ from dataclasses import replace
 from sdl.errors import ConfigError
 from sdl.models.data import Knowledge
 from sdl.solvers.base import Data, Fitted, Solver
-from sdl.space import Space
 from sdl.twin.knowledge import linear_response
 from sdl.twin.state import known_state
 
@@ -30,7 +29,7 @@ def with_knowledge(solver: Solver, data: Data) -> Data:
     """
     if getattr(solver, "knows", "nothing") != "twin":
         return data
-    space, channels = Space(data.inputs), [channel.name for channel in data.channels]
+    space, channels = data.space, [channel.name for channel in data.channels]
     try:
         state = known_state(getattr(solver, "state", None), space.names, channels)
     except ValueError as error:

@@ -19,7 +19,8 @@ from sdl.errors import SolverError
 from sdl.inverse.discrete import tolerance_ratios, units
 from sdl.inverse.propose import targets_of
 from sdl.solvers.base import Data, Fitted, Targets, ask
-from sdl.space import Space
+from sdl.space.region import Region
+from sdl.types import Settings
 
 APART = 0.05
 """Settings that differ by less than this fraction of the range in every input are one solution."""
@@ -45,7 +46,7 @@ class Mode:
         continuum: whether it belongs to a continuous family of solutions.
     """
 
-    settings: Mapping[str, float]
+    settings: Settings
     expected: Mapping[str, float]
     miss: float | None
     probability: float | None = None
@@ -70,7 +71,9 @@ def solutions(
     Raises:
         SolverError: the model can neither predict readings nor sample settings.
     """
-    low, high = (np.array([getattr(item, end) for item in data.inputs], float) for end in ("low", "high"))
+    space = data.space
+    low, high = space.low, space.high
+    region = space.region.scaled(low, space.width)
     targets = targets_of(goal, data.channels, background)
     one = Targets(*(part[0] for part in targets))
     predict, sample = getattr(fitted, "predict", None), getattr(fitted, "sample", None)
@@ -78,13 +81,14 @@ def solutions(
         raise SolverError("it can list no other solutions: its model neither predicts readings nor samples settings")
     drawn = np.empty((0, len(low)))
     if sample is not None:
-        drawn = np.clip(sample(np.where(np.isfinite(one.value), one.value, np.nan), DRAWN, rng), low, high)
+        drawn = space.region.project(sample(np.where(np.isfinite(one.value), one.value, np.nan), DRAWN, rng))
     if predict is None:
         candidates = _clusters((drawn - low) / (high - low))
     else:
-        own = np.clip(ask(fitted, targets, Space(data.inputs), rng).settings, low, high)
-        starts = np.vstack([own, _hypercube(STARTS, low, high, rng), drawn[:: max(len(drawn) // STARTS, 1)]])
-        candidates = _search(predict, one, (starts - low) / (high - low), low, high)
+        own = space.region.project(ask(fitted, targets, space, rng).settings)
+        spread = _hypercube(STARTS, low, high, rng) if space.is_box else space.sample(STARTS, rng)
+        starts = np.vstack([own, spread, drawn[:: max(len(drawn) // STARTS, 1)]])
+        candidates = _search(predict, one, (starts - low) / (high - low), low, high, region)
     modes = _modes(fitted, one, rng)
     lone = [mode.u for mode in modes if not (np.abs(candidates - mode.u).max(axis=1, initial=0.0) < APART).any()]
     if lone and not all(mode.is_continuum for mode in modes):
@@ -103,8 +107,7 @@ def _modes(fitted: Fitted, target: Targets, rng: np.random.Generator) -> list[An
     modes = getattr(fitted, "modes", None)
     if modes is None:
         return []
-    d = len(fitted.training.low)  # type: ignore[attr-defined]
-    return list(modes(target, np.zeros(d), np.ones(d), rng))
+    return list(modes(target, fitted.training.own_region, rng))  # type: ignore[attr-defined]
 
 
 def _likely(solution: Mode, u: Floats, modes: list[Any]) -> Mode:
@@ -118,7 +121,9 @@ def _likely(solution: Mode, u: Floats, modes: list[Any]) -> Mode:
     return replace(solution, probability=mode.probability, continuum=mode.is_continuum)
 
 
-def _search(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:
+def _search(
+    predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats, region: Region
+) -> Floats:
     """(n, d) settings, as fractions of the ranges, that are predicted to reach the goal; the best first.
 
     A damped Gauss-Newton search from all starts at once, because a model predicts many settings as quickly as few. It
@@ -134,19 +139,21 @@ def _search(predict: Callable[[Floats], Any], target: Targets, starts: Floats, l
         outside: Floats = (np.minimum(Y - lowest, 0.0) + np.maximum(Y - highest, 0.0)) / unit
         return outside
 
-    U, d = np.clip(starts, 0.0, 1.0), starts.shape[1]
+    U, d = region.project(starts), starts.shape[1]
+    fixed = region.categorical
     miss, reach = off(U), np.full(len(starts), LONGEST)
     for _ in range(ROUNDS):
         # Differences towards the middle, inside the bounds.
         side = np.where(U > 0.5, -DIFFERENCE, DIFFERENCE)
         shifted = (U[:, None] + np.eye(d) * side[:, None]).reshape(-1, d)
         slope = ((off(shifted).reshape(len(U), d, -1) - miss[:, None]) / side[..., None]).swapaxes(1, 2)  # (n, g, d)
+        slope[..., fixed] = 0.0  # each search keeps to the choices of its start
         step = _shortest(slope, miss)
         outward = ((U <= 0) & (step < 0)) | ((U >= 1) & (step > 0))
         step = _shortest(np.where(outward[:, None], 0.0, slope), miss)
         length = np.abs(step).max(axis=1)
         step *= np.minimum(1.0, reach / np.maximum(length, 1e-300))[:, None]
-        trial = np.clip(U + step, 0.0, 1.0)
+        trial = region.project(U + step)
         then = off(trial)
         better = (then**2).sum(axis=1) < (miss**2).sum(axis=1)
         U, miss = np.where(better[:, None], trial, U), np.where(better[:, None], then, miss)
@@ -188,11 +195,11 @@ def _farthest_first(candidates: Floats) -> Floats:
 def _named(
     x: Floats, predict: Callable[[Floats], Any] | None, data: Data, target: Targets, base: Mapping[str, float]
 ) -> Mode:
-    space = Space(data.inputs)
+    space = data.space
     settings, _ = space.project(space.decode(x))
     if predict is None:
         return Mode(settings, {}, None)
-    mean = predict(np.array([[settings[item.name] for item in data.inputs]]))[0]
+    mean = predict(space.encode(settings)[None])[0]
     known = zip(data.channels, mean[0].tolist(), strict=True)
     expected = {channel.name: value + base.get(channel.name, 0.0) for channel, value in known if np.isfinite(value)}
     return Mode(settings, expected, float(tolerance_ratios(target, mean)[0]))

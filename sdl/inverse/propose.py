@@ -18,13 +18,14 @@ from sdl.arrays import Floats
 from sdl.core.goal import Direction, Goal, background_exceeds, format_shortfall
 from sdl.core.history import History
 from sdl.errors import SolverError
+from sdl.grammar import LinearConstraint
 from sdl.inverse.discrete import Stepped, on_steps
 from sdl.inverse.knowledge import with_knowledge
 from sdl.models.data import Objective
 from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask
 from sdl.space import Space
 from sdl.space.numeric import PRECISION
-from sdl.types import Channel, Input, Verdict
+from sdl.types import Channel, Input, Settings, Value, Verdict
 
 NEARBY = 0.01
 """If a row was saturated, settings that differ from it by at most this fraction of the range are taken to be so too."""
@@ -38,7 +39,7 @@ class Proposal:
     """A proposal by name.
 
     Attributes:
-        settings: rounded and clipped, ready for the instrument.
+        settings: inside the space, ready for the instrument.
         raw: settings as the solver gave them.
         clipped: the inputs whose raw settings lay outside their bounds.
         spread: standard deviation of the settings for one noisy reading at the goal; None = unknown.
@@ -55,8 +56,8 @@ class Proposal:
         expected_improvement: over the estimate, of the reading at the settings.
     """
 
-    settings: Mapping[str, float]
-    raw: Mapping[str, float]
+    settings: Settings
+    raw: Settings
     clipped: tuple[str, ...]
     spread: Mapping[str, float | None]
     uncertainty: Mapping[str, float | None]
@@ -67,7 +68,7 @@ class Proposal:
     probability: float | None = None
     model: str = ""
     lack_of_fit: Mapping[str, float] = field(default_factory=dict)
-    incumbent: Mapping[str, float] = field(default_factory=dict)
+    incumbent: Settings = field(default_factory=dict)
     estimate: float | None = None
     estimate_error: float | None = None
     expected_improvement: float | None = None
@@ -90,6 +91,7 @@ def data_of(
     objective: Objective | None = None,
     prefer: tuple[float, ...] | None = None,
     average: int = 1,
+    constraints: tuple[LinearConstraint, ...] = (),
 ) -> Data:
     """The rows of a history as data for a solver; the arrays are views, nothing is copied."""
     n = history.rows
@@ -107,6 +109,7 @@ def data_of(
         current_session=history.current_session,
         prefer=prefer,
         average=average,
+        constraints=constraints,
         objective=objective,
     )
 
@@ -173,18 +176,19 @@ def propose_fitted(
     fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
 ) -> Proposal:
     """Ask a fitted solver for the settings of `goal`; see `propose`."""
-    space = Space(data.inputs)
+    space = data.space
     targets = targets_of(goal, data.channels, background)
     given = ask(fitted, targets, space, rng)
-    names, base = space.names, background or {}
-    raw = space.decode(given.settings[0])
-    if missing := [name for name, value in raw.items() if math.isnan(value)]:
+    base = background or {}
+    row = given.settings[0]
+    if missing := [name for name, value in zip(space.columns, row, strict=True) if math.isnan(value)]:
         raise SolverError(f"the solver gave no number for {', '.join(missing)}")
+    raw = space.decode(row)
     settings, clipped = space.project(raw)
     predict = getattr(fitted, "predict", None)
     stepped = None
     if predict is not None and data.objective is None:  # an objective is searched on the steps
-        inside = np.clip(given.settings[0], space.low, space.high)
+        inside = space.region.project(row)
         stepped = on_steps(predict, inside, space, Targets(*(part[0] for part in targets)))
     if stepped is not None:
         settings, _ = space.project(space.decode(stepped.settings))
@@ -200,14 +204,14 @@ def propose_fitted(
     settings = _off_full_scale(settings, data, goal, space)
     expected: Mapping[str, float] = {}
     if given.expected is not None or predict is not None:
-        readings = _expected(given, predict, settings, raw, data.inputs, data.channels)
+        readings = _expected(given, predict, space.encode(settings), space, data.channels)
         expected = _raw(readings, data.channels, base)
     return Proposal(
         settings,
         raw,
         clipped,
-        dict(zip(names, map(_known, given.spread[0].tolist()), strict=True)),
-        dict(zip(names, map(_known, given.uncertainty[0].tolist()), strict=True)),
+        {name: _known(value) for name, value in space.by_input(given.spread[0]).items()},
+        {name: _known(value) for name, value in space.by_input(given.uncertainty[0]).items()},
         expected,
         verdict,
         why,
@@ -229,7 +233,7 @@ class Optimum:
         estimate, estimate_error: of the objective, with its standard error.
     """
 
-    settings: Mapping[str, float]
+    settings: Settings
     expected: Mapping[str, float]
     estimate: float
     estimate_error: float
@@ -237,7 +241,7 @@ class Optimum:
 
 def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float] | None = None) -> Optimum:
     """The settings with the best mean of a fitted model that keeps the constraints."""
-    space, base = Space(data.inputs), background or {}
+    space, base = data.space, background or {}
     target = Targets(*(part[0] for part in targets_of(goal, data.channels, background)))
     row, mean, sd = fitted.optimum(target, space)
     expected, column = _raw(mean, data.channels, base), data.objective.column if data.objective is not None else 0
@@ -245,9 +249,7 @@ def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float]
     return Optimum(settings, expected, expected[data.channels[column].name], float(sd[column]))
 
 
-def _optimum(
-    given: Proposals, space: Space, base: float
-) -> tuple[dict[str, float], float | None, float | None, float | None]:
+def _optimum(given: Proposals, space: Space, base: float) -> tuple[Settings, float | None, float | None, float | None]:
     """The incumbent, its estimated raw reading with the standard error, and the expected improvement."""
     parts = given.estimate, given.estimate_error, given.expected_improvement
     estimate, error, improvement = (None if part is None else _known(float(part[0])) for part in parts)
@@ -256,8 +258,10 @@ def _optimum(
     return space.decode(given.incumbent[0]), estimate + base, error, improvement
 
 
-def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: Space) -> dict[str, float]:
+def _off_full_scale(settings: dict[str, Value], data: Data, goal: Goal, space: Space) -> dict[str, Value]:
     """Move settings at which a channel of the goal was saturated halfway to the closest row where none was.
+
+    Choices become those of that row.
 
     At the same settings it would be saturated again, and the reading would tell nothing new.
     """
@@ -265,8 +269,7 @@ def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: S
     full = data.saturated[:, columns].any(axis=1)
     if not full.any():
         return settings
-    x = np.array([settings[item.name] for item in data.inputs])
-    scale = space.width
+    x, scale = space.encode(settings), space.width
     if not (np.abs(data.X[full] - x) <= NEARBY * scale).all(axis=1).any():
         return settings
     usable = ~full & np.isfinite(data.Y[:, columns]).all(axis=1) & np.isfinite(data.X).all(axis=1)
@@ -274,6 +277,7 @@ def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: S
         return settings
     rows = data.X[usable]
     nearest = rows[int((((rows - x) / scale) ** 2).sum(axis=1).argmin())]
+    x = np.where(space.categorical, nearest, x)
     for _ in range(BACK):
         x = (x + nearest) / 2
         if not (np.abs(data.X[full] - x) <= NEARBY * scale).all(axis=1).any():
@@ -284,18 +288,17 @@ def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: S
 def _expected(
     given: Proposals,
     predict: Callable[[Floats], tuple[Floats, Floats]] | None,
-    settings: Mapping[str, float],
-    raw: Mapping[str, float],
-    inputs: Sequence[Input],
+    row: Floats,
+    space: Space,
     channels: Sequence[Channel],
 ) -> Floats:
-    """(m,) readings expected at the settings that will be applied; NaN = unknown."""
-    off = max(abs(settings[item.name] - raw[item.name]) / (item.high - item.low) for item in inputs)
+    """(m,) readings expected at the settings (p,) that will be applied; NaN = unknown."""
+    off = float((np.abs(row - given.settings[0]) / space.width).max())
     if off <= 2 * PRECISION and given.expected is not None:
         return np.asarray(given.expected[0], dtype=np.float64)
     if predict is None:  # the expected readings were those of other settings
         return np.full(len(channels), np.nan)
-    return np.asarray(predict(np.array([[settings[item.name] for item in inputs]]))[0][0], dtype=np.float64)
+    return np.asarray(predict(row[None])[0][0], dtype=np.float64)
 
 
 def _raw(readings: Floats, channels: Sequence[Channel], base: Mapping[str, float]) -> dict[str, float]:
@@ -354,13 +357,12 @@ def _between_steps(
     return Finding(Verdict.BETWEEN_STEPS, sentence, first)
 
 
-def _saturated(goal: Goal, data: Data, settings: Mapping[str, float]) -> Finding | None:
+def _saturated(goal: Goal, data: Data, settings: Settings) -> Finding | None:
     """Saturated if the goal asks a channel for more than it can read, or if it was saturated at these settings."""
     near = None
     if data.saturated.any():  # usually none is, and the search for close rows is not needed
-        x = np.array([settings[item.name] for item in data.inputs])
-        scale = np.array([item.high - item.low for item in data.inputs])
-        near = (np.abs(data.X - x) <= NEARBY * scale).all(axis=1)
+        x = data.space.encode(settings)
+        near = (np.abs(data.X - x) <= NEARBY * data.space.width).all(axis=1)
     for i, channel in enumerate(data.channels):
         band = goal.bands.get(channel.name)
         if band is None:

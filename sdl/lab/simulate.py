@@ -36,7 +36,7 @@ from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opened_event, started_campaign
 from sdl.store import record
-from sdl.types import Reading, SafeState
+from sdl.types import Reading, SafeState, Settings, numbers
 
 STEP = 60.0  # maximum virtual seconds between ticks
 POLL_SECONDS = 30.0  # virtual seconds between two queries of the gate by a paused campaign
@@ -92,12 +92,12 @@ class SharedTwin:
         """Itself: a changed `background` option makes no difference here, and the faults continue."""
         return self
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """One reading, with the settings scaled to those of the twin and back."""
         if all(factor == 1.0 for factor in self._scale.values()):
             return self._driver.measure(settings)
-        raw = self._driver.measure({name: value / self._scale[name] for name, value in settings.items()})
-        applied = {name: round(value * self._scale[name], 6) for name, value in raw.applied.items()}
+        raw = self._driver.measure({name: value / self._scale[name] for name, value in numbers(settings).items()})
+        applied = {name: round(value * self._scale[name], 6) for name, value in numbers(raw.applied).items()}
         return replace(raw, applied=applied)
 
     def safe(self) -> SafeState:

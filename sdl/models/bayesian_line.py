@@ -37,8 +37,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    low = np.array([item.low for item in data.inputs])
-    span = np.array([item.high - item.low for item in data.inputs])
+    low, span = data.space.low, data.space.width
     channels = tuple(channel.name for channel in data.channels)
     goal = np.flatnonzero(data.goal)
     if not len(goal):
@@ -68,7 +67,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     notes += [f"{wrong.sum()} contradicted by the others left out"] * bool(wrong.any())
     summary = f"{n} readings" + (f" ({'; '.join(notes)})" if notes else "")
     seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
-    rest = (data.prefer, data.average, None, None, rows.session, tuple(item.name for item in data.inputs))
+    rest = (data.prefer, data.average, None, None, rows.session, data.space.columns, data.space)
     training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)
     return FittedBayesianLine(training, dynamic)
 
@@ -82,11 +81,11 @@ class FittedBayesianLine:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """Propose the settings inside the bounds whose readings come closest to each goal, in tolerances."""
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         settings, std_errors = [], []
         for parts in zip(*targets, strict=True):
             target = Targets(*parts)
-            u = self.training.nearest(target, *ends)
+            u = self.training.nearest(target, region)
             columns = self.training.target_columns(target.value)
             settings.append(u)
             std_errors.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
@@ -117,7 +116,7 @@ def _determined(rows: DynamicRows, data: Data) -> Bools:
             raise NotEnoughData(len(X), p, f"usable rows of {channel.name}" + (f" ({full} saturated)" if full else ""))
         if data.goal[c] and not enough[c]:
             widths = np.ptp(X[:, 1:], axis=0)
-            still = [item.name for item, width in zip(data.inputs, widths, strict=True) if width < DISTINCT]
+            still = [name for name, width in zip(data.space.columns, widths, strict=True) if width < DISTINCT]
             what = f"{', '.join(still)} never changed" if still else "the inputs were not varied independently"
             raise Degenerate(f"{what} in {len(X)} usable rows of {channel.name}")
     return enough

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from sdl.grammar import LinearConstraint
 from sdl.types import Channel, Input, Verdict
 
 if TYPE_CHECKING:
     from sdl.arrays import Bools, Floats
+    from sdl.space import Space
 
 
 class Knowledge(NamedTuple):
@@ -38,7 +41,7 @@ class Objective(NamedTuple):
 class Data:
     """The rows that a model is fitted to, oldest first. The background is subtracted from the readings."""
 
-    X: Floats  # (n, d) applied settings
+    X: Floats  # (n, d) applied settings, one for each column of `space`; without choices and equalities, each input
     Y: Floats  # (n, m) readings; NaN where a channel was not measured
     saturated: Bools  # (n, m) a bound, not a value
     goal: Bools  # (m,) the channels that proposals will be asked for
@@ -47,10 +50,18 @@ class Data:
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
     current_session: float | None = None  # session of the next reading; None: that of the newest row
-    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range; lower total cost is preferred
+    prefer: tuple[float, ...] | None = None  # (d,) cost of each column over its range; lower total cost is preferred
     average: int = 1  # number of readings averaged before they are compared with the goal
     objective: Objective | None = None  # the other channels of the goal are then constraints
     knowledge: Knowledge | None = None  # prior knowledge of the instrument, for a solver that asks for it
+    constraints: tuple[LinearConstraint, ...] = ()  # conditions on the inputs that every proposal keeps
+
+    @cached_property
+    def space(self) -> Space:
+        """The space of the inputs; its columns are those of X."""
+        from sdl.space import Space  # it needs numpy, which a validation should not load
+
+        return Space(self.inputs, self.constraints)
 
     @property
     def sitting(self) -> Floats:

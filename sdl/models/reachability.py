@@ -5,7 +5,8 @@ finds settings with all readings inside their bands. It concerns the noise-free 
 its paths differ: with few rows some of them curve back and reach the goal.
 
 Where a row was measured inside every band the probability is 1, whatever the model says. With fewer than 2 d + 3 rows
-no goal is called unreachable, because so few rows cannot exclude a maximum or minimum.
+no goal is called unreachable, because so few rows cannot exclude a maximum or minimum; nor while a combination of
+choices has not been measured where it comes closest, because its slopes may differ.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import numpy as np
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
 from sdl.models.forward_model import ForwardModel
-from sdl.models.inversion.search import Bands, Search, search, starting_points
+from sdl.models.inversion.search import MOST_BLOCKS, Bands, Search, search, starting_points
+from sdl.models.training_set import TrainingSet
+from sdl.space.region import Region
 
 PATHS = 100
 """Number of functions drawn; UNREACHABLE = 0.01 corresponds to one of them."""
 STEPS, MORE_STARTS = 12, 4
 """Largest number of steps of the search on each function, which starts where the mean comes closest to the goal; and
-further starting points if fewer than half of the functions reach the goal from there."""
+further starting points if fewer than half of the functions reach the goal from there; with choices, one for each
+combination."""
 UNREACHABLE, UNREACHABLE_NEAR = 0.01, 0.05
 """Probability below which a goal is called unreachable: in general, and if the closest settings were measured."""
 QUANTILE, QUANTILE_NEAR = 2.326, 1.645
@@ -60,37 +64,38 @@ class Reachability:
     untested: Ints
 
 
-def find_settings(model: ForwardModel, bands: Bands, starts: Floats, low: Floats, high: Floats) -> Search:
+def find_settings(model: ForwardModel, bands: Bands, starts: Floats, region: Region) -> Search:
     """Search, from starts (k, d), for the settings where the mean of a model comes closest to a goal."""
-    return search(model.mean, model.jacobian, bands, starts, low, high)
+    return search(model.mean, model.jacobian, bands, starts, region)
 
 
-def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floats) -> Reachability:
+def assess(model: ForwardModel, bands: Bands, u: Floats, region: Region) -> Reachability:
     """Assess one goal.
 
     Args:
         model: fitted forward model.
         bands: the goal.
-        u: (d,) settings that come close to the goal, in units of the bounds, like `low` and `high`.
-        low: (d,) lower bounds.
-        high: (d,) upper bounds.
+        u: (d,) settings that come close to the goal, in units of the bounds.
+        region: the feasible settings.
     """
     training, rng = model.training, np.random.default_rng(SEED)
-    starts = np.vstack([u, starting_points(training, bands, low, high, rng)])
-    ends = find_settings(model, bands, starts, low, high)
+    starts = np.vstack([u, starting_points(training, bands, region, rng)])
+    ends = find_settings(model, bands, starts, region)
     means = model.mean(ends.U)
     outside = bands.beyond(means).max(axis=-1)
     best = int(np.lexsort([ends.cost, outside > 0])[0]) if (outside == 0).any() else int(outside.argmin())
     nearest = ends.U[best]
-    probability, n = _probability(model, bands, np.vstack([nearest, starts[1:]]), low, high, rng), len(training.Y)
+    others = starts[1 : 1 + MORE_STARTS] if region.is_box else _best_of_blocks(ends, region)
+    probability, n = _probability(model, bands, np.vstack([nearest, others]), region, rng), len(training.Y)
     rows = training.usable[:, bands.columns].all(axis=1)
     missed = bands.columns[bands.beyond(means[best][None])[0] > 0]
     seen_inside = bool((bands.are_met(training.Y) & rows).any())
     measured = bool((np.abs(training.U[:n][rows] - nearest) <= NEAR).all(axis=1).any())
     enough = int(training.usable[:, missed].sum(axis=0).min(initial=n)) >= 2 * len(u) + 3
+    enough = enough and _each_choice_examined(training, ends, region)
     limit, quantile = (UNREACHABLE_NEAR, QUANTILE_NEAR) if measured else (UNREACHABLE, QUANTILE)
     is_unreachable = enough and not seen_inside and probability < limit
-    is_unreachable = is_unreachable and _standard_errors_beyond(model, bands, nearest, low, high) > quantile
+    is_unreachable = is_unreachable and _standard_errors_beyond(model, bands, nearest, region) > quantile
     return Reachability(
         1.0 if seen_inside else probability,
         nearest,
@@ -101,28 +106,53 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floa
     )
 
 
-def _probability(
-    model: ForwardModel, bands: Bands, starts: Floats, low: Floats, high: Floats, rng: np.random.Generator
-) -> float:
-    """Share of the paths that enter every band; if it is below half, further starts are tried on every path."""
+def _each_choice_examined(training: TrainingSet, ends: Search, region: Region) -> bool:
+    """Whether each combination of choices has d + 2 rows, d numeric inputs, or a row where it comes closest."""
+    if not region.categorical.any():
+        return True
+    if len(region.codes) > MOST_BLOCKS:  # not all of them were searched
+        return False
+    best = _best_of_blocks(ends, region)
+    blocks, enough = region.nearest_block(training.U[: len(training.Y)]), int((~region.categorical).sum()) + 2
+    count = np.array([(blocks == region.nearest_block(u)).all(axis=1).sum() for u in best])
+    return bool((training.has_row_near(best) | (count >= enough)).all())
+
+
+def in_unmeasured_blocks(training: TrainingSet, ends: Search, region: Region) -> Bools:
+    """(k,) which results lie in a combination of choices that was not measured where it comes closest; all, if none."""
+    if not region.categorical.any():
+        return np.ones(len(ends.U), bool)
+    best = _best_of_blocks(ends, region)
+    new = region.nearest_block(best[~training.has_row_near(best)])
+    chosen: Bools = (region.nearest_block(ends.U)[:, None] == new).all(axis=2).any(axis=1)
+    return chosen if chosen.any() else np.ones(len(ends.U), bool)
+
+
+def _best_of_blocks(ends: Search, region: Region) -> Floats:
+    """(B, d) where the searches came closest to the goal, for each combination of choices that they started in."""
+    of_block = np.unique(region.nearest_block(ends.U), axis=0, return_inverse=True)[1].ravel()
+    order = np.argsort(ends.cost, kind="stable")
+    return np.asarray(ends.U[order[np.unique(of_block[order], return_index=True)[1]]], dtype=np.float64)
+
+
+def _probability(model: ForwardModel, bands: Bands, starts: Floats, region: Region, rng: np.random.Generator) -> float:
+    """Share of the paths that enter every band; if it is below half, the other starts are tried on every path."""
     paths = model.sample_paths(PATHS, rng)
-    first = search(paths, paths.jacobian, bands, np.tile(starts[0], (PATHS, 1, 1)), low, high, STEPS)
+    first = search(paths, paths.jacobian, bands, np.tile(starts[0], (PATHS, 1, 1)), region, STEPS)
     entered: Bools = bands.are_met(paths(first.U))[:, 0]
     if entered.mean() < 0.5 and len(starts) > 1:
-        rest = search(
-            paths, paths.jacobian, bands, np.tile(starts[1 : 1 + MORE_STARTS], (PATHS, 1, 1)), low, high, STEPS
-        )
+        rest = search(paths, paths.jacobian, bands, np.tile(starts[1:], (PATHS, 1, 1)), region, STEPS)
         entered = entered | bands.are_met(paths(rest.U)).any(axis=1)
     return float(entered.mean())
 
 
-def _standard_errors_beyond(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floats) -> float:
+def _standard_errors_beyond(model: ForwardModel, bands: Bands, u: Floats, region: Region) -> float:
     """Distance of the mean beyond its worst band, in standard errors, at the settings where it is smallest."""
     std_error = np.sqrt(model.predict(u[None]).model_var[0, bands.columns])
     if not np.isfinite(std_error).all():
         return 0.0
     aims = bands._replace(aim_low=bands.low, aim_high=bands.high, unit=np.maximum(std_error, 1e-12 * bands.unit))
-    best = find_settings(model, aims, u[None], low, high).U
+    best = find_settings(model, aims, u[None], region).U
     prediction = model.predict(best)
     std_error = np.sqrt(prediction.model_var[0, bands.columns])
     return float((aims.beyond(prediction.mean)[0] * aims.unit / np.maximum(std_error, 1e-300)).max())

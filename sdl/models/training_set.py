@@ -19,7 +19,15 @@ from sdl.models.data import Data, Targets
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.session_effects import align_to_current
 from sdl.models.wrong_rows import wrong_rows_of
-from sdl.space import Space
+from sdl.space import Space, polytope
+from sdl.space.region import Region
+
+INTERACTION = 0.3
+"""Standard deviation of the difference between the slopes of two choices, as a fraction of the slope."""
+BESIDE = 0.1
+"""Settings of a combination of choices count as measured if a row of it is within this fraction of the range."""
+TIE = 1e-8
+"""Weight of the squared distance from the data between settings that come equally close to a goal."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class TrainingSet:
         usable: (n, m) which readings are neither missing nor saturated. True for all channels of the goal (and those
             that a solver asked for), unless rows were picked with `by_channel`.
         goal: (g,) columns of the goal.
-        low, range: (d,) lower bounds and widths.
+        low, range: (d,) lower bounds and widths of the columns of settings (`sdl.space`).
         linear: linear model of all channels that have enough rows.
         summary: a text such as "12 readings (3 saturated left out)".
         channels: names of the channels.
@@ -41,7 +49,8 @@ class TrainingSet:
         session_cov: (m, p, p) covariance of the coefficients from differences between sessions; None: one session.
         age: (n,) number of readings taken since each row.
         session: (n,) number of the session of each row; None: only one session.
-        inputs: names of the inputs.
+        inputs: names of the columns.
+        space: of the data; None: bounds alone.
     """
 
     U: Floats
@@ -59,6 +68,7 @@ class TrainingSet:
     age: Floats | None = None
     session: Floats | None = None
     inputs: tuple[str, ...] = ()
+    space: Space | None = None
 
     @classmethod
     def from_data(cls, data: Data, also: Sequence[int] = (), *, level: bool = True, by_channel: bool = False) -> Self:
@@ -75,8 +85,8 @@ class TrainingSet:
             NotEnoughData: fewer than inputs + 1 usable rows.
             Degenerate: the rows do not vary every input independently of the others.
         """
-        low = np.array([item.low for item in data.inputs])
-        span = np.array([item.high - item.low for item in data.inputs])
+        space = data.space
+        low, span = space.low, space.width
         goal = np.flatnonzero(data.goal)
         if not len(goal):
             raise Degenerate("the goal names no channel that was measured")
@@ -85,18 +95,18 @@ class TrainingSet:
         clear = ~data.saturated[:, columns].any(axis=1)
         if by_channel and not clear.all():
             read = complete[:, None] & ~data.saturated[:, columns]
-            if (read.sum(axis=0) > len(data.inputs)).all():
+            if (read.sum(axis=0) > len(low)).all():
                 clear = read.any(axis=1)
         right = ~wrong_rows_of(data)
         keep = complete & clear & right
-        n, need = int(keep.sum()), len(data.inputs) + 1
+        n, need = int(keep.sum()), len(low) + 1
         excluded = {"saturated": int((~clear).sum()), "incomplete": int((clear & ~complete).sum())}
         excluded |= {"contradicted by the others": int((~right).sum())}
         left_out = ", ".join(f"{count} {reason}" for reason, count in excluded.items() if count)
         if n < need:
             raise NotEnoughData(n, need, "usable rows" + (f" ({left_out} left out)" if left_out else ""))
         U = (data.X[keep] - low) / span
-        _require_variety(U, tuple(item.name for item in data.inputs))
+        _require_variety(U, space.columns)
         usable = np.isfinite(data.Y[keep]) & ~data.saturated[keep]
         Y = np.where(usable, data.Y[keep], 0.0)
         summary = f"{n} readings" + (f" ({left_out} left out)" if left_out else "")
@@ -108,8 +118,8 @@ class TrainingSet:
         else:
             fit, session_cov = fit_linear(U, Y, usable), None
         names = tuple(channel.name for channel in data.channels)
-        inputs = tuple(item.name for item in data.inputs)
-        rest = (data.prefer, data.average, session_cov, data.age[keep], session, inputs)
+        inputs = space.columns
+        rest = (data.prefer, data.average, session_cov, data.age[keep], session, inputs, space)
         return cls(U, Y, usable, goal, low, span, fit, summary, names, *rest)
 
     def settings(self, U: Floats) -> Floats:
@@ -122,9 +132,16 @@ class TrainingSet:
         units: Floats = (X - self.low) / self.range
         return units
 
-    def bounds(self, space: Space) -> tuple[Floats, Floats]:
-        """Low and high (d,) of a space, in units of the bounds."""
-        return self.units(space.low), self.units(space.high)
+    def region(self, space: Space) -> Region:
+        """The feasible settings of a space, in units of the bounds."""
+        return space.region.scaled(self.low, self.range)
+
+    @property
+    def own_region(self) -> Region:
+        """The feasible settings of the data, in units of their bounds."""
+        if self.space is None:
+            return Region.box(np.zeros(len(self.low)), np.ones(len(self.low)))
+        return self.region(self.space)
 
     def add_session_variance(self, spread: Floats, uncertainty: Floats, U: Floats) -> tuple[Floats, Floats]:
         """Add the variance between sessions to spread and uncertainty (k, d), at settings U (k, d)."""
@@ -138,6 +155,27 @@ class TrainingSet:
             )
         return np.hypot(spread, np.array(between)), np.hypot(uncertainty, np.array(between))
 
+    def interaction_variance(self, U: Floats) -> Floats:
+        """(k, m) variance of the readings at settings (k, d) because slopes may differ between choices; 0 without any.
+
+        It grows with the distance from the nearest row of the same choices: INTERACTION × the channel's response over
+        the range of the numeric inputs. Models that share slopes or length scales between choices know nothing of it.
+        """
+        categorical = np.zeros(U.shape[1], bool) if self.space is None else self.space.categorical
+        if not categorical.any():
+            return np.zeros((len(U), 1))
+        rows = self.U[: len(self.Y)]
+        other = np.abs(U[:, None, categorical] - rows[:, categorical]).max(axis=2) > 0.5
+        away = np.linalg.norm(U[:, None, ~categorical] - rows[:, ~categorical], axis=2)
+        far = np.where(other, max(float(np.sqrt((~categorical).sum())), 1.0), away).min(axis=1)
+        response = np.abs(np.nan_to_num(self.linear.slope)[:, ~categorical]).sum(axis=1)
+        return np.asarray((INTERACTION * far[:, None] * response) ** 2, dtype=np.float64)
+
+    def has_row_near(self, U: Floats) -> Bools:
+        """(k,) whether a row is within BESIDE of settings (k, d) in every column."""
+        apart = np.abs(U[:, None] - self.U[: len(self.Y)]).max(axis=2)
+        return np.asarray((apart <= BESIDE).any(axis=1), dtype=np.bool_)
+
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN = unknown."""
         return self.linear.predict(self.units(X))
@@ -146,18 +184,18 @@ class TrainingSet:
         """The channels of the goal for which `value` (m,) has a target."""
         return self.goal[np.isfinite(value[self.goal])]
 
-    def nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high (d,), in units of the bounds, whose readings come closest to one goal.
+    def nearest(self, target: Targets, region: Region) -> Floats:
+        """(d,) settings inside a region, in units of the bounds, whose readings come closest to one goal.
 
         Distances are in tolerances, and limits are kept with a margin for the noise. If several settings are as close,
         the preferred ones are taken, or without a preference those closest to the middle of the data.
         """
-        return self.preferred(self._nearest(self.activate_limits(target, low, high), low, high), target, low, high)
+        return self.preferred(self._nearest(self.activate_limits(target, region), region), target, region)
 
-    def activate_limits(self, target: Targets, low: Floats, high: Floats) -> Targets:
+    def activate_limits(self, target: Targets, region: Region) -> Targets:
         """Turn each limit that the best settings for the other channels would break into a target (active-set method).
 
-        So models that know only targets keep limits too. `low` and `high` (d,) are in units of the bounds.
+        So models that know only targets keep limits too. The region is in units of the bounds.
         """
         limited = np.isnan(target.value) & (np.isfinite(target.low) | np.isfinite(target.high))
         free = self.goal[limited[self.goal]]
@@ -165,7 +203,7 @@ class TrainingSet:
             return target
         active = target._replace(value=target.value.copy())
         for _ in free:
-            y = self.linear.mean(self._nearest(active, low, high)[None])[0]
+            y = self.linear.mean(self._nearest(active, region)[None])[0]
             if not self.activate_worst(active, y, free):
                 break
         return active
@@ -182,11 +220,11 @@ class TrainingSet:
 
     def active_targets(self, targets: Targets, space: Space) -> Floats:
         """(k, m) targets of k goals after `activate_limits`; NaN = no target."""
-        ends = self.bounds(space)
-        return np.array([self.activate_limits(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
+        region = self.region(space)
+        return np.array([self.activate_limits(Targets(*parts), region).value for parts in zip(*targets, strict=True)])
 
-    def preferred(self, u: Floats, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) the cheapest settings that, by the linear model, reach one goal as closely as u (d,)."""
+    def preferred(self, u: Floats, target: Targets, region: Region) -> Floats:
+        """(d,) the cheapest settings with the choices of u (d,) that come as close to one goal by the linear model."""
         if self.prefer is None or not self.is_underdetermined(target):
             return u
         columns = self.target_columns(target.value)
@@ -197,7 +235,9 @@ class TrainingSet:
         slope = self.linear.slope / response[:, None]
         down = (np.minimum(low_guarded, y) - y) / response
         up = (np.maximum(high_guarded, y) - y) / response
-        A, b = np.vstack([slope[free], -slope[free]]), np.concatenate([up[free], -down[free]])
+        low, high = region.bounds_at(u)
+        A = np.vstack([slope[free], -slope[free], region.A])
+        b = np.concatenate([up[free], -down[free], region.b - region.A @ u])
         use = np.isfinite(b)
         solution = linprog(
             np.array(self.prefer),
@@ -207,7 +247,7 @@ class TrainingSet:
             np.zeros(len(columns)) if len(columns) else None,
             list(zip(low - u, high - u, strict=True)),
         )
-        return u if solution.x is None else np.asarray(np.clip(u + solution.x, low, high), dtype=np.float64)
+        return u if solution.x is None else region.project(u + solution.x)
 
     def is_underdetermined(self, target: Targets) -> bool:
         """Whether several settings reach one goal, by the linear model."""
@@ -217,12 +257,16 @@ class TrainingSet:
         response = np.maximum(np.abs(slope).sum(axis=1, keepdims=True), 1e-300)
         return bool(np.linalg.matrix_rank(slope / response, tol=1e-4) < slope.shape[1])
 
-    def _nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high whose readings come closest to the targets; without any, the mean settings."""
+    def _nearest(self, target: Targets, region: Region) -> Floats:
+        """(d,) settings inside a region whose readings come closest to the targets; without any, the mean settings."""
         columns = self.target_columns(target.value)
-        middle: Floats = np.clip(self.linear.middle, low, high)
         if not len(columns):
-            return middle
+            return region.project(self.linear.middle)
+        if not region.is_box:
+            scale = self.tolerance_scale(target)[columns]
+            return nearest_by_lines(self.linear, target.value[columns], columns, scale, region)
+        low, high = region.low, region.high
+        middle: Floats = np.clip(self.linear.middle, low, high)
         gap = target.value[columns] - self.linear.mean(middle[None])[0, columns]
         scale = self.tolerance_scale(target)[columns]
         weight = scale.min() / scale
@@ -246,7 +290,7 @@ class TrainingSet:
         """
         value = targets.value[:, self.goal].copy()
         for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
-            nearest = self.nearest(Targets(*(part[i] for part in targets)), *self.bounds(space))
+            nearest = self.nearest(Targets(*(part[i] for part in targets)), self.region(space))
             value[i] = np.where(np.isfinite(value[i]), value[i], self.linear.mean(nearest[None])[0, self.goal])
         return value
 
@@ -262,6 +306,25 @@ class TrainingSet:
         scale = np.fmax(np.where(np.isfinite(half), half, 0.0), least)
         has_target = np.isfinite(target.value) & np.isfinite(half)
         return np.asarray(np.where(has_target, scale, np.fmin(half, least)), dtype=np.float64)
+
+
+def nearest_by_lines(linear: LinearModel, value: Floats, columns: Ints, scale: Floats, region: Region) -> Floats:
+    """(d,) settings inside a region where a linear model comes closest to the targets `value` of `columns`.
+
+    Every combination of choices is tried; of equally close ones, that closest to the mean of the data is taken.
+    """
+    slope = linear.slope[columns] / scale[:, None]
+    gap = (value - linear.mean(np.zeros((1, slope.shape[1])))[0, columns]) / scale
+    best, least = region.project(linear.middle), np.inf
+    size = float((slope**2).sum()) or 1.0
+    for block in region.blocks():
+        u = polytope.least_squares(slope, gap, linear.middle, block.low, block.high, block.A, block.b)
+        if u is None:
+            continue
+        cost = float(((slope @ u - gap) ** 2).sum()) / size + TIE * float(((u - linear.middle) ** 2).sum())
+        if cost < least:
+            best, least = u, cost
+    return best
 
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:

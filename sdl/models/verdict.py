@@ -26,6 +26,7 @@ from sdl.models.quadratic import fit_quadratic
 from sdl.models.reachability import Reachability, assess
 from sdl.models.training_set import TrainingSet
 from sdl.space import Space
+from sdl.space.region import Region
 from sdl.types import Verdict
 
 MARGIN = 0.1
@@ -85,15 +86,15 @@ class Judge:
         except SolverError:
             return None
 
-    def assess_goal(self, target: Targets, low: Floats, high: Floats, u: Floats) -> Assessment:
-        """Assess one goal (each part (m,)) for the settings u (d,) inside low…high (d,), all in units."""
-        training, inside = self.training, np.clip(u, low, high)
+    def assess_goal(self, target: Targets, region: Region, u: Floats) -> Assessment:
+        """Assess one goal (each part (m,)) for the settings u (d,) inside a region, both in units."""
+        training, inside = self.training, region.project(u)
         bands = Bands.of(training, target)
         if not len(bands.columns):
             return Assessment(Verdict.REACHABLE)
-        reach = assess(self.model, bands, inside, low, high)
+        reach = assess(self.model, bands, inside, region)
         if reach.is_unreachable and self.process is not None:
-            other = assess(self.process, bands, inside, low, high)
+            other = assess(self.process, bands, inside, region)
             unreachable, probability = other.is_unreachable, max(other.probability, reach.probability)
             reach = replace(reach, is_unreachable=unreachable, probability=probability)
         missed = self._missed(target, bands, reach)
@@ -267,10 +268,10 @@ def to_proposals(
         prefers: whether the model has chosen the preferred settings itself; else the linear model finds them.
         forward: the forward model that goals are judged by; None: a quadratic surface fitted to the rows.
     """
-    low, high = training.bounds(space)
+    region = training.region(space)
     goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
     if training.prefer is not None and not prefers:
-        moved = np.array([training.preferred(u, goal, low, high) for u, goal in zip(settings, goals, strict=True)])
+        moved = np.array([training.preferred(u, goal, region) for u, goal in zip(settings, goals, strict=True)])
         if expected is not None:  # add the change that the linear model predicts for the move; a target keeps its value
             expected = expected + training.linear.mean(moved) - training.linear.mean(settings)
         settings = moved
@@ -279,7 +280,7 @@ def to_proposals(
     judge = Judge(training, forward)
     assessments, why = [], []
     for i, (u, goal) in enumerate(zip(settings, goals, strict=True)):
-        assessment = judge.assess_goal(goal, low, high, u)
+        assessment = judge.assess_goal(goal, region, u)
         if assessment.nearest is not None:
             nearest[i] = assessment.nearest
         preference = ""

@@ -59,9 +59,8 @@ def wrong_rows_of(data: Data) -> Bools:
     goal = np.flatnonzero(data.goal)
     complete = np.isfinite(data.Y[:, goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)
     complete &= ~data.saturated[:, goal].any(axis=1)
-    low, high = (np.array([getattr(item, end) for item in data.inputs]) for end in ("low", "high"))
     wrong = np.zeros(len(data.X), bool)
-    U = (data.X[complete] - low) / (high - low)
+    U = (data.X[complete] - data.space.low) / data.space.width
     if complete.any():
         now = float(data.session[-1]) if data.current_session is None else data.current_session
         wrong[complete] = find_wrong_rows(U, data.Y[complete][:, goal], data.session[complete], now)

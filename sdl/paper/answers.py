@@ -19,6 +19,7 @@ from sdl.paper.published import BEYOND, CHANNELS, GOAL, INPUTS, METHODS, PAIR, Q
 from sdl.report.figures.parity import ParityScore, score
 from sdl.solvers.base import Targets
 from sdl.space import Space
+from sdl.types import numbers
 
 Tell = Callable[[str], None]  # called with the name of the step that begins, one of `steps`
 
@@ -83,7 +84,7 @@ class GoalAnswer:
     @property
     def raw(self) -> list[float]:
         """(3,) settings before clipping to the bounds."""
-        return list(self.answer.raw.values())
+        return list(numbers(self.answer.raw).values())
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _answer(fitted: Any, key: str, target: Sequence[float], pairs: Pairs, rng: n
         samples = fitted.sample(np.array([goal.targets.get(name, np.nan) for name in CHANNELS]), DRAWS, rng)
         drawn = samples.mean(axis=0), samples.std(axis=0)
     if pairs.plant is not None:
-        truth = pairs.plant.noise_free(answer.settings)
+        truth = pairs.plant.noise_free(numbers(answer.settings))
         miss = max(abs(truth[name] / value - 1.0) for name, value in goal.targets.items()) * 100
     return GoalAnswer(answer, drawn, miss)
 

@@ -14,6 +14,7 @@ from sdl.formatting import display
 from sdl.paper.answers import Findings, SolverAnswers
 from sdl.paper.appendix import Appendix
 from sdl.paper.published import BEYOND, CHANNELS, GAUSSIAN, GMM_SAMPLED, GOAL, INPUTS, METHODS, PAIR
+from sdl.types import numbers
 
 ROUNDING = 0.01 + 1e-9  # one unit in the last digit of the settings that the paper prints
 SMALL_ERROR = 1.0  # largest noise-free error (% of the goal) of an answer that is counted as good
@@ -144,7 +145,7 @@ def _beyond_table(findings: Findings, n: int) -> dict[str, Any]:
             three(goal.spread, digits) if one.key == goal.by and goal.spread else "–",
             three(given.raw, 2),
             three(given.drawn[1] if given.drawn else given.answer.spread.values(), 4),
-            three(given.answer.settings.values(), 2),
+            three(numbers(given.answer.settings).values(), 2),
         )
         for one, given in ((one, one.answers[1 + n]) for one in solvers)
     ]

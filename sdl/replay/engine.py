@@ -32,6 +32,7 @@ from sdl.formatting import truncate
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
 from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store import record
+from sdl.types import numbers
 
 DECIDING = ("by", "verdict", "clipped")
 """The fields of a proposal, apart from its settings, that decide how a campaign continues."""
@@ -183,8 +184,11 @@ class _Replayer:
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
         shifts = {}
+        before, after = numbers(then.settings), numbers(now.settings)
         for item in self._config.instrument.inputs:
-            old, new = then.settings[item.name], now.settings[item.name]
+            if not item.numeric:
+                continue
+            old, new = before[item.name], after[item.name]
             if old != new:
                 spread, by = then.spread.get(item.name), new - old
                 spreads = abs(by) / spread if spread else None

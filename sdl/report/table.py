@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from sdl.arrays import Floats
 from sdl.formatting import instrument_spec
 from sdl.runs.runs import Run
+from sdl.types import numbers
 
 
 class TrialTable:
@@ -44,7 +45,7 @@ class TrialTable:
         self.start = run.opened.at
         self.seconds = run.events[-1].at - self.start
         self.numbers = np.array([trial.trial for trial in run.trials], float)
-        self.X = _array((trial.shown_settings for trial in run.trials), self.inputs)
+        self.X = _array((numbers(trial.shown_settings) for trial in run.trials), self.inputs)
         self.Y = _array((trial.mean for trial in run.trials), self.channels)
         self.expected = _array((trial.proposed.expected for trial in run.trials), self.channels)
         self.tolerance_ratios = np.array([trial.miss if trial.judged else np.nan for trial in run.trials], float)

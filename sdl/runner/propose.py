@@ -10,6 +10,8 @@ solver cannot propose.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,11 +21,11 @@ from sdl.core.campaign import Campaign
 from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
 from sdl.core.trials import CONFIRMATION
-from sdl.designs.base import Learning
+from sdl.designs.base import Learning, placed
+from sdl.drivers.base import space_of
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
 from sdl.inverse.propose import data_of, objective_of, propose
 from sdl.solvers.base import Data
-from sdl.space import Space
 from sdl.types import Settings
 
 DESIGN, SOLVER = 0, 1  # streams of random numbers: default_rng([seed, stream, n])
@@ -38,8 +40,9 @@ class Proposer:
     def __init__(self, config: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
         self._config, self._campaign, self._clock = config, campaign, clock
         self._inputs, self._channels = config.instrument.inputs, config.instrument.channels
-        self._space = Space(self._inputs)
-        self._size = config.design.size(self._inputs)
+        self._space = space_of(config.instrument)
+        self._design = placed(config.design, self._inputs, self._space.constraints)
+        self._size = self._design.size
         self._first = design_points(config)
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
@@ -60,15 +63,14 @@ class Proposer:
 
     def _by_solver(self, trial: int, goal: Goal) -> Proposed:
         history, prefer = self._campaign.history, self._config.prefer
-        cost = prefer.cost(self._inputs) if prefer else None
-        data = data_of(
-            history,
-            self._inputs,
-            self._channels,
-            goal.channels,
-            objective=objective_of(goal, self._channels),
+        cost = (
+            self._space.cost(dict(zip(self._space.names, prefer.cost(self._inputs), strict=True))) if prefer else None
+        )
+        data = replace(
+            self._data(goal.channels),
             prefer=cost,
             average=self._config.average,
+            objective=objective_of(goal, self._channels),
         )
         answer = propose(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
         return Proposed(
@@ -120,15 +122,14 @@ class Proposer:
                 point, reason = design.choose(trial, self._rows(), lambda n: self._random(DESIGN, n))
                 why += f": {reason}"
             else:
-                point = design.point(trial, history.X, self._inputs, lambda n: self._random(DESIGN, n))
-            raw = {item.name: float(value) for item, value in zip(self._inputs, point, strict=True)}
-            if bad := [name for name, value in raw.items() if not math.isfinite(value)]:
+                point = self._design.point(trial, history.X, lambda n: self._random(DESIGN, n))
+            if bad := [name for name, x in zip(self._space.columns, point, strict=True) if not math.isfinite(x)]:
                 raise ValueError(f"it gave no number for {', '.join(bad)}")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in design may fail in any way
             return self._failed(trial, f"the design {design.kind} failed: {error!r}")
-        settings, clipped = self._space.project(raw)
+        settings, clipped = self._space.project(self._space.decode(point))
         return Proposed(
             trial,
             settings,
@@ -148,7 +149,11 @@ class Proposer:
         """The rows for a design that learns from them; without a goal, all channels count."""
         goal = self._campaign.plan.goal
         channels = goal.channels if goal is not None else [channel.name for channel in self._channels]
-        return data_of(self._campaign.history, self._inputs, self._channels, channels)
+        return self._data(channels)
+
+    def _data(self, channels: Sequence[str]) -> Data:
+        history, constraints = self._campaign.history, self._space.constraints
+        return data_of(history, self._inputs, self._channels, channels, constraints=constraints)
 
     def _failed(self, trial: int, error: str) -> Failed:
         return Failed(trial, 0, 0, "propose", cut(error), False, False, self._clock.now())

@@ -12,7 +12,7 @@ from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
-from sdl.drivers.base import Instrument, names, session_gap
+from sdl.drivers.base import Instrument, constraints_of, names, session_gap
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
@@ -77,6 +77,8 @@ def opened_event(
         "inputs": [item.model_dump(mode="json") for item in instrument.inputs],
         "channels": [item.model_dump(mode="json") for item in instrument.channels],
     }
+    if constraints := constraints_of(instrument):
+        described["constraints"] = [str(one) for one in constraints]
     return Opened(
         SCHEMA,
         name,

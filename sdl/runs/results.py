@@ -9,7 +9,7 @@ from pathlib import Path
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Safe
 from sdl.core.objective import ObjectiveResult
-from sdl.types import Outcome
+from sdl.types import Outcome, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Result:
     trials: int
     readings: int
     failed: int
-    settings: Mapping[str, float]
-    applied: Mapping[str, float]
+    settings: Settings
+    applied: Settings
     measured: Mapping[str, float]
     error: float | None
     miss: float | None

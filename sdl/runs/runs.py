@@ -22,11 +22,14 @@ from sdl.core.history import History
 from sdl.core.trials import Trial
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
+from sdl.grammar import parse_constraint
 from sdl.runs.results import Result as Result
 from sdl.runs.results import result_of as result_of
+from sdl.space import Space
 from sdl.store import datasets
 from sdl.store.record import FILE, Line, plain_prior, scan
 from sdl.store.resolve import RUNS, find
+from sdl.types import Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,22 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
     if plan is None:
         with _as_written(folder, 1):
             plan = rules_of(opened.config).plan()
-    history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
+    space = _recorded_space(opened, inputs, (folder or Path()) / FILE)
+    names = tuple(item.name for item in inputs), tuple(item.name for item in channels)
+    history = History(*names, plan.goal, space=None if space.is_box else space)
     if opened.prior and folder is not None:
-        rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
+        known = [item.name if item.numeric else item for item in inputs]  # bounds were checked when they were copied
+        rows = datasets.load(plain_prior(folder), known, channels, (), tolerated=0).rows
         history.add_prior([(row.reading, row.session) for row in rows])
     return Campaign(plan, history)
+
+
+def _recorded_space(opened: Opened, inputs: tuple[Input, ...], file: Path) -> Space:
+    try:
+        return Space(inputs, [parse_constraint(text) for text in opened.instrument.get("constraints", ())])
+    except (ValueError, TypeError) as error:
+        why = f"no instrument has these constraints: {datasets.one_line(error)}"
+        raise Damaged(str(file), 1, why) from error
 
 
 def apply_changes(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from sdl.registry import find
-from sdl.solvers.base import Data, Solver, optimises
-from sdl.types import Frozen, Input
+from sdl.solvers.base import Data, Solver, optimises, require_choices
+from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
     from sdl.models.model_selection import SelectedModel
@@ -20,6 +20,8 @@ Candidate = Literal["gp", "bayes", "linear", "quadratic", "gmm"]
 
 class Auto(Frozen):
     """Chooses the candidate that predicts the readings best, and records which one and why."""
+
+    takes_choices: ClassVar[bool] = True
 
     kind: Literal["auto"] = "auto"
     candidates: tuple[Candidate, ...] = Field(
@@ -76,10 +78,23 @@ class Auto(Frozen):
         """
         from sdl.models.model_selection import select_model
 
-        solvers: dict[str, Solver] = dict(zip(self.candidates, self.solvers(), strict=True))
+        candidates: dict[str, Solver] = dict(zip(self.candidates, self.solvers(), strict=True))
+        if not all(item.numeric for item in data.inputs):
+            candidates = {
+                kind: solver for kind, solver in candidates.items() if getattr(solver, "takes_choices", False)
+            }
         if data.objective is not None:
-            solvers = {kind: solver for kind, solver in solvers.items() if optimises(solver)}
-        return select_model(data, solvers, self.window)
+            candidates = {kind: solver for kind, solver in candidates.items() if optimises(solver)}
+        return select_model(data, candidates, self.window)
+
+    def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:
+        """Accept any instrument for which one of the candidates can be used.
+
+        Raises:
+            ConfigError: an input has choices, and none of the candidates can handle them.
+        """
+        if not any(getattr(solver, "takes_choices", False) for solver in self.solvers()):
+            require_choices(self.solvers()[0], inputs)
 
     def _passed(self) -> dict[str, str]:
         """The options that are passed on to candidates."""

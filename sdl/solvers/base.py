@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from sdl.errors import ConfigError
 from sdl.models.data import Data as Data
 from sdl.models.data import Proposals as Proposals
 from sdl.models.data import Targets as Targets
+from sdl.types import Input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +46,18 @@ def ask(fitted: Any, targets: Targets, space: Space, rng: np.random.Generator) -
     return proposals
 
 
+def require_choices(solver: Any, inputs: Sequence[Input]) -> None:
+    """Refuse inputs with choices for a solver that cannot handle them.
+
+    Raises:
+        ConfigError: it has no attribute `takes_choices` that is true.
+    """
+    names = [item.name for item in inputs if not item.numeric]
+    if names and not getattr(solver, "takes_choices", False):
+        of = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        raise ConfigError(f"{solver.kind} cannot handle the choices of {of}; use auto, linear, gp")
+
+
 @runtime_checkable
 class Solver(Protocol):
     """A solver's options, with the method `fit`.
@@ -57,6 +72,8 @@ class Solver(Protocol):
     # Optional: `needs(inputs) -> int | None`, the number of design points to measure before the first proposal.
     # 0 if the solver knows the instrument beforehand; None, or no such method: the whole design.
     # Optional: `optimises`, whether `fit` handles `Data.objective`, a channel to maximise or minimise; without it: no.
+    # Optional: `takes_choices`, true if it can handle inputs with choices: columns of 0 and 1 (`Space.categorical`),
+    # searched within each combination (`Space.region`). Settings that break a constraint are moved inside it later.
     # Optional: `suits(inputs, channels)`, which raises ConfigError for an instrument that the solver cannot handle.
 
 

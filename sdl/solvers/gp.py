@@ -17,6 +17,8 @@ class Gp(Frozen):
     """A Gaussian process for each channel over all inputs together, for instruments that are not linear."""
 
     optimises: ClassVar[bool] = True
+    takes_choices: ClassVar[bool] = True
+
     kind: Literal["gp"] = "gp"
     rows: int = Field(
         default=200,

@@ -50,6 +50,11 @@ class Linear(Frozen):
         """Whether it can maximise or minimise a channel: not without an intercept or with weights."""
         return self.intercept and self.local is None and self.memory is None
 
+    @property
+    def takes_choices(self) -> bool:
+        """Whether inputs may have choices: each is an offset from the first, which needs an intercept."""
+        return self.intercept
+
     def fit(self, data: Data) -> FittedLeastSquares | FittedForward:
         """Fit the readings.
 

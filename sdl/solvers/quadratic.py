@@ -15,6 +15,8 @@ class Quadratic(Frozen):
     """A quadratic surface of each channel, for parabolas and for inputs that act together."""
 
     optimises: ClassVar[bool] = True
+    takes_choices: ClassVar[bool] = True
+
     kind: Literal["quadratic"] = "quadratic"
 
     def fit(self, data: Data) -> FittedForward:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sdl.solvers.base import Data
 from sdl.types import Frozen
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 class Random(Frozen):
     """Settings drawn uniformly at random within the bounds: a baseline."""
+
+    takes_choices: ClassVar[bool] = True
 
     kind: Literal["random"] = "random"
 

@@ -28,7 +28,7 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import SESSION_GAP, Channel, Input, Reading
+from sdl.types import SESSION_GAP, Channel, Input, Reading, Settings
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -112,7 +112,7 @@ SAME_NAMES = ColumnNames()
 
 def load(
     source: str | Path,
-    inputs: Sequence[Input] | Sequence[str],
+    inputs: Sequence[Input | str],
     channels: Sequence[Channel],
     required: Sequence[str],
     base: Path | None = None,
@@ -125,7 +125,7 @@ def load(
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone if their bounds are not known.
+        inputs: in the order of a log's `in`; names alone, of numbers, if their bounds are not known.
         channels: the channels of the instrument; others are ignored.
         required: channels without which a row is not used.
         base: directory that a relative path starts from; None is the working directory.
@@ -151,12 +151,14 @@ def load(
         tables.read(file) if opened is None else _record_table(file, opened, [columns.inputs.get(n, n) for n in names])
     )
     form = _parser(file, table, names, channels, required, columns)
-    bounds = {item.name: (item.low, item.high) for item in inputs if isinstance(item, Input)}
+    known = [item for item in inputs if isinstance(item, Input)]
+    bounds = {item.name: (item.low, item.high) for item in known if item.numeric}
+    choices = {item.name: item.choices for item in known if item.choices}
     read_rows: list[_ReadRow] = []
     unusable: list[tuple[int, Unusable]] = []
     for number, cells in table.rows:
         try:
-            read_rows.append(_read(number, cells, form, channels, bounds))
+            read_rows.append(_read(number, cells, form, channels, bounds, choices))
         except Unusable as why:
             unusable.append((number, why))
     if len(unusable) > tolerated * len(table.rows):
@@ -331,7 +333,8 @@ def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, f
     values: list[tuple[float, float, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
-            values += [(v, *bounds[name]) for name, v in _numbers(form(cells).settings).items() if name in bounds]
+            settings = {name: value for name, value in form(cells).settings.items() if name in bounds}
+            values += [(value, *bounds[name]) for name, value in _numbers(settings).items()]
     if all(_in_bounds(*value) for value in values):
         return ""
     for way, scale in itertools.product(("divided", "multiplied"), SCALES):
@@ -517,6 +520,7 @@ def _read(
     form: _Parser,
     channels: Sequence[Channel],
     bounds: Mapping[str, tuple[float, float]],
+    choices: Mapping[str, Sequence[str]],
 ) -> _ReadRow:
     """Parse and validate one line.
 
@@ -524,14 +528,17 @@ def _read(
         Unusable: the line is not a reading.
     """
     line = form(cells)
-    settings, values = _numbers(line.settings), _numbers(line.readings)
-    if missing := [name for name in line.settings if name not in settings]:
+    numbers = _numbers({name: value for name, value in line.settings.items() if name not in choices})
+    texts = {name: _choice(name, line.settings[name], allowed) for name, allowed in choices.items()}
+    values = _numbers(line.readings)
+    if missing := [name for name in line.settings if name not in numbers and not texts.get(name)]:
         raise Unusable(f"no value of {', '.join(missing)}")
     for name, (low, high) in bounds.items():
-        if not _in_bounds(settings[name], low, high):
+        if not _in_bounds(numbers[name], low, high):
             reason = f"outside its bounds, {low:g} … {high:g}"
-            raise Unusable(f"{name} {reason}", f"{name} is {settings[name]:g}, {reason}")
-        settings[name] = min(max(settings[name], low), high)
+            raise Unusable(f"{name} {reason}", f"{name} is {numbers[name]:g}, {reason}")
+        numbers[name] = min(max(numbers[name], low), high)
+    settings: Settings = {name: texts[name] if name in texts else numbers[name] for name in line.settings}
     if line.background and not isinstance(line.background, Mapping):
         raise Unusable("`background` is no mapping", "`background` must be a mapping of channel to value")
     background = (_numbers(line.background) or None) if line.background else None
@@ -545,6 +552,21 @@ def _read(
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     reading = Reading(settings, values, background, saturated, str(line.fault) if line.fault else None)
     return _ReadRow(number, reading, at, day, session, _local_time(line.day))
+
+
+def _choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """The choice in a cell, also one that a table holds as a number; empty for an empty cell.
+
+    Raises:
+        Unusable: it is none of the input's choices.
+    """
+    if value is None or value != value:
+        return ""
+    text = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    if text and text not in choices:
+        reason = f"none of its choices, {', '.join(choices)}"
+        raise Unusable(f"{name} is {reason}", f"{name} is {text[:40]!r}, {reason}")
+    return text
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:

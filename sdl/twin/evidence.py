@@ -14,7 +14,7 @@ from sdl.store import datasets
 from sdl.store.datasets import SAME_NAMES, ColumnNames
 from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
-from sdl.types import Reading
+from sdl.types import Reading, numbers
 
 MOVES = 0.03  # relative variation of the ambient light within a session; 2.8 % is the median of the real sessions
 DARK = 60.0  # counts: a room with less ambient light is dark
@@ -97,11 +97,13 @@ def matrices(rows: Sequence[tuple[Reading, int, str]], state: TwinState, sources
     readings = [reading for reading, _, _ in rows]
     names, nan = list(state.channels), float("nan")
 
+    applied = [numbers(each.applied) for each in readings]
+
     def table(values: Iterable[Sequence[float]]) -> Floats:
         return np.array(list(values), dtype=float).reshape(len(rows), -1)
 
     return Evidence(
-        table([each.applied[name] for name in state.inputs] for each in readings),
+        table([each[name] for name in state.inputs] for each in applied),
         table([nan if name in each.saturated else each.readings.get(name, nan) for name in names] for each in readings),
         table([(each.background or {}).get(name, nan) for name in names] for each in readings),
         np.array([session for _, session, _ in rows]),

@@ -36,14 +36,14 @@ def goal(*value, tolerance=0.01):
 @pytest.mark.parametrize("fit", [fit_gaussian_process, lambda rows: fit_quadratic(TrainingSet.from_data(rows))])
 def test_both_solutions_are_found_and_no_other(fit):
     fitted = FittedForward(fit(rows(swap, 40)))
-    modes = fitted.modes(goal(*swap(np.array([[0.2, 0.7]]))[0]), np.zeros(2), np.ones(2), np.random.default_rng(0))
+    modes = fitted.modes(goal(*swap(np.array([[0.2, 0.7]]))[0]), fitted.training.own_region, np.random.default_rng(0))
     assert sorted(mode.u.round(1).tolist() for mode in modes) == [[0.2, 0.7], [0.7, 0.2]]
     assert all(mode.probability > 0.8 and not mode.is_continuum for mode in modes)
 
 
 def test_a_goal_that_leaves_a_choice_is_called_a_continuum():
     fitted = FittedForward(fit_gaussian_process(rows(lambda X: swap(X)[:, :1], 30, channels=TWO[:1])))
-    (mode,) = fitted.modes(goal(24000.0), np.zeros(2), np.ones(2), np.random.default_rng(0))
+    (mode,) = fitted.modes(goal(24000.0), fitted.training.own_region, np.random.default_rng(0))
     assert mode.is_continuum
     drawn = fitted.sample(np.array([24000.0]), 50, np.random.default_rng(0))
     assert swap(drawn)[:, 0] == pytest.approx(np.full(50, 24000.0), rel=0.01)

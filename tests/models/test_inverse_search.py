@@ -8,6 +8,11 @@ from scipy.optimize import least_squares, lsq_linear
 
 from sdl.arrays import Floats
 from sdl.models.inversion.search import Bands, cheapest, search
+from sdl.space.region import Region
+
+
+def box(d: int) -> Region:
+    return Region.box(np.zeros(d), np.ones(d))
 
 
 def bands_of(value: Floats, half: float = 0.01) -> Bands:
@@ -26,7 +31,7 @@ def test_on_a_plane_the_search_ends_where_bounded_least_squares_ends(m: int, d: 
     for _ in range(20):
         slope, base, mean, jacobian = plane(rng, m, d)
         value = base + slope @ rng.uniform(-0.3, 1.3, d)
-        found = search(mean, jacobian, bands_of(value), np.full((1, d), 0.5), np.zeros(d), np.ones(d))
+        found = search(mean, jacobian, bands_of(value), np.full((1, d), 0.5), box(d))
         exact = lsq_linear(slope, value - base, (0, 1), method="bvls").x
         assert found.U[0] == pytest.approx(exact, abs=1e-6)
         assert found.converged.all()
@@ -51,7 +56,7 @@ def test_on_a_curve_the_best_of_the_starts_is_as_good_as_that_of_scipy() -> None
     for _ in range(10):
         goal = bands_of(curve(rng.uniform(-0.2, 1.2, (1, 2)))[0])
         starts = rng.random((6, 2))
-        ours = search(curve, slopes, goal, starts, np.zeros(2), np.ones(2)).cost.min()
+        ours = search(curve, slopes, goal, starts, box(2)).cost.min()
         theirs = min(least_squares(off, start, bounds=(0, 1), xtol=1e-12, args=(goal,)).cost for start in starts)
         assert ours <= theirs * (1 + 1e-5) + 1e-9
 
@@ -60,7 +65,7 @@ def test_each_search_ends_at_the_solution_on_its_side() -> None:
     def parabola(U: Floats) -> Floats:
         return (2 * U - 1) ** 2
 
-    found = search(parabola, lambda U: 4 * (2 * U - 1)[..., None], bands_of([0.25]), np.array([[0.1], [0.9]]), 0.0, 1.0)
+    found = search(parabola, lambda U: 4 * (2 * U - 1)[..., None], bands_of([0.25]), np.array([[0.1], [0.9]]), box(1))
     assert found.U.ravel() == pytest.approx([0.25, 0.75], abs=1e-6)
 
 
@@ -71,8 +76,7 @@ def test_every_sample_path_is_searched_at_settings_of_its_own() -> None:
         lambda U: np.broadcast_to(gains[..., None], (*U.shape, 1)),
         bands_of([0.8]),
         np.full((3, 2, 1), 0.5),
-        np.zeros(1),
-        np.ones(1),
+        box(1),
     )
     assert found.U[..., 0] == pytest.approx(np.array([[0.8, 0.8], [0.4, 0.4], [0.2, 0.2]]), abs=1e-6)
 
@@ -80,7 +84,7 @@ def test_every_sample_path_is_searched_at_settings_of_its_own() -> None:
 def test_a_range_asks_nothing_of_a_reading_inside_and_its_nearer_end_of_one_outside() -> None:
     goal = Bands(np.array([0]), np.array([0.2]), np.array([0.4]), np.array([0.25]), np.array([0.35]), np.array([0.1]))
     starts = np.array([[0.3], [0.9], [0.0]])
-    found = search(lambda U: U, lambda U: np.ones((*U.shape, 1)), goal, starts, np.zeros(1), np.ones(1))
+    found = search(lambda U: U, lambda U: np.ones((*U.shape, 1)), goal, starts, box(1))
     assert found.U.ravel() == pytest.approx([0.3, 0.35, 0.25], abs=1e-6)
 
 
@@ -92,10 +96,10 @@ def test_what_no_settings_reach_ends_at_the_bound_and_in_time() -> None:
         steps += 1
         return 1.0 + 0.1 * np.sin(1e4 * U)
 
-    found = search(rough, lambda U: np.ones((*U.shape, 1)), bands_of([0.0]), np.array([[0.5]]), np.zeros(1), np.ones(1))
+    found = search(rough, lambda U: np.ones((*U.shape, 1)), bands_of([0.0]), np.array([[0.5]]), box(1))
     assert steps <= 41
     assert ((found.U >= 0) & (found.U <= 1)).all()
-    far = search(lambda U: U, lambda U: np.ones((*U.shape, 1)), bands_of([9.0]), np.array([[0.5]]), 0.0, 1.0)
+    far = search(lambda U: U, lambda U: np.ones((*U.shape, 1)), bands_of([9.0]), np.array([[0.5]]), box(1))
     assert far.U[0, 0] == 1.0
     assert far.converged.all()
 
@@ -108,7 +112,7 @@ def test_the_cheapest_of_a_continuum_is_found_on_a_curve() -> None:
         return np.stack([U[..., 1:] + 0.5, U[..., :1] + 0.5], -1)
 
     goal = bands_of([1.0], 0.001)
-    start = search(product, jacobian, goal, np.array([[0.2, 0.8]]), np.zeros(2), np.ones(2)).U[0]
-    u = cheapest(product, jacobian, goal, start, np.array([1.0, 4.0]), np.zeros(2), np.ones(2))
+    start = search(product, jacobian, goal, np.array([[0.2, 0.8]]), box(2)).U[0]
+    u = cheapest(product, jacobian, goal, start, np.array([1.0, 4.0]), box(2))
     # (x + .5)(y + .5) = 1, least x + 4 y: x = 1 and y = 1 / 6, the bound of x
     assert u == pytest.approx([1.0, 1 / 6], abs=2e-3)

@@ -17,6 +17,7 @@ from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
 from sdl.solvers.mcmc import Mcmc
 from sdl.space import Space
+from sdl.space.region import Region
 from sdl.testing.solver_contract import AffinePlant
 from sdl.types import Channel, Input, Verdict
 
@@ -103,12 +104,12 @@ def test_solutions_are_as_probable_as_their_slopes_say() -> None:
 def test_hills_are_told_from_one_another_and_a_ridge_is_one_hill() -> None:
     zero, one = np.zeros(2), np.ones(2)
     four = known(lambda U: (U - 0.5) ** 2 * 100, 0.5, 2)
-    density = LogPosterior(four.model, np.array([4.0, 4.0]), np.array([0, 1]), zero, one)
+    density = LogPosterior(four.model, np.array([4.0, 4.0]), np.array([0, 1]), Region.box(zero, one))
     modes = find_modes(density, np.array([0.5, 0.6]), rng())
     assert sorted(map(tuple, modes.maxima.round(3).tolist())) == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
     assert sorted(modes.of) == [0, 1, 2, 3]
     ridge = known(lambda U: 100 * U.sum(axis=1, keepdims=True), 0.5, 2)
-    density = LogPosterior(ridge.model, np.array([100.0]), np.array([0]), zero, one)
+    density = LogPosterior(ridge.model, np.array([100.0]), np.array([0]), Region.box(zero, one))
     assert set(find_modes(density, np.array([0.5, 0.6]), rng()).of) == {0}
 
 

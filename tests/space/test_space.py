@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdl.grammar import parse_constraint
 from sdl.space import Space
 from sdl.types import Input
 
@@ -42,13 +43,8 @@ def test_settings_are_inside_where_every_input_is_in_its_bounds_and_on_a_step(
     assert Space(INPUTS).contains(settings) is inside
 
 
-class Apart:
-    def holds(self, settings: dict[str, float]) -> bool:
-        return settings["R"] + settings["G"] <= 5
-
-
 def test_settings_that_break_a_constraint_are_outside() -> None:
-    space = Space(INPUTS, [Apart()])
+    space = Space(INPUTS, [parse_constraint("R + G <= 5")])
     assert space.contains({"R": 1.0, "G": 4.0})
     assert not space.contains({"R": 1.0, "G": 4.5})
 

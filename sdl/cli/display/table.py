@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sdl.core.campaign import Plan
     from sdl.core.events import Opened
     from sdl.core.trials import Trial
+    from sdl.types import Settings
 
 
 SWATCH = "██"  # shows the colour of the settings; half of it where space is scarce
@@ -134,7 +135,7 @@ def _cell(column: TableColumn, text: str) -> str:
     return text.rjust(column.width) if column.right else text.ljust(column.width)
 
 
-def swatch(settings: Mapping[str, float], opened: Opened) -> str:
+def swatch(settings: Settings, opened: Opened) -> str:
     """The colour of an R, G, B setting, the same as on a page; empty for other inputs."""
     rgb = formatting.swatch(settings, opened.instrument["inputs"])
     return f"rgb({rgb[0]},{rgb[1]},{rgb[2]})" if rgb else ""

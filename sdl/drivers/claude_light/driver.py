@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sdl.drivers.baseline import BaselineSampler
-from sdl.drivers.checks import checked
+from sdl.drivers.checks import checked_numbers
 from sdl.drivers.claude_light.plausibility import Plausible
 from sdl.drivers.claude_light.reply import NAMES, reading
 from sdl.drivers.http import HttpConnection
 from sdl.drivers.lamp import FULL_SCALE, Lamp, LampDriver
 from sdl.drivers.rate_limit import RateLimiter
-from sdl.types import Channel, Input, Reading
+from sdl.types import Channel, Input, Reading, Settings
 
 INPUTS = tuple(Input(name=name, step=None) for name in "RGB")
 CHANNELS = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
@@ -35,7 +33,7 @@ class ClaudeLightDriver(LampDriver):
         self._connection, self._limiter, self._baseline, self._within = connection, limiter, baseline, within
         self._plausible = Plausible(FULL_SCALE)
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """Take one reading, with its background where the configuration asks for one.
 
         Raises:
@@ -46,7 +44,7 @@ class ClaudeLightDriver(LampDriver):
             NotApplied: the answer does not say what was applied.
             InstrumentError: the rate limiter refused the request.
         """
-        taken = self._baseline.reading(self._limited, checked(settings, INPUTS))
+        taken = self._baseline.reading(self._limited, checked_numbers(settings, INPUTS))
         return self._lamp.observe(self._plausible.pair(taken))
 
     def dark_reading(self) -> Reading:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from sdl.drivers.checks import SAME
 from sdl.errors import BadReply
-from sdl.types import Reading
+from sdl.types import Reading, numbers
 
 LIT = 0.05  # setting from which the light must be visible: the weakest colour gives some 1,400 counts there
 FAINT = 50  # counts of the sensor itself in a dark room, with a margin; 14 were seen
@@ -47,7 +47,9 @@ class Plausible:
         lit = any(reading.applied.values())
         equal = {on: last for on, last in self._last.items() if last.readings == reading.readings}
         moved = any(
-            abs(v - last.applied[name]) > MOVED for last in equal.values() for name, v in reading.applied.items()
+            abs(v - numbers(last.applied)[name]) > MOVED
+            for last in equal.values()
+            for name, v in numbers(reading.applied).items()
         )
         times = self._times[lit] = self._times[lit] + 1 if lit in equal else 1
         self._last[lit] = reading
@@ -87,4 +89,4 @@ class Plausible:
 
 
 def _is_lit(reading: Reading) -> bool:
-    return any(value >= LIT for value in reading.applied.values())
+    return any(value >= LIT for value in numbers(reading.applied).values())

@@ -23,14 +23,14 @@ from pydantic import Field, field_validator
 from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.base import RealInstrument, SessionGap, off_settings
-from sdl.drivers.checks import checked
+from sdl.drivers.checks import checked_numbers
 from sdl.drivers.lamp import FULL_SCALE, Lamp, LampDriver, counts, is_count
 from sdl.drivers.sdl_light.mqtt import Broker, Exchange
 from sdl.drivers.twin import Twin
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
 from sdl.extras import missing
 from sdl.store import hosts
-from sdl.types import SESSION_GAP, Channel, Input, Reading
+from sdl.types import SESSION_GAP, Channel, Input, Reading, Settings
 
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -152,7 +152,7 @@ class SdlLightDriver(LampDriver):
         self._inputs = light.inputs
         self._full = {channel.name: channel.high or FULL_SCALE for channel in light.channels}
 
-    def measure(self, settings: Mapping[str, float]) -> Reading:
+    def measure(self, settings: Settings) -> Reading:
         """Take one reading with its background.
 
         Raises:
@@ -170,8 +170,8 @@ class SdlLightDriver(LampDriver):
         super().close()
         self._exchange.drop()
 
-    def _run(self, settings: Mapping[str, float], within: float) -> Reading:
-        values = checked(settings, self._inputs)
+    def _run(self, settings: Settings, within: float) -> Reading:
+        values = checked_numbers(settings, self._inputs)
         for name, value in values.items():
             if value % 1:
                 raise Rejected(f"{name} = {value!r} is not a whole number")

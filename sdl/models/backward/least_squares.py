@@ -8,16 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
-from sdl.arrays import Floats
+from sdl.arrays import Bools, Floats
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.forward_model import LinearForward
+from sdl.models.inversion.search import Bands
 from sdl.models.linear_model import LinearModel, fit_linear
-from sdl.models.training_set import TrainingSet
+from sdl.models.training_set import TrainingSet, nearest_by_lines
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
+from sdl.space.region import Region
 
 ROUNDS, CLOSE = 8, 1e-5
 """Largest number of refits of a neighbourhood, and the change of the settings below which they end."""
+OTHERS = 0.05
+"""Weight of the rows of other choices in a fit for one combination of choices, whose slopes may differ."""
 NEAR = 1.5
 """Least number of effective rows for each coefficient; a neighbourhood or a memory is widened until it holds them."""
 
@@ -87,14 +91,17 @@ class FittedLeastSquares:
     local: float | None
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         settings, std_errors, expected = [], [], []
+        choices = region.categorical.any()
         for value, *band in zip(*targets, strict=True):
-            target = self.training.activate_limits(Targets(value, *band), *ends)
-            u, model = self._search(self.model, target, *ends, rng), self.model
+            target = self.training.activate_limits(Targets(value, *band), region)
+            u, model = self._search(self.model, target, region, rng), self.model
+            if choices:
+                u, model = self._best_of_choices(target, region, rng)
             for _ in range(ROUNDS if self.local else 0):
                 before, model = u, self.local_fit(u)
-                u = self._search(model, target, *ends, rng)
+                u = self._search(model, target, region, rng)
                 if np.abs(u - before).max() < CLOSE:
                     break
             settings.append(u)
@@ -109,7 +116,7 @@ class FittedLeastSquares:
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d)."""
         U = self.training.units(X)
-        if self.local is None:
+        if self.local is None and not self._categorical.any():
             return self.model.predict(U)
         predictions = [self.local_fit(u).predict(u[None]) for u in U]
         return np.vstack([mean for mean, _ in predictions]), np.vstack([std for _, std in predictions])
@@ -127,23 +134,52 @@ class FittedLeastSquares:
         """Fit the neighbourhood of settings u (d,); it is widened if it holds too few rows."""
         away = ((self.training.U - u) ** 2).sum(axis=1)
         away -= away.min()
-        width = self.local or np.inf
-        near = wide_enough(lambda width: self.recency * np.exp(-0.5 * away / width**2), width, self.training)
+        width, other = self.local or np.inf, np.ones(len(away))
+        if self._categorical.any():
+            apart = np.abs(self.training.U - u)[:, self._categorical].max(axis=1) > 0.5
+            other = np.where(apart & ~apart.all(), OTHERS, 1.0)
+        recency = other if self.recency is None else self.recency * other
+        near = wide_enough(lambda width: recency * np.exp(-0.5 * away / width**2), width, self.training)
         return weighted(self.training, near)
 
-    def _search(
-        self, model: LinearModel, target: Targets, low: Floats, high: Floats, rng: np.random.Generator
-    ) -> Floats:
+    @property
+    def _categorical(self) -> Bools:
+        """(d,) the columns of choices."""
+        return self.training.own_region.categorical
+
+    def _best_of_choices(self, target: Targets, region: Region, rng: np.random.Generator) -> tuple[Floats, LinearModel]:
+        """The settings of one combination of choices where a reading most probably is inside, and the fit there.
+
+        Each combination has a fit of its own, to which the rows of others contribute little where its own suffice. If
+        none meets the goal, those that were not measured where they come closest are taken first.
+        """
+        bands, middle = Bands.of(self.training, target), self.model.middle
+        best, greatest = (region.project(middle), self.model), (-1, -np.inf)
+        for block in region.blocks():
+            model = self.local_fit(block.project(middle))
+            u = self._search(model, target, block, rng)
+            mean, std = model.predict(u[None])
+            variance = std**2 + self.training.interaction_variance(u[None])
+            chance = float(bands.log_probability(mean, variance)[0])
+            rank = 2 if bands.are_met(mean)[0] else int(not self.training.has_row_near(u[None])[0])
+            if (rank, chance) > greatest:
+                best, greatest = (u, model), (rank, chance)
+        return best
+
+    def _search(self, model: LinearModel, target: Targets, region: Region, rng: np.random.Generator) -> Floats:
         """(d,) settings in units of the bounds with the smallest error.
 
         Errors are in tolerances; with errors in counts the search would stop early for lack of numerical precision.
         """
         columns = self.training.target_columns(target.value)
-        middle = np.clip(model.middle, low, high)
+        low, high = region.low, region.high
+        middle = region.project(model.middle)
         starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]
         if not len(columns):
             return middle
         scale = self.training.tolerance_scale(target)[columns]
+        if not region.is_box:
+            return nearest_by_lines(model, target.value[columns], columns, scale, region)
         slope = model.slope[columns] / scale[:, None]
         gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / scale
         steep = (slope**2).sum() or 1.0

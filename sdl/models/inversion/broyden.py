@@ -24,6 +24,7 @@ from sdl.models.data import Data, Proposals, Targets
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
+from sdl.space.region import Region
 
 NONLINEARITY = 0.1
 """Expected error of a step's predicted change of the reading, as a fraction of that change."""
@@ -70,14 +71,14 @@ class FittedBroyden:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """Propose one step to each goal, inside the bounds. Spread and uncertainty are unknown (NaN)."""
-        training, ends = self.training, (self.training.bounds(space))
+        training, region = self.training, self.training.region(space)
         settings, expected = [], np.full((len(targets.value), len(training.channels)), np.nan)
         for i, parts in enumerate(zip(*targets, strict=True)):
-            target = training.activate_limits(Targets(*parts), *ends)
-            u = training.nearest(target, *ends)
+            target = training.activate_limits(Targets(*parts), region)
+            u = training.nearest(target, region)
             for _ in range(3):  # the weights of the rows depend on the proposed settings
                 base, y = self._base(u)
-                u = self._step(target, base, y, *ends)
+                u = self._step(target, base, y, region)
             settings.append(u)
             expected[i, training.goal] = y + self.slope @ (u - base)
         unknown = np.full((len(settings), len(space.low)), np.nan)
@@ -94,17 +95,18 @@ class FittedBroyden:
         weight /= weight.sum()
         return weight @ U, weight @ Y
 
-    def _step(self, target: Targets, base: Floats, y: Floats, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high whose readings, by the slopes, come closest to the goal, in tolerances."""
+    def _step(self, target: Targets, base: Floats, y: Floats, region: Region) -> Floats:
+        """(d,) settings inside a region whose readings, by the slopes, come closest to the goal, in tolerances."""
         goal = self.training.goal
         use = np.isfinite(target.value[goal])
         if not use.any():
-            return self.training.nearest(target, low, high)
+            return self.training.nearest(target, region)
         scale = self.training.tolerance_scale(target)[goal][use]
         gap = (target.value[goal] - y)[use] / scale
+        low, high = region.low, region.high
         ends = (low - base - 1e-12, high - base + 1e-12)
         step = lsq_linear(self.slope[use] / scale[:, None], gap, ends, method="bvls").x
-        return np.asarray(np.clip(base + step, low, high), dtype=np.float64)
+        return region.project(base + step)
 
 
 def _first(U: Floats) -> int:

@@ -28,6 +28,7 @@ from sdl.models.inversion.forward_models import FittedModel, ForwardKind, fit_fo
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
+from sdl.space.region import Region
 
 STEP = 1e-4
 """Step of the finite differences, as a fraction of the range."""
@@ -46,7 +47,7 @@ def fit_continuation(data: Data, *, model: ForwardKind = "gp", precision: float 
     complete = training.usable[:, training.goal].all(axis=1)
     if not complete.any():
         raise NotEnoughData(0, 1, "usable rows to start from")
-    return FittedContinuation(model, precision, fitted, training, tuple(item.name for item in data.inputs))
+    return FittedContinuation(model, precision, fitted, training, data.space.columns)
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class FittedContinuation:
     inputs: tuple[str, ...]
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         settings, std_errors, notes = [], [], []
         for parts in zip(*targets, strict=True):
-            u, pair, note = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
+            u, pair, note = self._answer(self.training.activate_limits(Targets(*parts), region), region)
             settings.append(u)
             std_errors.append(pair)
             notes.append(note)
@@ -76,7 +77,7 @@ class FittedContinuation:
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         return self.model.predict(X)
 
-    def _answer(self, target: Targets, low: Floats, high: Floats) -> tuple[Floats, tuple[Floats, Floats], str]:
+    def _answer(self, target: Targets, region: Region) -> tuple[Floats, tuple[Floats, Floats], str]:
         """Settings (d,) for one goal, their spread and uncertainty, and a description of the path.
 
         `TrainingSet.activate_limits` chooses the active limits for other settings than those where the path ends. So a
@@ -84,11 +85,11 @@ class FittedContinuation:
         """
         columns = self.training.target_columns(target.value)
         if not len(columns):
-            unknown = np.full(len(low), np.nan)
-            return self.training.nearest(target, low, high), (unknown, unknown), "no channel has a target"
+            unknown = np.full(len(region.low), np.nan)
+            return self.training.nearest(target, region), (unknown, unknown), "no channel has a target"
         active = target._replace(value=target.value.copy())
         for _ in self.training.goal:
-            result = self._follow(active, self.training.target_columns(active.value), low, high)
+            result = self._follow(active, self.training.target_columns(active.value), region)
             y = self.model.predict(self.training.settings(result[0][None]))[0][0]
             if not self.training.activate_worst(active, y, self.training.goal):
                 break
@@ -102,15 +103,14 @@ class FittedContinuation:
         same = (np.abs(U - U[int(off.argmin())]) < 1e-9).all(axis=1)
         return U[int(off.argmin())], Y[same].mean(axis=0), int(same.sum())
 
-    def _follow(
-        self, target: Targets, columns: Ints, low: Floats, high: Floats
-    ) -> tuple[Floats, tuple[Floats, Floats], str]:
+    def _follow(self, target: Targets, columns: Ints, region: Region) -> tuple[Floats, tuple[Floats, Floats], str]:
         """Settings (d,) at the end of the path, their spread and uncertainty, and a description of the path.
 
         An input that reaches its bound is held there, and the path continues with the other inputs.
         """
         start, y0, rows = self._start(target, columns)
         scale = self.training.tolerance_scale(target)[columns]
+        low, high = region.low, region.high
         way = (target.value[columns] - y0) / scale
         free = np.ones(len(start), bool)
         u, s, held = np.clip(start, low, high), 0.0, []

@@ -12,17 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.special import log_ndtr, logsumexp
+from scipy.special import logsumexp
 
 from sdl.arrays import Floats, Ints
 from sdl.models.constants import NOMINAL
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
-from sdl.models.reachability import find_settings
+from sdl.models.reachability import find_settings, in_unmeasured_blocks
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
+from sdl.space.region import Region
 
 PATHS, STEPS = 64, 12
 """Number of sample paths that are solved if the mean does not enter every band, and steps of each search."""
@@ -60,15 +61,6 @@ class SolutionMode(NamedTuple):
     is_continuum: bool
 
 
-def log_inside(low: Floats, high: Floats) -> Floats:
-    """Log probability of a standard normal variable inside low…high; the tail is used without cancellation."""
-    side = np.where(low > 0, -1.0, 1.0)
-    upper, lower = np.where(side > 0, high, -low), np.where(side > 0, low, -high)
-    big, small = log_ndtr(upper), log_ndtr(lower)
-    inside: Floats = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
-    return inside
-
-
 @dataclass(frozen=True)
 class FittedForward:
     """A forward model that is inverted for goals."""
@@ -80,9 +72,9 @@ class FittedForward:
         return self.model.training
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         goals = [Targets(*parts) for parts in zip(*targets, strict=True)]
-        U = np.array([self.settings(goal, *ends, np.random.default_rng(SEED)) for goal in goals])
+        U = np.array([self.settings(goal, region, np.random.default_rng(SEED)) for goal in goals])
         pairs = [self.std_errors(goal, u) for goal, u in zip(goals, U, strict=True)]
         spread, uncertainty = np.swapaxes(np.array(pairs), 0, 1)
         expected, name = self.model.mean(U), self.model.summary.removesuffix(self.training.summary)
@@ -125,9 +117,9 @@ class FittedForward:
         bands = Bands.of(self.training, band)
         if not len(bands.columns):
             return self.training.settings(rng.random((n, d)))
-        U = self.solutions(bands, np.zeros(d), np.ones(d), rng)[0]
+        U = self.solutions(bands, self._region, rng)[0]
         if not len(U):
-            U = self.settings(band, np.zeros(d), np.ones(d), rng)[None]
+            U = self.settings(band, self._region, rng)[None]
         candidates, density = self._mixture(U, bands.columns, CANDIDATES + 4 * n, rng)
         weight = self._log_likelihood(candidates, value, bands.columns) - density
         weight = np.exp(weight - weight.max())
@@ -167,20 +159,20 @@ class FittedForward:
         off = (value[columns] - self.model.mean(U)[:, columns]) / sd
         return np.asarray(-0.5 * (off**2).sum(axis=1) - np.log(sd).sum(axis=1), dtype=np.float64)
 
-    def solutions(self, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    def solutions(self, bands: Bands, region: Region, rng: np.random.Generator) -> tuple[Floats, Ints]:
         """Settings (k, d) that solve some sample path, and the number (k,) of that path."""
         paths = self.model.sample_paths(SAMPLES, rng)
-        starts = rng.uniform(low, high, (SAMPLES, STARTS, len(low)))
-        ended = search(paths, paths.jacobian, bands, starts, low, high)
+        starts = region.sample(SAMPLES * STARTS, rng).reshape(SAMPLES, STARTS, -1)
+        ended = search(paths, paths.jacobian, bands, starts, region)
         solved = ended.cost < SOLVED
         return ended.U[solved], np.nonzero(solved)[0]
 
-    def modes(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> list[SolutionMode]:
-        """All solutions of one goal inside low…high (d,), the most probable first."""
+    def modes(self, target: Targets, region: Region, rng: np.random.Generator) -> list[SolutionMode]:
+        """All solutions of one goal inside a region, the most probable first."""
         bands = Bands.of(self.training, target)
         if not len(bands.columns):
             return []
-        U, path = self.solutions(bands, low, high, rng)
+        U, path = self.solutions(bands, region, rng)
         if len(U) < 2:
             return []
         labels = fcluster(linkage(U, "single", metric="chebyshev"), LINKED, "distance")
@@ -191,48 +183,45 @@ class FittedForward:
             if probability < LIKELY:
                 continue
             middle = members[int(np.abs(members - np.median(members, axis=0)).max(axis=1).argmin())]
-            u = find_settings(self.model, bands, middle[None], low, high).U[0]
+            u = find_settings(self.model, bands, middle[None], region).U[0]
             if np.abs(members - u).max(axis=1).min() > LINKED:
                 u = middle
             modes.append(SolutionMode(u, probability, members, bool(np.ptp(members, axis=0).max() > WIDE)))
         return sorted(modes, key=lambda mode: -mode.probability)
 
-    def settings(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
-        """(d,) settings inside low…high (d,) for one goal."""
+    def settings(self, target: Targets, region: Region, rng: np.random.Generator) -> Floats:
+        """(d,) settings inside a region for one goal."""
         training, model = self.training, self.model
         bands = Bands.of(training, target)
         if not len(bands.columns):
-            return training.nearest(target, low, high)
-        starts = np.vstack([training.nearest(target, low, high), starting_points(training, bands, low, high, rng)])
-        ended = find_settings(model, bands, starts, low, high)
+            return training.nearest(target, region)
+        starts = np.vstack([training.nearest(target, region), starting_points(training, bands, region, rng)])
+        ended = find_settings(model, bands, starts, region)
         prediction = model.predict(ended.U)
         met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
         if met.any():
-            uncertainty = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
+            variance = prediction.model_var + training.interaction_variance(ended.U)
+            uncertainty = (variance[:, bands.columns] / bands.unit**2).sum(axis=1)
             u = np.asarray(ended.U[int(np.where(met, uncertainty, np.inf).argmin())], dtype=np.float64)
         else:
-            u = self._most_probable(bands, ended.U, low, high, rng)
+            new = in_unmeasured_blocks(training, ended, region)
+            u = self._most_probable(bands, ended.U[new], region, rng)
         if training.prefer is None:
             return u
-        return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), low, high)
+        return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), region)
 
-    def _most_probable(self, bands: Bands, near: Floats, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+    def _most_probable(self, bands: Bands, near: Floats, region: Region, rng: np.random.Generator) -> Floats:
         """(d,) those of the settings `near` (k, d) and of the solved paths where a reading most probably is inside."""
         paths = self.model.sample_paths(PATHS, rng)
         starts = near[rng.integers(len(near), size=PATHS)][:, None]
-        U = np.vstack([near, search(paths, paths.jacobian, bands, starts, low, high, STEPS).U.reshape(-1, len(low))])
+        U = np.vstack([near, search(paths, paths.jacobian, bands, starts, region, STEPS).U.reshape(-1, near.shape[1])])
         prediction = self.model.predict(U)
-        y, variance = (
-            part[:, bands.columns] for part in (prediction.mean, prediction.model_var + prediction.noise_var)
-        )
-        sd = np.sqrt(np.maximum(variance, 1e-12 * bands.unit**2))
-        sd = np.where(np.isfinite(sd), sd, bands.unit)
-        inside = log_inside((bands.low - y) / sd, (bands.high - y) / sd)
-        return np.asarray(U[int(inside.sum(axis=1).argmax())], dtype=np.float64)
+        variance = prediction.model_var + prediction.noise_var + self.training.interaction_variance(U)
+        return np.asarray(U[int(bands.log_probability(prediction.mean, variance).argmax())], dtype=np.float64)
 
     def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method; NaN without a target."""
-        columns = self.training.target_columns(self.training.activate_limits(target, *self._ends).value)
+        columns = self.training.target_columns(self.training.activate_limits(target, self._region).value)
         if not len(columns):
             return np.full(len(u), np.nan), np.full(len(u), np.nan)
         prediction = self.model.predict(u[None])
@@ -240,11 +229,11 @@ class FittedForward:
         scale = np.sqrt(
             np.where(np.isfinite(noise) & (noise > 0), noise, self.training.tolerance_scale(target)[columns] ** 2)
         )
-        slope = self.model.jacobian(u[None])[0, columns]
+        slope = np.where(self._region.categorical, 0.0, self.model.jacobian(u[None])[0, columns])
         inverse = (np.linalg.pinv(slope / scale[:, None], rcond=RCOND) / scale) ** 2
         return np.sqrt(inverse @ (model + noise)), np.sqrt(inverse @ model)
 
     @property
-    def _ends(self) -> tuple[Floats, Floats]:
-        d = len(self.training.low)
-        return np.zeros(d), np.ones(d)
+    def _region(self) -> Region:
+        """The settings that the rows belong to."""
+        return self.training.own_region

@@ -76,18 +76,18 @@ class FittedMcmc:
     burn: int = 20
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.bounds(space)
+        region = self.training.region(space)
         settings, std_errors, notes = [], [], []
         for parts in zip(*targets, strict=True):
-            target = self.training.activate_limits(Targets(*parts), *ends)
+            target = self.training.activate_limits(Targets(*parts), region)
             columns = self.training.target_columns(target.value)
             if not len(columns):
-                settings.append(self.training.nearest(target, *ends))
+                settings.append(self.training.nearest(target, region))
                 std_errors.append(np.full((2, len(space.low)), np.nan))
                 notes.append("no channel has a target")
                 continue
-            density = LogPosterior(self.model, target.value, columns, *ends)
-            cloud = self._draw(density, self.training.nearest(target, *ends), rng)
+            density = LogPosterior(self.model, target.value, columns, region)
+            cloud = self._draw(density, self.training.nearest(target, region), rng)
             u, spread, note = self._answer(cloud, density)
             settings.append(u)
             std_errors.append(self._std_errors(u, spread, density))
@@ -107,7 +107,7 @@ class FittedMcmc:
         columns = self.training.target_columns(target)
         if not len(columns):
             return self.training.settings(rng.random((n, d)))
-        density = LogPosterior(self.model, target, columns, np.zeros(d), np.ones(d))
+        density = LogPosterior(self.model, target, columns, self.training.own_region)
         cloud = self._draw(density, self.training.linear.middle, rng)
         return self.training.settings(cloud.U[rng.choice(len(cloud.U), size=n, replace=n > len(cloud.U))])
 
@@ -120,7 +120,7 @@ class FittedMcmc:
         for w in range(walkers):  # the same number at each mode
             top = rng.choice(np.flatnonzero(modes.of == w % (modes.of.max() + 1)))
             drawn = rng.multivariate_normal(modes.maxima[top], modes.covariance[top], method="cholesky")
-            first[w] = inside(drawn, density.low, density.high)
+            first[w] = density.region.project(inside(drawn, density.low, density.high))
         moves = [(DEMove(), 0.6), (DEMove(gamma0=1.0), 0.2), (StretchMove(), 0.2)]
         sampler = EnsembleSampler(walkers, d, density, moves=moves, vectorize=True)
         seed = rng.integers(2**32, size=8, dtype=np.uint32)

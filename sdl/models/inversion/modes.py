@@ -11,6 +11,7 @@ from scipy.stats import qmc
 from sdl.arrays import Floats, Ints
 from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.inversion.forward_models import FittedModel
+from sdl.space.region import Region
 
 STARTS, ASCENTS, STEPS = 256, 24, 25
 """Number of points evaluated, number of them from which an ascent starts, and steps of an ascent."""
@@ -35,18 +36,17 @@ class Modes(NamedTuple):
 
 
 class LogPosterior:
-    """log p(x | goal), up to a constant, for settings (n, d) in units of the bounds; -inf outside low … high."""
+    """log p(x | goal), up to a constant, for settings (n, d) in units of the bounds; -inf outside a region."""
 
-    def __init__(self, model: FittedModel, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
-
-        self.low, self.high, self.columns = low, high, columns
+    def __init__(self, model: FittedModel, value: Floats, columns: Ints, region: Region) -> None:
+        self.region, self.low, self.high, self.columns = region, region.low, region.high, columns
         self._model, self._goal = model, value[columns]
         self._nominal = NOMINAL * np.abs(model.training.linear.slope[columns]).sum(axis=1) + 1e-12
 
     def __call__(self, U: Floats) -> Floats:
 
         height = np.full(len(U), -np.inf)
-        inside = ((self.low <= U) & (self.high >= U)).all(axis=1)
+        inside = ((self.low <= U) & (self.high >= U)).all(axis=1) & self.region.keeps(U)
         if inside.any():
             off, std = self.residuals(U[inside])
             height[inside] = -0.5 * (off**2).sum(axis=1) - np.log(std).sum(axis=1)
@@ -63,14 +63,15 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
     """Find the modes of a density by damped Gauss-Newton steps, from the best of many starting points at once."""
     d = len(start)
     low, high = density.low, density.high
-    points = low + (high - low) * qmc.Sobol(d, rng=rng).random(STARTS)
-    points = np.vstack([np.clip(start, low, high), points[np.argsort(-density(points), kind="stable")][: ASCENTS - 1]])
+    region = density.region
+    points = region.project(low + (high - low) * qmc.Sobol(d, rng=rng).random(STARTS))
+    points = np.vstack([region.project(start), points[np.argsort(-density(points), kind="stable")][: ASCENTS - 1]])
     off, J = slopes(density, points)
     radius = np.full(len(points), 0.25)
     for _ in range(STEPS):
         step = (np.linalg.pinv(J, rcond=1e-6) @ off[..., None])[..., 0]
         step *= np.minimum(1.0, radius / np.maximum(np.abs(step).max(axis=1), 1e-12))[:, None]
-        trial = np.clip(points + step, low, high)
+        trial = region.project(points + step)
         new, steeper = slopes(density, trial)
         better = (new**2).sum(axis=1) < (off**2).sum(axis=1)
         points[better], off[better], J[better] = trial[better], new[better], steeper[better]

@@ -24,10 +24,11 @@ from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import NOMINAL
 from sdl.models.data import Objective, Proposals, Targets
 from sdl.models.forward_model import ForwardModel
-from sdl.models.inversion.forward import FittedForward, log_inside
-from sdl.models.inversion.search import Function, maximise
+from sdl.models.inversion.forward import FittedForward
+from sdl.models.inversion.search import Function, log_inside, maximise
 from sdl.models.verdict import Judge
 from sdl.space import Space
+from sdl.space.region import Region
 from sdl.types import Verdict
 
 PATHS = 64
@@ -36,6 +37,8 @@ CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
 """Random settings that are compared, further ones around each of the BEST settings measured, and their standard
 deviation as a fraction of the range."""
 BEST = 3
+ROUNDED = 1e-5
+"""Settings that break a linear constraint by at most this fraction of the range were rounded, and keep it."""
 INSIDE, PENALTY = 1e-4, 1e4
 """The best mean keeps the constraints by this fraction of the response of their channels; and the weight of the squared
 distance beyond that, which leaves a distance of less than half of it."""
@@ -146,7 +149,7 @@ def _predict(model: ForwardModel, U: Floats) -> tuple[Floats, Floats]:
     """
     prediction = model.predict(U)
     response = np.abs(model.training.linear.slope).sum(axis=1)
-    sd = np.sqrt(prediction.model_var)
+    sd = np.sqrt(prediction.model_var + model.training.interaction_variance(U))
     least = 1e-9 * np.maximum(np.where(np.isfinite(response), response, 0.0), 1e-290)
     return prediction.mean, np.maximum(np.where(np.isfinite(sd), sd, NOMINAL * response), least)
 
@@ -160,15 +163,15 @@ class FittedObjective(FittedForward):
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The settings with the greatest constrained expected improvement; spread and uncertainty are unknown (NaN)."""
         training, model = self.training, self.model
-        low, high = training.bounds(space)
+        region = training.region(space)
         judge, parts = Judge(training, model), []
         for goal in (Targets(*part) for part in zip(*targets, strict=True)):
             own = np.random.default_rng(SEED)
-            measured = self._measured(low, high)
+            measured = self._measured(region)
             improvement = Improvement.of(model, self.objective, goal, measured, own)
             u = self._maximise(improvement, measured, space, own)
             value = float(np.exp(improvement(u[None])[0]))
-            parts.append(self._proposal(improvement, u, value, goal, judge, (low, high)))
+            parts.append(self._proposal(improvement, u, value, goal, judge, region))
         U = np.array([part.u for part in parts])
         unknown = np.full(U.shape, np.nan)
         return Proposals(
@@ -204,26 +207,24 @@ class FittedObjective(FittedForward):
             scored: Floats = self.objective.sign * mean[:, column] / response[column] - PENALTY * penalty
             return scored
 
-        low, high = training.bounds(space)
-        u = self._maximise(value, self._measured(low, high), space, np.random.default_rng(SEED))
+        u = self._maximise(value, self._measured(training.region(space)), space, np.random.default_rng(SEED))
         mean, sd = _predict(self.model, u[None])
         return training.settings(u), mean[0], sd[0]
 
-    def _measured(self, low: Floats, high: Floats) -> Floats:
-        """(n, d) the different settings inside low…high with a reading of the objective that is no bound."""
+    def _measured(self, region: Region) -> Floats:
+        """(n, d) the different settings inside a region with a reading of the objective that is no bound."""
         training = self.training
         U = training.U[: len(training.Y)][training.usable[:, self.objective.column]]
-        inside = ((low - 1e-9 <= U) & (high + 1e-9 >= U)).all(axis=1)
+        inside = ((region.low - 1e-9 <= U) & (region.high + 1e-9 >= U)).all(axis=1) & region.keeps(U, ROUNDED)
         return np.unique(U[inside], axis=0)
 
     def _maximise(self, function: Function, measured: Floats, space: Space, rng: np.random.Generator) -> Floats:
         """The settings (d,) that can be set with the greatest value of a function, all in units of the bounds."""
-        low, high = self.training.bounds(space)
-        d, mean = len(low), self.model.mean(measured)[:, self.objective.column] * self.objective.sign
+        region = self.training.region(space)
+        mean = self.model.mean(measured)[:, self.objective.column] * self.objective.sign
         near = measured[np.argsort(-mean, kind="stable")[:BEST]].repeat(NEAR, axis=0)
-        near = near + WIDTH * (high - low) * rng.standard_normal(near.shape)
-        candidates = np.vstack([rng.uniform(low, high, (CANDIDATES, d)), np.clip(near, low, high)])
-        u = maximise(function, candidates, low, high)
+        near = near + WIDTH * (region.high - region.low) * rng.standard_normal(near.shape)
+        u = maximise(function, np.vstack([region.sample(CANDIDATES, rng), region.project(near)]), region)
         settings = self.training.settings(u)
         grids = space.steps_near(settings)
         if any(len(grid) > 1 for grid in grids):
@@ -231,6 +232,7 @@ class FittedObjective(FittedForward):
                 grids = space.steps_near(settings, reach=1)
             stepped = np.array(list(product(*grids))[:MOST_COMBINATIONS])
             U = self.training.units(stepped)
+            U = U[kept] if (kept := region.keeps(U)).any() else U
             u = np.asarray(U[int(function(U).argmax())], dtype=np.float64)
         return u
 
@@ -241,14 +243,14 @@ class FittedObjective(FittedForward):
         value: float,
         goal: Targets,
         judge: Judge,
-        bounds: tuple[Floats, Floats],
+        region: Region,
     ) -> _Proposal:
         """Add the verdict on the constraints and the reason."""
         limits, incumbent, objective = improvement.limits, improvement.incumbent, self.objective
         summary = self.model.summary
         verdict, probability, nearest = Verdict.REACHABLE, np.nan, np.full(len(goal.low), np.nan)
         if len(limits.columns):
-            assessment = judge.assess_goal(goal, *bounds, u)
+            assessment = judge.assess_goal(goal, region, u)
             probability = assessment.probability
             if assessment.verdict is Verdict.UNREACHABLE:
                 verdict, summary = assessment.verdict, f"{summary}; {assessment.message}"

@@ -22,7 +22,7 @@ class FittedRandom:
         k, d = len(targets.value), len(space.low)
         unknown = np.full((k, d), np.nan)
         return Proposals(
-            settings=space.low + space.width * rng.random((k, d)),
+            settings=space.low + space.width * rng.random((k, d)) if space.is_box else space.sample(k, rng),
             spread=unknown,
             uncertainty=unknown.copy(),
             expected=None,

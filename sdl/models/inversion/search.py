@@ -3,8 +3,9 @@
 Projected Levenberg-Marquardt steps (Nocedal and Wright, Numerical Optimization (2006), sections 10.3 and 16.7) from
 many starts at once. The function may be the mean of a model, or n sample paths, each with its own settings. Residuals
 are distances in tolerances: from the target of a channel, or from the closer end of its range or limit (0 inside). An
-input at a bound that a step would cross is fixed for that step. If a goal leaves a choice, the shortest step is taken,
-so that each search ends at a solution close to its start.
+input at a bound that a step would cross is fixed for that step; a step along a linear constraint that it would break
+stays on it (active set), and ends where it meets another. Each search keeps to the choices of its start. If a goal
+leaves a choice, the shortest step is taken, so that each search ends at a solution close to its start.
 
 The search takes at most STEPS steps; `Search.converged` says which starts had converged by then.
 """
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog, minimize
+from scipy.optimize import Bounds, LinearConstraint, linprog, minimize
+from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.data import Targets
 from sdl.models.training_set import TrainingSet
+from sdl.space.region import Region
 
 Function = Callable[[Floats], Floats]
 """Maps settings (…, d) to readings (…, m), or to the derivatives of readings (…, m, d)."""
@@ -37,8 +40,21 @@ NEAREST, RANDOM = 3, 6
 CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
 """Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
 and step of the differences that give its gradient."""
+MOST_BLOCKS = 60
+"""Largest number of combinations of choices that one search starts in."""
+TIGHT = 1e-9
+"""A constraint is active if the distance to it is below this fraction of the range."""
 ROUNDS, SHRINK = 20, 0.5
 """Search for cheaper settings: largest number of linear programs, and factor on the trust radius after a failure."""
+
+
+def log_inside(low: Floats, high: Floats) -> Floats:
+    """Log probability of a standard normal variable inside low…high; the tail is used without cancellation."""
+    side = np.where(low > 0, -1.0, 1.0)
+    upper, lower = np.where(side > 0, high, -low), np.where(side > 0, low, -high)
+    big, small = log_ndtr(upper), log_ndtr(lower)
+    inside: Floats = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+    return inside
 
 
 class Bands(NamedTuple):
@@ -81,6 +97,17 @@ class Bands(NamedTuple):
         inside = (y >= self.low - slack) & (y <= self.high + slack)
         return np.asarray(inside.all(axis=-1), dtype=np.bool_)
 
+    def log_probability(self, mean: Floats, variance: Floats) -> Floats:
+        """(…,) log probability that independent normal readings (…, m) lie inside every band.
+
+        A variance that is unknown is taken to be the square of the tolerance.
+        """
+        y, square = mean[..., self.columns], variance[..., self.columns]
+        sd = np.sqrt(np.maximum(square, 1e-12 * self.unit**2))
+        sd = np.where(np.isfinite(sd), sd, self.unit)
+        inside = log_inside((self.low - y) / sd, (self.high - y) / sd)
+        return np.asarray(inside.sum(axis=-1), dtype=np.float64)
+
     def beyond(self, Y: Floats) -> Floats:
         """(…, g) distance of readings (…, m) beyond their bands, in tolerances; 0 inside."""
         y = Y[..., self.columns]
@@ -102,10 +129,11 @@ class Search(NamedTuple):
 
 
 def search(
-    function: Function, jacobian: Function, bands: Bands, starts: Floats, low: Floats, high: Floats, steps: int = STEPS
+    function: Function, jacobian: Function, bands: Bands, starts: Floats, region: Region, steps: int = STEPS
 ) -> Search:
-    """Search, from starts (…, d), for the settings inside low…high (d,) whose readings come closest to a goal."""
-    U = np.clip(starts, low, high)
+    """Search, from starts (…, d), for the settings inside a region whose readings come closest to a goal."""
+    U = region.project(starts)
+    low, high = region.bounds_at(U)
     residual = bands.residuals(function(U))
     cost = 0.5 * (residual**2).sum(axis=-1)
     damping, settled = np.full(cost.shape, DAMPING), np.zeros(cost.shape, bool)
@@ -119,6 +147,8 @@ def search(
         matrix = normal / size[..., None, None] + damping[..., None, None] * eye
         downhill = np.where(free, -gradient, 0.0) / size[..., None]
         trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
+        if len(region.A):
+            trial = _kept(region, U, trial, matrix, downhill, free)
         moved = np.abs(trial - U).max(axis=-1)
         new = bands.residuals(function(trial))
         then = 0.5 * (new**2).sum(axis=-1)
@@ -134,6 +164,25 @@ def search(
     return Search(U, cost, settled)
 
 
+def _kept(region: Region, U: Floats, trial: Floats, matrix: Floats, downhill: Floats, free: Bools) -> Floats:
+    """(…, d) the steps from U to `trial` (…, d) along the constraints that they would break."""
+    (low, high), room = region.bounds_at(U), region.b - U @ region.A.T
+    active = np.zeros(room.shape, bool)
+    for _ in range(len(region.A)):
+        broken = (room <= TIGHT) & ((trial - U) @ region.A.T > TIGHT**2) & ~active
+        if not broken.any():
+            break
+        active |= broken
+        N = region.A * active[..., None] * free[..., None, :]
+        along = np.eye(U.shape[-1]) - np.linalg.pinv(N, rcond=1e-9) @ N  # projects onto the constraints
+        inner = along @ matrix @ along + np.eye(U.shape[-1]) - along
+        step = along @ np.linalg.solve(inner, along @ downhill[..., None])
+        trial = np.clip(U + step[..., 0], low, high)
+    rate = (trial - U) @ region.A.T
+    reach = np.where(rate > 0, np.maximum(room, 0.0) / np.where(rate > 0, rate, 1.0), np.inf).min(axis=-1)
+    return np.asarray(U + np.minimum(reach, 1.0)[..., None] * (trial - U), dtype=np.float64)
+
+
 def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
     """(…, g, d) derivatives of the residuals; 0 for a channel inside its range or limit."""
     inside = (bands.aim_low < bands.aim_high) & (residual == 0)
@@ -142,22 +191,32 @@ def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
 
 
 def starting_points(
-    training: TrainingSet, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator, *, random: int = RANDOM
+    training: TrainingSet, bands: Bands, region: Region, rng: np.random.Generator, *, random: int = RANDOM
 ) -> Floats:
-    """(k, d) starting points of a search: the settings of the rows closest to the goal, and random settings."""
+    """(k, d) starting points of a search: the settings of the rows closest to the goal, and random settings.
+
+    With choices, both in every block of the region, or in MOST_BLOCKS of them.
+    """
     rows = np.asarray(training.usable[:, bands.columns].all(axis=1), dtype=np.bool_)
     off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
     nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
-    return np.clip(np.vstack([nearest, rng.uniform(low, high, (random, len(low)))]), low, high)
+    if region.is_box:
+        return region.project(np.vstack([nearest, region.sample(random, rng)]))
+    codes = region.codes[rng.permutation(len(region.codes))[:MOST_BLOCKS]]
+    points = np.vstack([nearest, region.sample(random * len(codes), rng)])
+    blocks = np.vstack([np.repeat(codes, len(nearest), axis=0), np.tile(codes, (random, 1))])
+    points = np.vstack([np.tile(nearest, (len(codes), 1)), points[len(nearest) :]])
+    return region.project(np.where(region.categorical, blocks, points))
 
 
-def cheapest(
-    function: Function, jacobian: Function, bands: Bands, u: Floats, cost: Floats, low: Floats, high: Floats
-) -> Floats:
+def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, cost: Floats, region: Region) -> Floats:
     """(d,) the cheapest settings that reach a goal as closely as u (d,); `cost` (d,) is that of each input's range.
+
+    The choices stay those of u.
 
     Solves linear programs in a shrinking neighbourhood, each followed by a search back to the goal.
     """
+    low, high = region.bounds_at(u)
     worst, radius = float(np.abs(bands.residuals(function(u[None]))).max(initial=0.0)), 0.25
     for _ in range(ROUNDS):
         y, J = (
@@ -169,12 +228,13 @@ def cheapest(
         aimed = bands.aim_low == bands.aim_high
         down[aimed] = up[aimed] = 0.0
         limits = list(zip(np.maximum(low - u, -radius), np.minimum(high - u, radius), strict=True))
-        A, b = np.vstack([J, -J]), np.concatenate([up, -down])
+        A = np.vstack([J, -J, region.A])
+        b = np.concatenate([up, -down, region.b - region.A @ u])
         use = np.isfinite(b)
         plan = linprog(cost, A[use] if use.any() else None, b[use] if use.any() else None, bounds=limits)
         if plan.x is None or cost @ plan.x > -1e-9:
             return u
-        back = search(function, jacobian, bands, (u + plan.x)[None], low, high)
+        back = search(function, jacobian, bands, (u + plan.x)[None], region)
         trial = back.U[0]
         misses = float(np.abs(bands.residuals(function(trial[None]))).max(initial=0.0))
         if misses <= max(1.01 * worst, 1e-3) and cost @ (trial - u) < 0:
@@ -186,11 +246,12 @@ def cheapest(
     return u
 
 
-def maximise(function: Function, candidates: Floats, low: Floats, high: Floats, steps: int = STEPS) -> Floats:
-    """(d,) the settings inside low…high (d,) with the greatest value of a function (k, d) -> (k,).
+def maximise(function: Function, candidates: Floats, region: Region, steps: int = STEPS) -> Floats:
+    """(d,) the settings inside a region with the greatest value of a function (k, d) -> (k,).
 
-    The best CLIMBS of the candidates (k, d) that lie apart are climbed from, by L-BFGS-B (Byrd et al., SIAM J. Sci.
-    Comput. 16 (1995) 1190) with gradients from differences: the variance of a model has no derivative here.
+    The best CLIMBS of the candidates (k, d) that lie apart are climbed from, each with its own choices, by L-BFGS-B
+    (Byrd et al., SIAM J. Sci. Comput. 16 (1995) 1190), or with linear constraints by SLSQP (Kraft, 1988). Gradients are
+    differences: the variance of a model has no derivative here.
     """
     values = function(candidates)
     order = np.argsort(-values, kind="stable")
@@ -202,15 +263,26 @@ def maximise(function: Function, candidates: Floats, low: Floats, high: Floats, 
             starts.append(i)
 
     def downhill(u: Floats) -> tuple[float, Floats]:
-        step = np.where(u + DIFFERENCE > high, -DIFFERENCE, DIFFERENCE)
+        step = np.where(u + DIFFERENCE > region.high, -DIFFERENCE, DIFFERENCE)
         at = function(np.vstack([u, u + np.diag(step)]))
         return -float(at[0]), (at[0] - at[1:]) / step
 
     best: Floats
     best, greatest = candidates[order[0]], float(values[order[0]])
-    limits = list(zip(low, high, strict=True))
+    kept = [LinearConstraint(region.A, -np.inf, region.b)] if len(region.A) else []
     for i in starts:
-        end = minimize(downhill, candidates[i], jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": steps})
+        end = minimize(
+            downhill,
+            candidates[i],
+            method="SLSQP" if kept else "L-BFGS-B",
+            jac=True,
+            bounds=Bounds(*region.bounds_at(candidates[i])),
+            constraints=kept,
+            options={"maxiter": steps},
+        )
         if -end.fun > greatest:
-            best, greatest = np.clip(end.x, low, high), float(-end.fun)
+            inside = region.project(end.x)
+            value = float(function(inside[None])[0])
+            if value > greatest:
+                best, greatest = inside, value
     return best

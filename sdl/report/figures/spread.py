@@ -10,6 +10,7 @@ from sdl.arrays import Floats
 from sdl.report import style
 from sdl.report.style import INK
 from sdl.report.table import TrialTable
+from sdl.types import numbers
 
 KINDS = ("spread", "uncertainty")
 MOST_INPUTS = 4  # most panels
@@ -36,7 +37,8 @@ def spread(table: TrialTable) -> Figure | None:
     figure = style.canvas(len(names), height=0.8 + 1.1 * len(names), sharex=True)
     for axes, name in zip(figure.axes, names, strict=True):
         both = np.concatenate(stated[name])
-        off = positive([abs(trial.settings[name] - best.shown_settings[name]) for trial in rows])
+        at = numbers(best.shown_settings)[name]
+        off = positive([abs(numbers(trial.settings)[name] - at) for trial in rows])
         off[x == best.trial] = np.nan
         # Settings that happen to equal the best ones have no logarithm: they are drawn at the foot of the axis.
         off = np.maximum(off, np.nanmin(both) / 20 if np.isfinite(both).any() else 1e-6)
