@@ -84,3 +84,11 @@ def test_every_solver_maximises_or_says_in_one_sentence_that_it_cannot(kind: str
         return
     found = mistakes({"clear": "maximise"}, solver=kind)
     assert found["solver"] == f"{kind} cannot maximise clear; use auto, gp, quadratic or linear"
+
+
+def test_the_cost_counts_a_confirmation_as_a_trial_and_a_missing_improvement_is_told() -> None:
+    campaign = parse({"clear": "maximise"}, stop={"trials": 20}, average=2, confirm=3)
+    assert config.cost(campaign).readings == 20 * 6
+    (caution,) = config.cautions(campaign)
+    assert caution.startswith("stop.improvement: not given, so that all 20 trials are used")
+    assert config.cautions(parse({"clear": "maximise"}, stop={"improvement": "1%"})) == []
