@@ -40,7 +40,7 @@ from sdl.store.resolve import source as locate
 from sdl.types import Channel, Input, Settings
 
 if TYPE_CHECKING:
-    from sdl.inverse.propose import Optimum, Proposal
+    from sdl.inverse.propose import ModelOptimum, Proposal
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "all": (
@@ -235,7 +235,7 @@ def _answer(
     return answer
 
 
-def _optimised(following: Proposal, best: Optimum, question: _Question) -> dict[str, Any]:
+def _optimised(following: Proposal, best: ModelOptimum, question: _Question) -> dict[str, Any]:
     """The answer for a channel to maximise or minimise: the best settings in the model, and where to measure next."""
     copied = ("spread", "uncertainty", "verdict", "why", "shortfall")
     return {

@@ -17,7 +17,7 @@ from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
 from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
-from sdl.inverse.propose import Optimum, Proposal, objective_of, optimum, propose, propose_fitted, translated
+from sdl.inverse.propose import ModelOptimum, Proposal, objective_of, optimum, propose, propose_fitted, translated
 from sdl.models.backward.local_regression import levels
 from sdl.models.constants import DISTINCT
 from sdl.models.data import Objective
@@ -212,7 +212,7 @@ def _optimised(
     )
 
 
-def optimise(solver: Solver, data: Data, goal: Goal, rng: np.random.Generator) -> tuple[Proposal, Optimum]:
+def optimise(solver: Solver, data: Data, goal: Goal, rng: np.random.Generator) -> tuple[Proposal, ModelOptimum]:
     """Where to measure next, and the best settings in the model of the data.
 
     Raises:

@@ -224,7 +224,7 @@ def propose_fitted(
 
 
 @dataclass(frozen=True, slots=True)
-class Optimum:
+class ModelOptimum:
     """The best settings in the model of a data set, with the reading of the objective that it estimates there.
 
     Attributes:
@@ -239,14 +239,14 @@ class Optimum:
     estimate_error: float
 
 
-def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float] | None = None) -> Optimum:
+def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float] | None = None) -> ModelOptimum:
     """The settings with the best mean of a fitted model that keeps the constraints."""
     space, base = data.space, background or {}
     target = Targets(*(part[0] for part in targets_of(goal, data.channels, background)))
     row, mean, sd = fitted.optimum(target, space)
     expected, column = _raw(mean, data.channels, base), data.objective.column if data.objective is not None else 0
     settings, _ = space.project(space.decode(row))
-    return Optimum(settings, expected, expected[data.channels[column].name], float(sd[column]))
+    return ModelOptimum(settings, expected, expected[data.channels[column].name], float(sd[column]))
 
 
 def _optimum(given: Proposals, space: Space, base: float) -> tuple[Settings, float | None, float | None, float | None]:
