@@ -32,6 +32,8 @@ SAMPLES, STARTS = 24, 14
 CANDIDATES, WIDTH = 4000, 0.05
 """Number of candidates from which settings are drawn again, and the standard deviation along directions that the
 readings do not tell, as a fraction of the range."""
+KEPT = 1e8
+"""Precision of the columns of choices, in units of the range: candidates keep to the choices of their solution."""
 SOLVED = 1e-3
 """A search ended at a solution if half the sum of its squared residuals, in tolerances, is below this."""
 LINKED, WIDE = 0.06, 0.3
@@ -110,13 +112,12 @@ class FittedForward:
         Methods, 2nd ed., section 14.4): candidates come from a mixture of normal distributions around the solutions of
         the sample paths, and are drawn again with weights proportional to posterior over mixture.
         """
-        d = len(self.training.low)
         value = np.where(np.isfinite(target), target, np.nan)
         free = np.isnan(value)
         band = Targets(value, np.where(free, -np.inf, value), np.where(free, np.inf, value))
         bands = Bands.of(self.training, band)
         if not len(bands.columns):
-            return self.training.settings(rng.random((n, d)))
+            return self.training.settings(self._region.sample(n, rng))
         U = self.solutions(bands, self._region, rng)[0]
         if not len(U):
             U = self.settings(band, self._region, rng)[None]
@@ -134,13 +135,15 @@ class FittedForward:
         along directions that the readings do not tell.
         """
         J, sd = self.model.jacobian(U)[:, columns], self._reading_sd(U)[:, columns]
-        slope = J / sd[..., None]
-        precision = np.swapaxes(slope, 1, 2) @ slope + np.eye(U.shape[1]) / WIDTH**2
+        fixed = self._region.categorical  # each distribution keeps to the choices of its solution
+        slope = np.where(fixed, 0.0, J / sd[..., None])
+        precision = np.swapaxes(slope, 1, 2) @ slope + np.diag(np.where(fixed, KEPT, 1.0 / WIDTH**2))
         root = np.linalg.cholesky(precision)
         which = rng.integers(len(U), size=n)
         z = rng.standard_normal((n, U.shape[1]))
         drawn = U[which] + np.linalg.solve(np.swapaxes(root[which], 1, 2), z[..., None])[..., 0]
-        drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1)]
+        drawn = np.where(fixed, U[which], drawn)
+        drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1) & self._region.keeps(drawn)]
         drawn = drawn if len(drawn) else U
         volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         parts = [v - 0.5 * (((drawn - u) @ L) ** 2).sum(axis=1) for u, L, v in zip(U, root, volume, strict=True)]

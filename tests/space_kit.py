@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pytest
 
+from sdl import registry
 from sdl.clock import Clock
+from sdl.drivers.base import space_of
+from sdl.drivers.checks import checked
 from sdl.grammar import parse_constraint
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState, Settings
 
@@ -137,8 +141,6 @@ def random_bench(rng: np.random.Generator) -> Bench:
 
 def is_roomy(bench: Bench) -> bool:
     """Whether the constraints leave something to set."""
-    from sdl.drivers.base import space_of
-
     try:
         space = space_of(bench)
     except ValueError:
@@ -153,3 +155,113 @@ def is_roomy(bench: Bench) -> bool:
 
 def _text(parts: Mapping[str, float], sign: str, bound: float) -> str:
     return " + ".join(f"{part!r} * {name}" for name, part in parts.items()).replace("+ -", "- ") + f" {sign} {bound!r}"
+
+
+class Solvents(Frozen):
+    """A reactor with three solvents: level and slopes differ, and only one of them reaches y 95 and z 28."""
+
+    simulated: ClassVar[bool] = True
+    virtual: ClassVar[bool] = True
+    reading_seconds: ClassVar[float] = 1.0
+    identity: ClassVar[str] = "solvents"
+    inputs: ClassVar[tuple[Input, ...]] = (
+        Input(name="T", low=20.0, high=80.0, unit="°C"),
+        Input(name="c", high=10.0, step=0.1, unit="mM"),
+        Input(name="solvent", choices=("water", "ethanol", "dmso")),
+    )
+    channels: ClassVar[tuple[Channel, ...]] = (Channel(name="y", unit=""), Channel(name="z", unit=""))
+
+    kind: Literal["solvents"] = "solvents"
+    seed: int = 0
+    reaches: str = "dmso"
+
+    @property
+    def off(self) -> dict[str, Any]:
+        return {"T": 20.0, "c": 0.0, "solvent": "water"}
+
+    def open(self, clock: Clock) -> SolventsDriver:
+        return SolventsDriver(self)
+
+
+class SolventsDriver:
+    def __init__(self, solvents: Solvents) -> None:
+        self._solvents, self._rng = solvents, np.random.default_rng(solvents.seed)
+
+    def measure(self, settings: Mapping[str, Any]) -> Reading:
+        applied = checked(settings, self._solvents.inputs)
+        others = [text for text in ("water", "ethanol", "dmso") if text != self._solvents.reaches]
+        gain, level, heat = ((2.5, -4.0, 1.0), (1.4, 5.0, 0.6), (1.0, 0.0, 0.2))[
+            [self._solvents.reaches, *others].index(str(applied["solvent"]))
+        ]
+        t, c = (float(applied["T"]) - 20.0) / 60.0, float(applied["c"]) / 10.0
+        clean = {"y": 20.0 + level + 40.0 * gain * c + 10.0 * t, "z": 10.0 + 30.0 * heat * t + 5.0 * c}
+        readings = {name: value + 0.5 * float(self._rng.standard_normal()) for name, value in clean.items()}
+        return Reading(applied, readings)
+
+    def safe(self) -> SafeState:
+        return SafeState(Power.NOT_NEEDED)
+
+    def close(self) -> None:
+        pass
+
+
+class Dyes(Frozen):
+    """Three dyes in a well of 300 uL: absorbances add, and a camera reads the transmitted colour."""
+
+    simulated: ClassVar[bool] = True
+    virtual: ClassVar[bool] = True
+    reading_seconds: ClassVar[float] = 20.0
+    identity: ClassVar[str] = "dyes"
+    inputs: ClassVar[tuple[Input, ...]] = tuple(
+        Input(name=name, high=300.0, step=5.0, unit="uL") for name in ("red", "yellow", "blue")
+    )
+    channels: ClassVar[tuple[Channel, ...]] = tuple(Channel(name=name, high=255.0) for name in "RGB")
+    constraints: ClassVar[tuple[str, ...]] = ("red + yellow + blue <= 300",)
+
+    kind: Literal["dyes"] = "dyes"
+    seed: int = 0
+
+    @property
+    def off(self) -> dict[str, Any]:
+        return {"red": 0.0, "yellow": 0.0, "blue": 0.0}
+
+    def open(self, clock: Clock) -> DyesDriver:
+        return DyesDriver(self)
+
+
+ABSORBANCE = np.array([[0.0006, 0.0075, 0.0055], [0.0002, 0.0009, 0.0080], [0.0070, 0.0035, 0.0008]])
+"""Absorbance per uL of each dye in R, G and B."""
+
+
+def colour(volumes: Any) -> Any:
+    """Readings without noise of the volumes of red, yellow and blue."""
+    return 240.0 * 10.0 ** -(np.asarray(volumes) @ ABSORBANCE)
+
+
+class DyesDriver:
+    def __init__(self, dyes: Dyes) -> None:
+        self._rng = np.random.default_rng(dyes.seed)
+
+    def measure(self, settings: Mapping[str, Any]) -> Reading:
+        volumes = [float(settings[name]) for name in ("red", "yellow", "blue")]
+        if sum(volumes) > 300 or min(volumes) < 0 or any(volume % 5 for volume in volumes):
+            OUTSIDE.append(f"the well holds 300 uL in steps of 5, not {volumes}")
+        readings = np.clip(colour(volumes) + 0.6 * self._rng.standard_normal(3), 0, 255)
+        return Reading(dict(settings), dict(zip("RGB", map(float, readings), strict=True)))
+
+    def safe(self) -> SafeState:
+        return SafeState(Power.NOT_NEEDED)
+
+    def close(self) -> None:
+        pass
+
+
+KINDS = {"bench": "space_kit:Bench", "solvents": "space_kit:Solvents", "dyes": "space_kit:Dyes"}
+
+
+@pytest.fixture
+def benches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kinds of this file, while a test runs."""
+    for kind, place in KINDS.items():
+        monkeypatch.setitem(registry.OURS["drivers"], kind, place)
+    OUTSIDE.clear()
