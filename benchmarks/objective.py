@@ -18,7 +18,6 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -159,5 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    random.seed(0)
     main()
