@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -203,3 +204,11 @@ def test_limits_of_one_goal_are_those_of_its_bounded_channels():
     limits = Limits.of(goal(low=1.0))
     assert limits.columns.tolist() == [1]
     assert limits.are_kept(np.array([[0.0, 1.0], [0.0, 0.9]])).tolist() == [True, False]
+
+
+def test_a_thousand_rows_are_answered_quickly():
+    found = rows(1500)
+    began = time.process_time()
+    answer = find("solvers", "gp")().fit(found).propose(asked(goal()), space(*UNIT), np.random.default_rng(0))
+    assert time.process_time() - began < 10
+    assert hill(answer.incumbent)[0, 0] > 995

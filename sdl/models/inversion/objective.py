@@ -33,6 +33,8 @@ from sdl.types import Verdict
 
 PATHS = 64
 """Sample paths that the expectation over the best reading is taken over; with the best mean instead, see benchmarks."""
+RIVALS = 100
+"""Largest number of measured settings, those with the best means, whose readings are drawn to find the best."""
 CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
 """Random settings that are compared, further ones around each of the BEST settings measured, and their standard
 deviation as a fraction of the range."""
@@ -125,7 +127,8 @@ class Improvement:
             return cls(model, objective, limits, None, np.empty(0))
         i = int(np.where(kept, sign * mean[:, column], -np.inf).argmax())
         incumbent = Incumbent(measured[i], float(mean[i, column]), float(sd[i, column]))
-        drawn = model.sample_paths(PATHS, rng)(measured)
+        likely = np.argsort(np.where(kept, -sign * mean[:, column], np.inf), kind="stable")[:RIVALS]
+        drawn = model.sample_paths(PATHS, rng)(measured[likely])
         best = np.where(limits.are_kept(drawn), sign * drawn[..., column], -np.inf).max(axis=1)
         best = best[np.isfinite(best)]
         return cls(model, objective, limits, incumbent, best if len(best) else np.array([sign * incumbent.estimate]))
