@@ -127,6 +127,12 @@ class Rejected(InstrumentError):
     """The instrument, or the check before sending, refused the settings."""
 
 
+class Interlock(InstrumentError):
+    """A reading lies beyond a limit; the instrument was told to be off, and the campaign ends."""
+
+    maybe_measured = True
+
+
 class NotApplied(InstrumentError):
     """The reply does not state the applied settings, so its readings cannot be used."""
 

@@ -124,6 +124,15 @@ class LinearConstraint:
         scale = math.fsum([*(abs(c * settings[name]) for name, c in self.coefficients.items()), abs(self.bound)])
         return self.excess(settings) <= (EQUALITY_TOLERANCE if self.equality else TOLERANCE) * scale
 
+    def at(self, fixed: Mapping[str, Any]) -> LinearConstraint | None:
+        """The constraint on the other inputs where some are fixed; None if there are no others."""
+        held = [name for name in self.coefficients if name in fixed]
+        rest = {name: value for name, value in self.coefficients.items() if name not in fixed}
+        if not held or not rest:
+            return self if rest else None
+        bound = self.bound - math.fsum(self.coefficients[name] * fixed[name] for name in held)
+        return LinearConstraint(rest, bound, self.equality, _as_text(rest, bound, self.equality))
+
     def __str__(self) -> str:
         return self.text
 
@@ -271,6 +280,16 @@ class _Parser:
     def _error(self, start: int, token: str, message: str) -> ValueError:
         place = f"at {token!r} (character {start + 1})" if token else "at its end"
         return ValueError(f"{self._text!r}: {place}: {message}")
+
+
+def _as_text(coefficients: Mapping[str, float], bound: float, equality: bool) -> str:
+    """A constraint as `parse_constraint` reads it: `2 * a - b <= 3`."""
+    text = ""
+    for name, value in coefficients.items():
+        sign = (" - " if value < 0 else " + ") if text else ("-" if value < 0 else "")
+        factor = "" if abs(value) == 1 else f"{abs(value):.12g} * "
+        text += sign + factor + (name if re.fullmatch(r"[^\W\d]\w*", name) else f'"{name}"')
+    return f"{text} {'=' if equality else '<='} {bound:.12g}"
 
 
 def _names(node: _Node) -> Iterator[str]:

@@ -35,6 +35,8 @@ OURS: dict[str, dict[str, str]] = {
         "twin": "sdl.drivers.twin:Twin",
         "claude-light": "sdl.drivers.claude_light.config:ClaudeLight",
         "sdl-light": "sdl.drivers.sdl_light.config:SdlLight",
+        "command": "sdl.drivers.command:Command",
+        "python": "sdl.drivers.python_function:PythonFunction",
         "manual": "sdl.drivers.manual:Manual",
         "replay": "sdl.drivers.replay:Replay",
     },

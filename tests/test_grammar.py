@@ -141,3 +141,13 @@ def test_a_constraint_holds_up_to_rounding_and_not_beyond():
 def test_a_wrong_constraint_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_constraint(text)
+
+
+def test_a_constraint_with_fixed_inputs_is_one_on_the_others_and_can_be_read_back():
+    whole = parse_constraint('2 * a - "b c" + 3 * d <= 10')
+    rest = whole.at({"a": 1.5, "x": 3})
+    assert rest is not None
+    assert str(rest) == '-"b c" + 3 * d <= 7'
+    assert parse_constraint(str(rest)) == rest
+    assert whole.at({}) is whole
+    assert whole.at({"a": 1, "b c": 2, "d": 3}) is None

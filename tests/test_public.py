@@ -39,8 +39,12 @@ def signature(function: object) -> str:
 
 
 def test_the_public_functions_take_these_arguments() -> None:
-    assert signature(sdl.run) == "campaign, runs, changes, watch, collect, gate, folder, guarded, switch_off"
-    assert signature(sdl.resume) == "folder, changes, watch, gate, guarded, interrupted, switch_off"
+    assert (
+        signature(sdl.run) == "campaign, runs, changes, watch, collect, gate, folder, guarded, switch_off, measure, off"
+    )
+    assert (
+        signature(sdl.resume) == "folder, changes, watch, gate, guarded, interrupted, switch_off, measure, off, trust"
+    )
     assert signature(sdl.open_run) == "path, runs"
     assert signature(sdl.solve) == (
         "X, Y, target, solver, tolerance, prefer, average, all_solutions, low, high, saturation, seed"

@@ -36,6 +36,12 @@ Set = Annotated[
 Runs = Annotated[Path, option("--runs DIR", "Directory of the runs.")]
 Json = Annotated[bool, option("--json", "Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, option("--quiet -q", "Print no progress, only the result.")]
+Trust = Annotated[
+    bool,
+    option(
+        "--trust", "Accept a program, code or an address in the instrument of a campaign that another account wrote."
+    ),
+]
 RUN_HELP = "`latest`, a campaign's name, a part of a run's name, or its directory."
 RunName = Annotated[str, argument("RUN", RUN_HELP)]
 LabPath = Annotated[Path, argument("FILE", "A lab file (YAML).")]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from sdl.cli.options import LIMIT, RUNS, Json, Limit, RunName, Runs, campaign_run, emit
+from sdl.cli.options import LIMIT, RUNS, Json, Limit, RunName, Runs, Trust, campaign_run, emit
 from sdl.cli.terminal import say
 from sdl.errors import SolverError
 from sdl.formatting import count
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MOST_DIFFERENCES = 10  # printed; `--json` has all of them
 
 
-def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:
+def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False, trust: Trust = False) -> None:
     """Re-run the decisions of a record and report differences.
 
     \b
@@ -31,7 +32,7 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
     readings of a twin. Nothing is measured on a real instrument and nothing is written; the run need not be finished.
     Exit code 1 if a decision differs, 4 if a solver hangs or ends its process.
     """
-    replayed = _replayed(campaign_run(name, runs), limit)
+    replayed = _replayed(campaign_run(name, runs), limit, trust)
     if json:
         from sdl.replay import plain
 
@@ -43,7 +44,7 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
         raise typer.Exit(1)
 
 
-def _replayed(folder: Path, limit: float | None) -> Replayed:
+def _replayed(folder: Path, limit: float | None, trust: bool) -> Replayed:
     """Replay the run, in a separate process if there is a limit.
 
     Raises:
@@ -57,7 +58,9 @@ def _replayed(folder: Path, limit: float | None) -> Replayed:
         message = f"the replay has no end: {str(error).partition(': ')[2]}: solver {solver}"
         raise SolverError(f"{folder}: {message}") from None
 
-    with contextlib.closing(pool.each(replay.replay, [folder], again=0, crashed=crashed, limit=limit)) as done:
+    with contextlib.closing(
+        pool.each(partial(replay.replay, trust=trust), [folder], again=0, crashed=crashed, limit=limit)
+    ) as done:
         return next(done)[1]
 
 

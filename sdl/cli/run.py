@@ -15,7 +15,20 @@ import typer
 from sdl import config, yamlfile
 from sdl.cli.display.live_view import watching
 from sdl.cli.display.outcome import print_outcome
-from sdl.cli.options import RUNS, CampaignPath, Json, Quiet, RunName, Runs, Set, argument, campaign_run, number, option
+from sdl.cli.options import (
+    RUNS,
+    CampaignPath,
+    Json,
+    Quiet,
+    RunName,
+    Runs,
+    Set,
+    Trust,
+    argument,
+    campaign_run,
+    number,
+    option,
+)
 from sdl.cli.terminal import width
 from sdl.core.goal import decimals
 from sdl.errors import ConfigError, near
@@ -51,6 +64,7 @@ def resume(
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
+    trust: Trust = False,
     interrupted: Annotated[str, typer.Option(hidden=True)] = "",  # of `sdl.runner.guard`
 ) -> None:
     """Continue a run that was interrupted, killed or stopped.
@@ -70,10 +84,10 @@ def resume(
     before = run.result
     if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
-            runner.resume(folder, changes=changes)  # reports mistakes in them; nothing is written
+            runner.resume(folder, changes=changes, trust=trust)  # reports mistakes in them; nothing is written
         print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
-    act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
+    act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted, trust=trust)
     _drive(act, json=json, quiet=quiet)
 
 
@@ -160,7 +174,7 @@ def measure(
 
     point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
     campaign = config.load(file, changes or (), collect=True)
-    inputs = [item.name for item in campaign.instrument.inputs]
+    inputs = [item.name for item in campaign.free_inputs]
     if unknown := [name for name in point if name not in inputs]:
         raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
     if missing := [name for name in inputs if name not in point]:

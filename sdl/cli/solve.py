@@ -484,7 +484,8 @@ def _named(
     """What `_instrument` returns, of an instrument in a campaign, in a file of its own, or of a kind."""
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
-        named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
+        part = tree.get("instrument", tree) if isinstance(tree, Mapping) else tree
+        named = config.parse_kind("instrument", part, Path(given).parent)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
     for kind in ("input", "channel"):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sdl.config.expect import why_untestable
 from sdl.config.model import CampaignFile, ResolvedCampaign
-from sdl.designs.base import planned_size
 from sdl.drivers.base import constraints_of, off_settings
 
 MIN_HIT_RATE = 0.95
@@ -25,6 +24,7 @@ class Cost:
         seconds: for these readings, at the instrument's usual pace.
         tries: attempts, if each reading succeeds only at its last one.
         longest: seconds for these attempts, with a full time-out and wait for every failure.
+        price: for these readings, each with the inputs at their most expensive; None where nothing has a price.
     """
 
     trials: int
@@ -32,10 +32,11 @@ class Cost:
     seconds: float
     tries: int
     longest: float
+    price: float | None = None
 
 
 def cost(campaign: CampaignFile) -> Cost:
-    """The upper bound for a campaign; `stop.minutes` limits it."""
+    """The upper bound for a campaign; `stop.minutes` and `stop.cost` limit it."""
     trials, retry, instrument = campaign.stop.trials, campaign.retry, campaign.instrument
     confirming = campaign.average * campaign.confirm if campaign.goal else 0
     readings = trials * (campaign.average + confirming)
@@ -51,7 +52,20 @@ def cost(campaign: CampaignFile) -> Cost:
         min(readings * usual, limit),
         readings * (1 + retry.times),
         min(readings * (usual + retry.times * timeout + waits), limit),
+        _price(campaign, trials, readings),
     )
+
+
+def _price(campaign: CampaignFile, trials: int, readings: int) -> float | None:
+    """The largest price; `stop.cost` limits it to that and what the settings of one reading add."""
+    prices = campaign.prices
+    if prices is None:
+        return None
+    most = prices.of_reading({i.name: max(abs(i.low), abs(i.high)) for i in campaign.free_inputs if i.numeric})
+    price = trials * prices.trial + readings * most
+    if campaign.stop.cost is None:
+        return price
+    return min(price, max(campaign.stop.cost, prices.trial + prices.reading) + most - prices.reading)
 
 
 def design_points(campaign: ResolvedCampaign) -> int:
@@ -60,10 +74,10 @@ def design_points(campaign: ResolvedCampaign) -> int:
     All of them, unless the solver has a method `needs(inputs) -> int | None` that returns another number: 0 for a
     solver that knows its instrument beforehand, more for one that needs more rows. None means the whole design.
     """
-    inputs = campaign.instrument.inputs
+    inputs = campaign.free_inputs
     needs = getattr(campaign.solver, "needs", None)
     wanted: int | None = needs(inputs) if needs is not None else None
-    return planned_size(campaign.design, campaign.instrument) if wanted is None else wanted
+    return campaign.planned_points() if wanted is None else wanted
 
 
 def cautions(campaign: CampaignFile) -> list[str]:

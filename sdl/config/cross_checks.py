@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from sdl import registry
 from sdl.config.goals import goal_problems, prefer_problems
+from sdl.config.inputs import input_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
 from sdl.designs.adaptive import Adaptive
-from sdl.designs.base import planned_size
 from sdl.designs.filling import Points
-from sdl.drivers.base import constraints_of, space_of
 from sdl.errors import ConfigError, Problem
 from sdl.solvers.base import optimises, require_choices
 from sdl.twin.state import known_state
@@ -21,15 +20,19 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
     if campaign.instrument is not None:
         channels = {channel.name: channel for channel in campaign.instrument.channels}
+        problems += input_problems(campaign.inputs, campaign.instrument.inputs)
         problems += goal_problems(campaign.goal or {}, campaign.tolerance, channels)
         if campaign.prefer is not None:
-            problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
+            problems += prefer_problems(campaign.prefer, campaign.free_inputs)
         if wrong := _constraint_problems(campaign):
             problems += wrong
         else:
             problems += _design_problems(campaign)
             problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
+        if campaign.stop.cost is not None and campaign.prices is None:
+            message = "the instrument names no prices; give it `cost: {reading: 2, trial: 1, per: {red: 0.01}}`"
+            problems.append(Problem(message, "stop.cost"))
     problems += _objective_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
@@ -61,7 +64,7 @@ def _constraint_problems(campaign: ResolvedCampaign) -> list[Problem]:
     if not getattr(campaign.instrument, "constraints", ()):
         return []
     try:
-        space = space_of(campaign.instrument)
+        space = campaign.space()
         if not space.is_empty():
             return []
         message = f"no settings keep {' and '.join(map(str, space.constraints))}"
@@ -83,7 +86,7 @@ def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
     """A solver whose `needs` returns no number of design points, or that cannot work for the instrument."""
-    solver, inputs, channels = campaign.solver, campaign.instrument.inputs, campaign.instrument.channels
+    solver, inputs, channels = campaign.solver, campaign.free_inputs, campaign.instrument.channels
     method = "needs"
     try:
         wanted: object = solver.needs(inputs) if hasattr(solver, "needs") else None
@@ -108,12 +111,12 @@ def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
-    inputs = {item.name: item for item in campaign.instrument.inputs}
+    inputs = {item.name: item for item in campaign.free_inputs}
     try:
         if campaign.design is not None:  # a factorial may be too large, another want more inputs
-            planned_size(campaign.design, campaign.instrument)
+            campaign.planned_points()
             if isinstance(campaign.design, Adaptive):
-                require_choices(registry.find("solvers", campaign.design.solver)(), campaign.instrument.inputs)
+                require_choices(registry.find("solvers", campaign.design.solver)(), campaign.free_inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
     for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
@@ -128,7 +131,7 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
         wrong_values = [(name, why) for name, value in point.items() if (why := _why_not(inputs[name], value))]
         problems += [Problem(why, f"{path}.{name}") for name, why in wrong_values]
         if not wrong_values:
-            broken = [one for one in constraints_of(campaign.instrument) if not one.holds(point)]
+            broken = [one for one in campaign.free_constraints if not one.holds(point)]
             problems += [Problem(f"breaks the constraint {one}", path) for one in broken]
     return problems
 
@@ -138,6 +141,6 @@ def _why_not(item: Input, value: Value) -> str:
     if item.choices:
         return "" if value in item.choices else f"{value!r} is none of the choices {', '.join(item.choices)}"
     if isinstance(value, str):
-        return f"{value!r} is no number"
+        return f"must be a number, not {value!r}"
     inside = item.low <= value <= item.high
     return "" if inside else f"{value:g} lies outside the bounds [{item.low:g}, {item.high:g}]"

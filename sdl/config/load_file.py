@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sdl import registry, yamlfile
+from sdl.config import instrument_file
 from sdl.config.cross_checks import cross_check
 from sdl.config.expect import expect_problems, instrument_tested_on
-from sdl.config.mistakes import problems_of, short
+from sdl.config.mistakes import allowed_keys, problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
 from sdl.errors import ConfigError, Problem
@@ -59,7 +60,7 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
 
     Args:
         value: the plain values, or a model, which is checked but not validated again.
-        base: directory that paths in `prior` are relative to; the joined path is stored.
+        base: directory that paths in `prior` and `instrument` are relative to; the joined path is stored.
         collect: whether the goal may be missing.
         runs: directory in which the names of runs in `prior` are looked up; the path of the run is stored.
 
@@ -67,14 +68,14 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
         ConfigError: lists every mistake; `Problem.path` is dotted.
     """
     problems: list[Problem] = []
-    campaign, problems = (value, problems) if isinstance(value, CampaignFile) else _validated(CampaignFile, value)
+    campaign, problems = (value, problems) if isinstance(value, CampaignFile) else _validated(CampaignFile, value, base)
     if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):
         problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
     problems += cross_check(campaign) + expect_problems(campaign)
     priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
     problems += missing
     if not problems and (other := instrument_tested_on(campaign)) is not None:
-        problems += _problems_on(campaign, other)
+        problems += _problems_on(campaign, other, base)
     if problems:
         raise ConfigError(*problems)
     return (campaign.with_all_points() if campaign.goal is None else campaign).model_copy(update={"prior": priors})
@@ -94,7 +95,7 @@ def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
     return campaign
 
 
-def _validated(model: type[C], value: Any) -> tuple[C, list[Problem]]:
+def _validated(model: type[C], value: Any, base: Path = Path()) -> tuple[C, list[Problem]]:
     """The campaign of plain values, as far as they are valid, and the mistakes of single keys."""
     if not isinstance(value, Mapping):
         raise ConfigError(Problem(f"must be a mapping with the keys {', '.join(KEYS)}; not {short(value)}"))
@@ -106,9 +107,12 @@ def _validated(model: type[C], value: Any) -> tuple[C, list[Problem]]:
         field = model.model_fields[key]
         given = tree.get(key) if key in tree or field.is_required() else field.get_default(call_default_factory=True)
         try:
-            tree[key] = _kind(group, contract, given, tree.get("seed", 0))
+            if group == "drivers":
+                tree[key] = _instrument(given, base, tree.get("seed", 0))
+            else:
+                tree[key] = _kind(group, contract, given, tree.get("seed", 0))
         except ConfigError as error:
-            problems += [Problem(p.message, f"{key}.{p.path}".rstrip("."), p.file, p.line) for p in error.problems]
+            problems += [p if p.file else Problem(p.message, f"{key}.{p.path}".rstrip(".")) for p in error.problems]
             tree[key] = None
     try:
         return model.model_validate(tree), problems
@@ -116,12 +120,13 @@ def _validated(model: type[C], value: Any) -> tuple[C, list[Problem]]:
         return _salvage(model, tree, error), problems + problems_of(error, model, tree)
 
 
-def _problems_on(campaign: CampaignFile, given: Any) -> list[Problem]:
+def _problems_on(campaign: CampaignFile, given: Any, base: Path) -> list[Problem]:
     """Mistakes of a campaign on the instrument that its expectation names."""
     try:
-        instrument = _kind(*GROUPS["instrument"], given, campaign.seed)
+        instrument = _instrument(given, base, campaign.seed)
     except ConfigError as error:
-        return [Problem(p.message, f"expect.instrument.{p.path}".rstrip(".")) for p in error.problems]
+        where = "expect.instrument"
+        return [p if p.file else Problem(p.message, f"{where}.{p.path}".rstrip(".")) for p in error.problems]
     return [
         Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
         for p in cross_check(campaign.model_copy(update={"instrument": instrument}))
@@ -146,14 +151,33 @@ def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> 
     return tuple(priors), problems
 
 
-def parse_kind(key: str, given: Any) -> Any:
+def parse_kind(key: str, given: Any, base: Path = Path()) -> Any:
     """Validate one part of a campaign alone: `parse_kind("solver", {"kind": "gmm"})`.
+
+    Args:
+        key: of the part in a campaign file.
+        given: its plain values.
+        base: directory that paths in an instrument are relative to.
 
     Raises:
         ConfigError: lists every mistake.
     """
     group, contract = GROUPS[key]
+    if group == "drivers":
+        return _instrument(_tuples(given), base, None)
     return _kind(group, contract, _tuples(given), None)
+
+
+def _instrument(given: Any, base: Path, seed: Any) -> Any:
+    """The instrument, from the campaign file or from the file that `use` names there."""
+    source = instrument_file.resolve(given, base)
+    try:
+        instrument = _kind(*GROUPS["instrument"], _tuples(source.value), seed)
+    except ConfigError as error:
+        raise ConfigError(*map(source.located, error.problems)) from error
+    if getattr(instrument, "folder", "") is None:
+        instrument = instrument.model_copy(update={"folder": str(source.folder.absolute())})
+    return instrument
 
 
 def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
@@ -191,7 +215,7 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
 
 def _kinds_with(group: str, key: str) -> list[str]:
     """The shipped kinds that have this option: it may be left over from another kind."""
-    return [kind for kind in registry.OURS[group] if key in getattr(registry.find(group, kind), "model_fields", {})]
+    return [kind for kind in registry.OURS[group] if key in allowed_keys(registry.find(group, kind), ())]
 
 
 def _salvage(model: type[C], tree: Mapping[str, Any], error: ValidationError) -> C:
@@ -216,6 +240,8 @@ def _tuples(value: Any) -> Any:
 
 
 def _located(problem: Problem, tree: yamlfile.Tree, given: set[str]) -> Problem:
+    if problem.file:  # in another file, which the campaign names
+        return problem
     if any(problem.path == key or problem.path.startswith(f"{key}.") for key in given):
         return Problem(problem.message, f"--set {problem.path}", tree.file)
     return Problem(problem.message, problem.path, tree.file, tree.line(problem.path))

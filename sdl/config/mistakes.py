@@ -123,18 +123,22 @@ def _field(model: Any, path: Sequence[int | str]) -> Any:
     """The field at a path below a model; None inside mappings and lists."""
     field = None
     for part in path:
-        field = getattr(model, "model_fields", {}).get(part)
+        field = _fields(model).get(part)
         model = _below(field)
     return field
+
+
+def _fields(model: Any) -> dict[int | str, Any]:
+    """The fields of a model by their keys in a file."""
+    return {field.alias or name: field for name, field in getattr(model, "model_fields", {}).items()}
 
 
 def allowed_keys(model: Any, path: Sequence[int | str]) -> list[str]:
     """The keys of the model at a path below a model; the key of a mapping, such as a channel, changes no model."""
     for part in path:
-        if field := getattr(model, "model_fields", {}).get(part):
+        if field := _fields(model).get(part):
             model = _below(field)
-    fields = getattr(model, "model_fields", {})
-    return list(getattr(model, "ORDER", None) or (field.alias or name for name, field in fields.items()))
+    return [str(key) for key in getattr(model, "ORDER", None) or _fields(model)]
 
 
 def _below(field: Any) -> Any:

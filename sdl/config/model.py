@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_serializer, model_validator
 
 from sdl import registry
 from sdl.config.expect import Expect
 from sdl.config.goals import ImprovementKey, Prefer, Target, ToleranceKey
+from sdl.config.inputs import CampaignInput, free_constraints, free_inputs
 from sdl.config.mistakes import NAME, short
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
+from sdl.core.prices import Prices
 from sdl.core.stopping import Rule, StopRules
-from sdl.designs.base import Design, planned_size
-from sdl.drivers.base import Instrument
+from sdl.designs.base import Design, placed
+from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
+from sdl.grammar import LinearConstraint
 from sdl.solvers.base import Solver
 from sdl.twin.state import load, locate
-from sdl.types import Frozen
+from sdl.types import Frozen, Input, Settings, Value
+
+if TYPE_CHECKING:
+    from sdl.space import Space
 
 GROUPS: dict[str, tuple[str, type]] = {
     "instrument": ("drivers", Instrument),
@@ -118,12 +124,30 @@ class CampaignRules(Frozen):
             return None
         return Goal({name: target.band(self.tolerance) for name, target in self.goal.items()})
 
-    def plan(self) -> Plan:
+    def plan(self, prices: Prices | None = None) -> Plan:
         """The instructions for the state machine; without a goal it measures `stop.trials` points."""
         retries = (self.retry.times, self.retry.wait, self.retry.longest)
         rules, trials = self.stop.active(), self.stop.trials
         improvement = self.stop.improvement
-        return Plan(self.goals(), rules, self.average, self.confirm, *retries, collect=trials, improvement=improvement)
+        return Plan(
+            self.goals(),
+            rules,
+            self.average,
+            self.confirm,
+            *retries,
+            collect=trials,
+            improvement=improvement,
+            prices=prices,
+        )
+
+
+def prices_of(tree: Mapping[str, Any]) -> Prices | None:
+    """The prices in a recorded configuration, as `ResolvedCampaign.prices`."""
+    instrument, inputs = tree.get("instrument"), tree.get("inputs") or {}
+    given = instrument.get("cost") if isinstance(instrument, Mapping) else None
+    prices = Prices.model_validate(given or {})
+    fixed = {name: value for name, value in inputs.items() if not isinstance(value, Mapping)}
+    return None if prices.free else prices.with_fixed(fixed)
 
 
 class Prior(Frozen):
@@ -160,6 +184,11 @@ class ResolvedCampaign(CampaignRules):
     name: str = Field(pattern=NAME, description="directory name for the runs: letters, digits, `.`, `_`, `-`")
     description: str = Field("", max_length=2000, description="free text")
     instrument: Any = Field(description="the instrument: `kind` and its options")
+    inputs: Mapping[str, CampaignInput] = Field(
+        {},
+        description="inputs of the instrument that are fixed or narrowed: `{red: 40, yellow: {low: 5, high: 100}}`",
+        examples=[{"red": 40}],
+    )
     design: Any = Field(
         default_factory=lambda: {"kind": "axis"},
         description="trials before the solver is asked: `kind` and its options",
@@ -173,6 +202,50 @@ class ResolvedCampaign(CampaignRules):
     seed: int = Field(
         0, ge=0, lt=2**63, description="seed of all random numbers; the same file and seed give the same campaign"
     )
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """The values of the inputs that this campaign keeps as they are."""
+        return {name: one.value for name, one in self.inputs.items() if one.value is not None}
+
+    @property
+    def prices(self) -> Prices | None:
+        """What readings and trials of this campaign cost; None where its instrument names no prices."""
+        prices: Prices | None = getattr(self.instrument, "cost", None)
+        return None if prices is None or prices.free else prices.with_fixed(self.fixed)
+
+    @property
+    def free_inputs(self) -> tuple[Input, ...]:
+        """The inputs that design and solver choose, within the campaign's limits."""
+        return free_inputs(self.inputs, self.instrument.inputs)
+
+    @property
+    def free_constraints(self) -> tuple[LinearConstraint, ...]:
+        """The instrument's constraints on the free inputs."""
+        return free_constraints(self.fixed, constraints_of(self.instrument))
+
+    def space(self) -> Space:
+        """The settings that design and solver choose from.
+
+        Raises:
+            ValueError: the constraints do not fit the inputs.
+        """
+        from sdl.space import Space  # it needs numpy, which a validation should not load
+
+        return Space(self.free_inputs, self.free_constraints)
+
+    def planned_points(self) -> int:
+        """Number of points of the design's plan.
+
+        Raises:
+            ConfigError: there is no such plan, or it is too large.
+        """
+        return placed(self.design, self.free_inputs, self.free_constraints).size
+
+    def complete(self, settings: Settings) -> dict[str, Value]:
+        """Settings of the free inputs with the fixed ones, in the order of the instrument."""
+        given = {**settings, **self.fixed}
+        return {item.name: given[item.name] for item in self.instrument.inputs if item.name in given}
 
     @field_validator("name")
     @classmethod
@@ -194,7 +267,7 @@ class CampaignFile(ResolvedCampaign):
     """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
 
     ORDER: ClassVar[tuple[str, ...]] = (
-        *("name", "description", "instrument", "goal", "tolerance", "prefer", "confirm", "average"),
+        *("name", "description", "instrument", "inputs", "goal", "tolerance", "prefer", "confirm", "average"),
         *("design", "solver", "stop", "retry", "prior", "watch", "seed", "expect"),
     )
 
@@ -222,7 +295,7 @@ class CampaignFile(ResolvedCampaign):
 
     def with_all_points(self) -> CampaignFile:
         """The campaign with as many trials as its design has points."""
-        size = planned_size(self.design, self.instrument)
+        size = self.planned_points()
         return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 

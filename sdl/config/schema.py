@@ -7,6 +7,7 @@ from typing import Any
 from sdl import registry
 from sdl.config.goals import OBJECTIVES
 from sdl.config.model import GROUPS, CampaignFile
+from sdl.drivers.trust import USE
 from sdl.errors import ConfigError
 
 
@@ -28,6 +29,9 @@ def schema() -> dict[str, Any]:
             words += [kind] if model["required"] == ["kind"] else []
             definitions[model["title"]] = model
             options.append({"$ref": f"#/$defs/{model['title']}"})
+        if key == "instrument":
+            file = {"type": "string", "description": "a file with the instrument, relative to this one"}
+            options.append({"type": "object", "properties": {USE: file}, "required": [USE]})
         field = CampaignFile.model_fields[key]
         document["properties"][key] = {"description": field.description, "oneOf": [*options, {"enum": words}]}
     target = definitions["Target"]

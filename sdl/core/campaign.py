@@ -52,6 +52,7 @@ from sdl.core.events import (
 )
 from sdl.core.goal import Goal, Tolerance
 from sdl.core.objective import ObjectiveResult
+from sdl.core.prices import Prices
 from sdl.core.stopping import Rule
 from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
@@ -75,6 +76,7 @@ class Plan:
         collect: number of trials without a goal, and their largest number with one.
         improvement: with an objective, the expected improvement below which it is done; percent of the best reading, or
             in its unit. None: it is never done.
+        prices: what readings and trials cost; None: nothing.
     """
 
     goal: Goal | None
@@ -86,6 +88,7 @@ class Plan:
     backoff_most: float = 60.0
     collect: int = 0
     improvement: Tolerance | None = None
+    prices: Prices | None = None
 
 
 class State(StrEnum):
@@ -219,6 +222,8 @@ class Campaign:
 
     def _proposed(self, event: Proposed) -> None:
         self.history.begin(event)
+        if self.plan.prices is not None:
+            self.history.cost += self.plan.prices.trial
         self.attempt, self.wait = 0, 0.0
         self.state = State.MEASURE
 
@@ -230,6 +235,7 @@ class Campaign:
         self.history.attempts += 1
         self.attempt, self.wait = 0, 0.0
         self.history.add_reading(event)
+        self._pay(event.applied)
         trial, average, confirmed = self._trial(), self.plan.average, self.plan.average * (1 + self.plan.confirm)
         if self.history.optimum is not None:
             if trial.readings >= (average * max(self.plan.confirm, 1) if trial.confirms else average):
@@ -249,12 +255,16 @@ class Campaign:
         self.history.attempts += 1
         self.history.last_error = event.error
         self._trial().fail(event.error)
+        if event.maybe_measured:
+            self._pay(self._trial().settings)
         if event.retryable and self.attempt < self.plan.retries:
             self.wait = min(self.plan.backoff * 2**self.attempt, self.plan.backoff_most)
             self.attempt += 1
         else:
             self._close(TrialState.FAILED)
-        if event.stage == "driver":
+        if event.stage == "interlock":
+            self._stop(Outcome.FAILED, f"interlock: {event.error}", "interlock")
+        elif event.stage == "driver":
             why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
             self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
         self._ask_rules()
@@ -276,6 +286,11 @@ class Campaign:
     def _stopped(self, event: Stopped) -> None:
         self.history.outcome = event.outcome
         self.state = State.STOPPED
+
+    def _pay(self, settings: Settings) -> None:
+        """Add the price of a reading."""
+        if self.plan.prices is not None:
+            self.history.cost += self.plan.prices.of_reading(settings)
 
     # What follows from them --------------------------------------------------------------------------------------
     def _tell_optimum(self) -> None:
@@ -356,6 +371,9 @@ class Campaign:
     def _ask_rules(self) -> None:
         if self.state is State.STOP:
             return
+        if (prices := self.plan.prices) is not None:
+            trial = self.history.open_trial
+            self.history.next_cost = prices.of_reading(trial.settings) if trial else prices.trial + prices.reading
         for rule in self.plan.rules:
             if reason := rule.check(self.history, self.plan.goal):
                 self._stop(reason.outcome, reason.text, reason.rule)

@@ -25,7 +25,7 @@ class Opened:
     campaign: str
     config: Mapping[str, Any]
     prior: tuple[Mapping[str, Any], ...]  # {source, sha256, rows, left_out, copy_sha256} each
-    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}
+    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}, also {constraints, fixed}
     clock: str
     versions: Mapping[str, str]
     simulated: bool
@@ -94,7 +94,8 @@ class Failed:
     trial: int
     repeat: int
     attempt: int
-    stage: Literal["propose", "measure", "driver"]  # driver: a bug in it, or it cannot be opened; ends the campaign
+    # driver: a bug in it, or it cannot be opened; interlock: a reading beyond a limit. Both end the campaign.
+    stage: Literal["propose", "measure", "driver", "interlock"]
     error: str
     retryable: bool
     maybe_measured: bool

@@ -26,7 +26,7 @@ Key = tuple[str, ...]
 
 def key_of(settings: Settings) -> Key:
     """Settings that differ by less than a millionth of their size have the same key: some are read back."""
-    return tuple(value if isinstance(value, str) else f"{value:.6g}" for value in settings.values())
+    return tuple(value if isinstance(value, str) else f"{value:.6g}" for _, value in sorted(settings.items()))
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Optimum:
             self._pools[key] = Replicates(trial, dict(trial.settings))
         if trial.confirms and self._of_solver() is None:  # settings of a prior may be applied a little otherwise
             self._asked[key_of(self._named)] = key
-        self._asked[key_of(reading.applied)] = key
+        self._asked[key_of({name: reading.applied[name] for name in trial.settings})] = key
         self._pools[key].add(reading)
         self._unseen[key] = self._pools[key]
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from sdl.drivers.base import Instrument, constraints_of
 from sdl.grammar import LinearConstraint
 from sdl.types import Frozen, Input
 
@@ -143,15 +142,6 @@ def placed(design: Design, inputs: tuple[Input, ...], constraints: Sequence[Line
     from sdl.space import Space
 
     return DesignInside(design, Space(inputs, constraints))
-
-
-def planned_size(design: Design, instrument: Instrument) -> int:
-    """Number of points of a design's plan for an instrument.
-
-    Raises:
-        ConfigError: there is no such plan, or it is too large.
-    """
-    return placed(design, instrument.inputs, constraints_of(instrument)).size
 
 
 def scale(unit: Floats | list[float], inputs: tuple[Input, ...]) -> Floats:

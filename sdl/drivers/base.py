@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -11,9 +11,6 @@ from sdl.errors import InstrumentError
 from sdl.grammar import LinearConstraint, parse_constraint
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState, Settings, Value
 
-if TYPE_CHECKING:
-    from sdl.space import Space
-
 # The option `session_gap` of an instrument.
 SessionGap = Annotated[
     float, Field(gt=0, le=1e7, description="seconds between two readings that begin a new session of a data set")
@@ -21,7 +18,12 @@ SessionGap = Annotated[
 
 
 class Driver(Protocol):
-    """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those."""
+    """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those.
+
+    Optional members:
+        assume_on(): something may be on although nothing was requested over this connection, because a process died:
+            the next `safe` must switch it off. Without it a reading at the settings `off` is requested instead.
+    """
 
     def measure(self, settings: Settings) -> Reading:
         """Take one reading at `settings` (every input, in its unit, inside its bounds).
@@ -123,17 +125,6 @@ def constraints_of(instrument: Instrument) -> tuple[LinearConstraint, ...]:
     """
     given = getattr(instrument, "constraints", None) or ()
     return tuple(parse_constraint(one) if isinstance(one, str) else one for one in given)
-
-
-def space_of(instrument: Instrument) -> Space:
-    """The settings that an instrument can take.
-
-    Raises:
-        ValueError: the constraints do not fit the inputs.
-    """
-    from sdl.space import Space  # it needs numpy, which a validation should not load
-
-    return Space(instrument.inputs, constraints_of(instrument))
 
 
 def session_gap(instrument: Instrument) -> float:

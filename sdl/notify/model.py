@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from sdl.config.durations import Duration
+from sdl.durations import Duration
 from sdl.errors import ConfigError
 from sdl.types import Frozen
 

@@ -16,8 +16,8 @@ from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import unquote
 
-from sdl.config.durations import format_duration
 from sdl.drivers.environment import problems_of_requests
+from sdl.durations import format_duration
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import require
 from sdl.notify.model import Kind, Recipient, within_span

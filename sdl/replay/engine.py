@@ -27,6 +27,7 @@ from sdl.core.events import (
     Stopped,
 )
 from sdl.drivers.base import Driver
+from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.formatting import truncate
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
@@ -44,8 +45,12 @@ FIGURES = (
 MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
 
-def replay(folder: Path) -> Replayed:
+def replay(folder: Path, *, trust: bool = False) -> Replayed:
     """Replay the run in a directory.
+
+    Args:
+        folder: the run's directory.
+        trust: also one that another account wrote and whose instrument names a program, code or an address.
 
     Raises:
         Damaged: the record was altered, or has a schema that this version does not know.
@@ -59,6 +64,7 @@ def replay(folder: Path) -> Replayed:
     opened = next(events, None)
     if not isinstance(opened, Opened):
         raise RecordError(f"{folder}: empty: there is nothing to replay")
+    require_trust(opened.config.get("instrument"), folder, trusted=trust)
     if opened.schema > SCHEMA:
         raise RecordError(f"{folder}: schema {opened.schema}, of a later sdl; this one knows 1 … {SCHEMA}")
     try:
@@ -88,7 +94,8 @@ class _Replayer:
         self._configure()
         for name in ("inputs", "channels"):
             then = [str(item["name"]) for item in opened.instrument[name]]
-            now = [item.name for item in getattr(self._config.instrument, name)]
+            today = self._config.free_inputs if name == "inputs" else self._config.instrument.channels
+            now = [item.name for item in today]
             if then != now:
                 raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
         self._campaign.handle(opened)
@@ -191,7 +198,7 @@ class _Replayer:
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
         shifts = {}
         before, after = numbers(then.settings), numbers(now.settings)
-        for item in self._config.instrument.inputs:
+        for item in self._config.free_inputs:
             if not item.numeric:
                 continue
             old, new = before[item.name], after[item.name]
@@ -206,7 +213,7 @@ class _Replayer:
         self._clock.set(event.at - event.elapsed if isinstance(event, Measured) else self._clock.now() + due.wait)
         place = f"trial {event.trial}, reading {event.repeat + 1}"
         try:
-            reading = driver.measure(due.settings)
+            reading = driver.measure(self._config.complete(due.settings))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a twin that fails today is a difference and does not end the replay

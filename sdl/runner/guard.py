@@ -26,7 +26,7 @@ class Guard:
 
     def __init__(self, folder: Path) -> None:
         script = str(Path(guardian.__file__).resolve())
-        after = children.command("resume", str(folder.resolve()), "--interrupted", "SIGTERM", "--quiet")
+        after = children.command("resume", str(folder.resolve()), "--interrupted", "SIGTERM", "--quiet", "--trust")
         there, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         try:

@@ -34,7 +34,7 @@ from sdl.core.events import (
 )
 from sdl.drivers.base import Driver, off_settings
 from sdl.drivers.checks import BUGS, Repeats, checked_reading
-from sdl.errors import ConfigError, InstrumentError, RecordError, cut
+from sdl.errors import ConfigError, InstrumentError, Interlock, RecordError, cut
 from sdl.runner.exit_codes import CampaignInterrupted
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Gate, Pause, Proceed
 from sdl.runner.observers import Watch, with_twin_monitor
@@ -227,13 +227,16 @@ class Runner:
         try:
             self._shutdown = None  # from here on it may be on
             if self._driver is None:
-                self._driver = self.config.instrument.open(self.clock)
-            reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
+                self._driver = self._open()
+            settings = self.config.complete(action.settings)
+            reading = checked_reading(self._driver.measure(settings), settings, self._channels)
             reading = self._repeats.checked(reading)
         except ConfigError as error:  # only a person can correct it
             return Failed(*place, "driver", cut(str(error)), False, False, self.clock.now())
         except InstrumentError as error:
             text, again = cut(f"{type(error).__name__}: {error}"), error.retryable
+            if isinstance(error, Interlock):
+                return Failed(*place, "interlock", cut(str(error)), False, True, self.clock.now())
             if self._driver is None and not again:  # it cannot be opened
                 return Failed(*place, "driver", text, again, False, self.clock.now())
             return Failed(*place, "measure", text, again, error.maybe_measured, self.clock.now())
@@ -256,6 +259,13 @@ class Runner:
             round(self.clock.monotonic() - began, 6),
             self.clock.now(),
         )
+
+    def _open(self) -> Driver:
+        """A new connection; it learns whether a process that died may have left the instrument on."""
+        driver: Driver = self.config.instrument.open(self.clock)
+        if self._unfinished and (assume_on := getattr(driver, "assume_on", None)) is not None:
+            assume_on()
+        return driver
 
     def _make_safe(self, seconds: float | None = None, *, last: bool = False) -> None:
         """Switch the instrument off and release it; errors are logged and recorded, none is raised.
@@ -285,8 +295,8 @@ class Runner:
 
     def _switch_off(self) -> SafeState | None:
         if self._driver is None:
-            self._driver = self.config.instrument.open(self.clock)
-        if self._unfinished and not self.config.instrument.virtual:
+            self._driver = self._open()
+        if self._unfinished and not self.config.instrument.virtual and not hasattr(self._driver, "assume_on"):
             self._driver.measure(self._off)  # a new connection does not know what the dead process set
         self._unfinished = False
         return self._driver.safe()
@@ -314,6 +324,8 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
     if not frames or frames[0].filename == checked_reading.__code__.co_filename:
         return ""  # the error is in what it returned
+    ours = PurePath(checked_reading.__code__.co_filename).parent
+    frames = [frame for frame in frames if PurePath(frame.filename).parent != ours] or frames
     folder = PurePath(frames[0].filename).parent
     last = [frame for frame in frames if PurePath(frame.filename).parent == folder][-1]
     return f" ({PurePath(last.filename).name}:{last.lineno} in {last.name})"

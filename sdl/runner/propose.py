@@ -22,7 +22,6 @@ from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
 from sdl.core.trials import CONFIRMATION
 from sdl.designs.base import Learning, placed
-from sdl.drivers.base import space_of
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
 from sdl.inverse.propose import data_of, objective_of, propose
 from sdl.solvers.base import Data
@@ -39,8 +38,8 @@ class Proposer:
 
     def __init__(self, config: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
         self._config, self._campaign, self._clock = config, campaign, clock
-        self._inputs, self._channels = config.instrument.inputs, config.instrument.channels
-        self._space = space_of(config.instrument)
+        self._inputs, self._channels = config.free_inputs, config.instrument.channels
+        self._space = config.space()
         self._design = placed(config.design, self._inputs, self._space.constraints)
         self._size = self._design.size
         self._first = design_points(config)

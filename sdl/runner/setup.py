@@ -6,13 +6,15 @@ import contextlib
 import functools
 import getpass
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
-from sdl.drivers.base import Instrument, constraints_of, names, session_gap
+from sdl.drivers.base import Instrument, names, session_gap
+from sdl.drivers.derived import with_derived
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
@@ -74,10 +76,12 @@ def opened_event(
     described = {
         "kind": instrument.kind,
         "identity": instrument.identity,
-        "inputs": [item.model_dump(mode="json") for item in instrument.inputs],
+        "inputs": [item.model_dump(mode="json") for item in config.free_inputs],
         "channels": [item.model_dump(mode="json") for item in instrument.channels],
     }
-    if constraints := constraints_of(instrument):
+    if fixed := [item for item in instrument.inputs if item.name in config.fixed]:
+        described["fixed"] = [item.model_dump(mode="json") for item in fixed]
+    if constraints := config.free_constraints:
         described["constraints"] = [str(one) for one in constraints]
     return Opened(
         SCHEMA,
@@ -98,7 +102,7 @@ def started_campaign(
     config: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
     """The campaign after its first event; without a folder the priors' rows come from `priors`."""
-    campaign = unopened_campaign(opened, folder, config.plan())
+    campaign = unopened_campaign(opened, folder, config.plan(config.prices))
     if priors and folder is None:
         campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.number_sessions(priors)])
     campaign.handle(opened)
@@ -112,12 +116,15 @@ def load_priors(config: CampaignFile) -> list[datasets.Dataset]:
         ConfigError: a prior cannot be read or has no usable row.
     """
     instrument, wanted, gap = config.instrument, tuple(config.goal or ()), session_gap(config.instrument)
+    derived = getattr(instrument, "derived", {})
+    derive = partial(with_derived, formulas=derived, strict=False) if derived else None
     priors = []
     for prior in config.prior:
         columns = datasets.ColumnNames(prior.inputs, prior.channels)
         rows = datasets.load(
-            prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
-        )
+            prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap,
+            derive=derive, derived=derived, held=config.fixed,
+        )  # fmt: skip
         priors.append(rows)
         if not rows.rows:
             why = "; ".join(rows.omissions)

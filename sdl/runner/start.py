@@ -8,23 +8,26 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sdl import config, yamlfile
-from sdl.config import CampaignFile
+from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Opened, Resumed
+from sdl.drivers.python_function import Measure, PythonFunction
+from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, Problem, RecordError
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
 from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
 from sdl.runner.shutdown import SwitchOffPolicy
-from sdl.runs.runs import Folded, Result, fold_stepwise, result_of, rules_of
+from sdl.runs.runs import Folded, Result, fold_stepwise, plan_of, result_of
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
 from sdl.types import Outcome
 
+C = TypeVar("C", bound=ResolvedCampaign)
 log = logging.getLogger("sdl")
 HEAD = "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
 
@@ -40,6 +43,8 @@ def run(
     folder: str | Path | None = None,
     guarded: bool = False,
     switch_off: SwitchOffPolicy | None = None,
+    measure: Measure | None = None,
+    off: Measure | None = None,
 ) -> Result:
     """Run a campaign to its end.
 
@@ -54,6 +59,8 @@ def run(
         guarded: let a second process kill this one if its solver continues after SIGTERM, switch the instrument off and
             record the interruption; in the main thread, with a record, on POSIX.
         switch_off: how long to try to switch the instrument off at the end; two minutes by default.
+        measure: for an instrument of kind python: the function from settings to readings, both by name.
+        off: likewise: the function that takes the settings `off` and switches the instrument off.
 
     Returns:
         The result; its `safe` says whether the instrument is off.
@@ -75,6 +82,7 @@ def run(
         resolved = config.parse(tree, collect=collect, runs=below)
     if collect and resolved.goal is not None:
         resolved = resolved.without_goal()
+    resolved = _with_functions(resolved, measure, off)
     priors = load_priors(resolved)
     for prior in priors:
         for text in prior.warnings:
@@ -105,6 +113,9 @@ def resume(
     guarded: bool = False,
     interrupted: str = "",
     switch_off: SwitchOffPolicy | None = None,
+    measure: Measure | None = None,
+    off: Measure | None = None,
+    trust: bool = False,
 ) -> Result:
     """Continue a run after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
@@ -119,6 +130,9 @@ def resume(
         interrupted: the signal for which its process was killed; the run is not continued, only the instrument switched
             off and the interruption recorded.
         switch_off: how long to try to switch the instrument off at the end.
+        measure: as for `run`.
+        off: as for `run`.
+        trust: continue also a run that another account wrote and whose instrument names a program, code or an address.
 
     Raises:
         ConfigError: a change that a resume cannot make. Damaged: the record was altered.
@@ -139,7 +153,8 @@ def resume(
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
-        resolved = config.restore(tree)
+        resolved = _with_functions(config.restore(tree), measure, off)
+        require_trust(resolved.instrument, record.folder, trusted=trust)
         final = folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE)
         unfinished = not folded.campaign.history.outcome or left_on(folded.opened, folded.campaign)
         if final and not unfinished:
@@ -154,7 +169,7 @@ def resume(
             log.warning("the solver continued after %s, so its process was killed", interrupted)
         if final or interrupted:
             return runner.go()  # which only switches the instrument off
-        folded.campaign.plan = rules_of(tree).plan()
+        folded.campaign.plan = plan_of(tree)
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:
             runner.write(Continued(user(), clock.now()))
@@ -167,6 +182,19 @@ def left_on(opened: Opened, campaign: Campaign) -> bool:
     Records before schema 3 never do, and those of simulated instruments need not.
     """
     return opened.schema >= 3 and not opened.simulated and (campaign.safe is None or not campaign.safe.proven)
+
+
+def _with_functions(resolved: C, measure: Measure | None, off: Measure | None) -> C:
+    """The campaign whose instrument calls these functions.
+
+    Raises:
+        ConfigError: its instrument is of another kind than python.
+    """
+    if measure is None and off is None:
+        return resolved
+    if not isinstance(resolved.instrument, PythonFunction):
+        raise ConfigError(f"measure and off go with instrument kind python, not {resolved.instrument.kind}")
+    return resolved.model_copy(update={"instrument": resolved.instrument.with_functions(measure, off)})
 
 
 def _changes(folded: Folded, changes: Sequence[str]) -> dict[str, Any]:

@@ -17,10 +17,11 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sdl.core.events import Measured, Opened
@@ -28,7 +29,7 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings
+from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings, Value
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -120,6 +121,9 @@ def load(
     columns: ColumnNames = SAME_NAMES,
     tolerated: float = MAX_UNUSABLE,
     session_gap: float | None = None,
+    derive: Callable[[Reading], Reading] | None = None,
+    derived: Collection[str] = (),
+    held: Settings = MappingProxyType({}),
 ) -> Dataset:
     """Read a record (a run's directory or its record.jsonl), a log or a table.
 
@@ -133,6 +137,9 @@ def load(
         tolerated: largest fraction of unusable lines.
         session_gap: seconds between two readings that begin a new session; None: as a record's instrument has it, else
             `SESSION_GAP`.
+        derive: adds channels that are computed from the others, to each row.
+        derived: their names; a file need not have them.
+        held: values of inputs; rows at other ones are not used.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
@@ -150,7 +157,7 @@ def load(
     table = (
         tables.read(file) if opened is None else _record_table(file, opened, [columns.inputs.get(n, n) for n in names])
     )
-    form = _parser(file, table, names, channels, required, columns)
+    form = _parser(file, table, names, channels, [name for name in required if name not in derived], columns)
     known = [item for item in inputs if isinstance(item, Input)]
     bounds = {item.name: (item.low, item.high) for item in known if item.numeric}
     choices = {item.name: item.choices for item in known if item.choices}
@@ -172,11 +179,12 @@ def load(
     for row, session in _sessions(read_rows, gap, by_day=opened is None):
         again = opened is None and row.key() in seen
         seen.add(row.key())
-        reason = DUPLICATE if again and row.at == row.at else _reason_unused(row.reading, required)
+        reading = row.reading if derive is None else derive(row.reading)
+        reason = DUPLICATE if again and row.at == row.at else _reason_unused(reading, required, held)
         if reason:
             lines.setdefault(reason, []).append(row.line)
         else:
-            rows.append(DatasetRow(row.reading, session, row.day, row.at))
+            rows.append(DatasetRow(reading, session, row.day, row.at))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
@@ -333,10 +341,19 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _reason_unused(reading: Reading, required: Sequence[str]) -> str:
+def _reason_unused(reading: Reading, required: Sequence[str], held: Settings) -> str:
     if missing := [name for name in required if name not in reading.readings]:
         return f"without {', '.join(missing)}"
+    if other := [name for name, value in held.items() if not _is_at(reading.applied[name], value)]:
+        return f"at another {', '.join(other)} than this campaign"
     return "saturated in a channel of the goal" if any(name in reading.saturated for name in required) else ""
+
+
+def _is_at(value: Value, wanted: Value) -> bool:
+    """Whether an input was at the value at which a campaign keeps it."""
+    if isinstance(value, str) or isinstance(wanted, str):
+        return value == wanted
+    return math.isclose(value, wanted, rel_tol=BOUNDS_ROUNDING, abs_tol=BOUNDS_ROUNDING)
 
 
 def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:

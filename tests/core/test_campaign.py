@@ -645,3 +645,12 @@ def test_replaying_what_was_written_gives_the_same_state_and_the_same_due_after_
             play(rest, resumed(now, **changes), *[continued(now)] * rest.paused)
         run_on(rest, readings, most=200)
         assert (rest.state, rest.due()) == (State.STOPPED, [])
+
+
+def test_a_reading_beyond_a_limit_ends_the_campaign_as_failed() -> None:
+    campaign = new_campaign()
+    play(campaign, opened(), proposed())
+    failure = failed(stage="interlock", error="pH = 9.5 is above its limit 9; it was switched off", maybe_measured=True)
+    assert campaign.handle(failure) == [
+        Stop(Outcome.FAILED, "interlock: pH = 9.5 is above its limit 9; it was switched off", "interlock")
+    ]

@@ -215,3 +215,14 @@ def test_only_one_channel_can_be_an_objective() -> None:
         Goal({name: Band.objective(Direction.MAXIMISE) for name in ("red", "green")})
     with pytest.raises(ValueError, match="or else a direction"):
         Band(None, 0.0, 1.0, direction=Direction.MAXIMISE)
+
+
+def test_what_was_applied_is_known_again_in_any_order_and_beside_other_inputs() -> None:
+    applied = {"extra": 4.0, "G": 0.5, "R": 0.2}
+    found = campaign()
+    play(
+        [opened(), proposed(0, settings=A), read(0, A, 140.0), proposed(1, settings=B), read(1, applied, 130.0)],
+        at=found,
+    )
+    play([of_solver(2, C, B, 130.0, 5.0)], at=found)
+    assert found.history.best.trial == 1

@@ -335,3 +335,25 @@ def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(l
         asking("resume", target, "bob")
     assert [event.what for event in asking.bench.of(Held)] == held
     assert [event.what for event in asking.bench.of(Released)] == held[::-1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("instrument: {kind: command, command: [rm, -rf, /]}", "instrument: names a program"),
+        ("instrument: {use: /etc/rig.yaml}", "instrument: names a file"),
+        ("instrument: {kind: python, function: 'x.py:f'}", "instrument: names Python code"),
+        ("expect: {instrument: {kind: http, url: 'http://10.0.0.1'}}", "expect.instrument: names an address"),
+        ("watch: ../../secret.toml", "watch: a submitted campaign names a twin"),
+        ("prior: [FOLDER/elsewhere.csv]", "prior.0: must be a run of this lab"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["check", "start"])
+def test_a_campaign_that_came_in_names_no_program_code_address_or_path(
+    loaded: ResolvedLab, verb: str, keys: str, message: str
+) -> None:
+    (loaded.path.parent / "elsewhere.csv").write_text("R,G,B,445nm\n0.5,0,0,10000\n0.6,0,0,12000\n")
+    asking = Asking(loaded)
+    text = f"name: x\ngoal: {{445nm: 12000}}\n{keys}\n".replace("FOLDER", str(loaded.path.parent))
+    with pytest.raises(ConfigError, match=message):
+        asking(verb, text, "a", *(["ada"] if verb == "start" else []))

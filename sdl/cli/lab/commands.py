@@ -17,7 +17,7 @@ from sdl.cli.lab import control, simulate
 from sdl.cli.options import Json, LabPath, emit, option
 from sdl.cli.terminal import say
 from sdl.cli.web import LabPage
-from sdl.config.durations import format_duration
+from sdl.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import count, local
 from sdl.lab.config.file import ResolvedLab, load

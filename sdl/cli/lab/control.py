@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sdl.cli.options import Json, argument, emit, option
 from sdl.cli.terminal import print_table, say
-from sdl.config.durations import format_duration
+from sdl.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import visible
 from sdl.lab.core.views import describe_pause

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from sdl.cli.display.progress import ProgressBar
 from sdl.cli.options import Json, LabPath, Quiet, emit, option
 from sdl.cli.terminal import say
-from sdl.config.durations import format_duration
+from sdl.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import count, local
 from sdl.lab.config.file import ResolvedLab, load

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
+from sdl.drivers.trust import submitted_problems
 from sdl.errors import ConfigError, Problem
 from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_conditions
 from sdl.lab.core.due_times import NEVER, next_due, seconds
@@ -76,15 +77,23 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
         runs: directory in which priors that name runs are found.
 
     Raises:
-        ConfigError: with every mistake and its line.
+        ConfigError: with every mistake and its line; also where it names a program, code, an address or a path.
     """
     tree = yamlfile.parse(text)
     problems = list(tree.problems)
+    if isinstance(tree.value, Mapping):
+        problems += [_located(problem, tree) for problem in submitted_problems(tree.value)]
     value = {**tree.value, "instrument": instrument} if isinstance(tree.value, Mapping) else tree.value
     try:
         campaign = config.parse(value, base=base, collect=True, runs=runs)
     except ConfigError as error:
         problems += [_located(problem, tree) for problem in error.problems]
+    else:
+        problems += [
+            _located(Problem("must be a run of this lab; a submitted campaign names no paths", f"prior.{i}"), tree)
+            for i, prior in enumerate(campaign.prior)
+            if not Path(prior.source).resolve().is_relative_to(runs.resolve())
+        ]
     if problems:
         raise ConfigError(*sorted(problems, key=lambda problem: problem.line or 0))
     return campaign
@@ -156,10 +165,13 @@ class _Loader:
         for name, item in lab.instruments.items():
             where = f"instruments.{name}.instrument"
             try:
-                instrument = config.parse_kind("instrument", item.instrument)
+                instrument = config.parse_kind("instrument", item.instrument, self.path.parent)
             except ConfigError as error:
                 for problem in error.problems:
-                    self._add(problem.message, f"{where}.{problem.path}".rstrip("."))
+                    if problem.file:  # of its own
+                        self.problems.append(problem)
+                    else:
+                        self._add(problem.message, f"{where}.{problem.path}".rstrip("."))
                 continue
             if instrument.kind in UNSUITABLE_KINDS:
                 text = f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs unattended"

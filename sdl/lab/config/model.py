@@ -26,9 +26,9 @@ from pydantic import (
     model_validator,
 )
 
-from sdl.config.durations import Duration
 from sdl.config.mistakes import NAME
 from sdl.drivers.base import Instrument
+from sdl.durations import Duration
 from sdl.errors import Problem
 from sdl.notify.model import DaySpan, Notify
 from sdl.twin.state import TwinState, load, locate

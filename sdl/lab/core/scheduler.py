@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from sdl.config.durations import format_duration
+from sdl.durations import format_duration
 from sdl.lab.core.due_times import NEVER, blackout, schedule_conflict, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import DAY, Lab, Start

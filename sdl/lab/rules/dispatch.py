@@ -22,7 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sdl import yamlfile
-from sdl.config.durations import format_duration
+from sdl.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.lab.config.model import disk_free
 from sdl.lab.core.events import LabEvent

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from sdl.config.durations import format_duration
+from sdl.durations import format_duration
 from sdl.formatting import display
 from sdl.lab.config.model import NO_READING
 from sdl.lab.core import events as ev

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sdl.config.durations import format_duration
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
+from sdl.durations import format_duration
 from sdl.formatting import count
 from sdl.lab.config.model import NO_READING, Suspend, disk_free
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed

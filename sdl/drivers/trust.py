@@ -1,0 +1,75 @@
+"""Whose campaigns may name programs, code or addresses: those of this account, not those that came in from outside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdl.errors import ConfigError, Problem
+
+# What a kind of instrument names that would be run, loaded or asked on this machine.
+NAMED = {"command": "a program", "python": "Python code", "http": "an address", "scpi": "an address"}
+
+USE = "use"  # the key of an instrument that names a file of its own
+
+
+def named_by(instrument: Any) -> str:
+    """What an instrument, given as plain values or as an object, names: `a program`; empty if nothing of the kind."""
+    if isinstance(instrument, Mapping):
+        return "a file" if USE in instrument else NAMED.get(str(instrument.get("kind")), "")
+    return NAMED.get(str(instrument if isinstance(instrument, str) else getattr(instrument, "kind", "")), "")
+
+
+def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
+    """What a campaign, as plain values, must not name if it came by the page or the API: the lab has the instrument."""
+    problems: list[Problem] = []
+    expect = campaign.get("expect")
+    for path, given in (
+        ("instrument", campaign.get("instrument")),
+        ("expect.instrument", expect.get("instrument") if isinstance(expect, Mapping) else None),
+    ):
+        if what := named_by(given):
+            message = f"names {what}, which a submitted campaign must not; take it out: the lab has the instrument"
+            problems.append(Problem(message, path))
+    watch = campaign.get("watch")
+    if isinstance(watch, str) and watch.endswith(".toml"):
+        problems.append(Problem("a submitted campaign names a twin of sdl here, and no path", "watch"))
+    return problems
+
+
+def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:
+    """Refuse what another account wrote if it names a program, code or an address.
+
+    Args:
+        instrument: of the campaign.
+        path: the run's directory, or the campaign file.
+        trusted: the user says that it may.
+
+    Raises:
+        ConfigError: refused.
+    """
+    what = named_by(instrument)
+    if not what or trusted or not hasattr(os, "geteuid"):
+        return
+    owner = next((uid for uid in _owners(path) if uid != os.geteuid()), None)
+    if owner is not None:
+        raise ConfigError(
+            f"{path}: written by another account ({_account(owner)}), and its instrument names {what}; look at it, "
+            "then repeat with --trust (from Python: trust=True)"
+        )
+
+
+def _owners(path: Path) -> list[int]:
+    files = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+    return [file.lstat().st_uid for file in files]
+
+
+def _account(uid: int) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return f"number {uid}"
