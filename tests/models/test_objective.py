@@ -212,3 +212,13 @@ def test_a_thousand_rows_are_answered_quickly():
     answer = find("solvers", "gp")().fit(found).propose(asked(goal()), space(*UNIT), np.random.default_rng(0))
     assert time.process_time() - began < 10
     assert hill(answer.incumbent)[0, 0] > 995
+
+
+def test_auto_does_not_end_a_search_on_a_line_that_fits_the_few_rows_so_far():
+    """The readings of a peak at four corners of a small square lie on a plane."""
+    X = np.array([[0.1, 0.1], [0.3, 0.1], [0.1, 0.3], [0.3, 0.3], [0.2, 0.2]])
+    found = data(X, 50 * X.sum(axis=1, keepdims=True) * [1, 1], inputs=PAIR, channels=TWO)
+    answer = find("solvers", "auto")().fit(replace(found, objective=Objective(0, 1.0))).propose(
+        asked(goal()), space(*UNIT), np.random.default_rng(0)
+    )  # fmt: skip
+    assert answer.why[0].startswith("auto chose gp")
