@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from sdl.arrays import Bools, Floats, Ints
+from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.grammar import LinearConstraint
 from sdl.models.data import Data
@@ -59,7 +59,7 @@ class Instrument(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FittedChannelSummary:
+class ChannelFit:
     """How well one channel is predicted.
 
     Attributes:
@@ -84,16 +84,16 @@ class FittedChannelSummary:
 
 
 @dataclass(frozen=True)
-class FittedTwin:
+class SurrogateFit:
     """A fitted state with a summary of each channel; `rows` and `sessions` count what it was fitted to."""
 
     state: FittedState
-    channels: tuple[FittedChannelSummary, ...]
+    channels: tuple[ChannelFit, ...]
     rows: int
     sessions: int
 
 
-class _Rows(NamedTuple):
+class RowArrays(NamedTuple):
     """n rows in the order of their times."""
 
     X: Floats  # (n, p) encoded settings
@@ -109,14 +109,14 @@ class _Rows(NamedTuple):
         return np.isfinite(self.Y) & ~self.saturated
 
 
-def fit(rows: Sequence[DatasetRow], instrument: Instrument, about: str = "") -> FittedTwin:
+def fit(rows: Sequence[DatasetRow], instrument: Instrument, about: str = "") -> SurrogateFit:
     """Fit a twin.
 
     Raises:
         ValueError: too few rows, or rows that do not vary every input.
     """
     space = Space(instrument.inputs, instrument.constraints)
-    data = _matrices(rows, instrument, space)
+    data = matrices(rows, instrument, space)
     _require_rows(data, instrument, space)
     try:
         found, model = _dynamics(data, instrument, space, _process(data, instrument, None, None))
@@ -125,7 +125,8 @@ def fit(rows: Sequence[DatasetRow], instrument: Instrument, about: str = "") -> 
     return _assembled(data, instrument, space, model, found, about)
 
 
-def _matrices(rows: Sequence[DatasetRow], instrument: Instrument, space: Space) -> _Rows:
+def matrices(rows: Sequence[DatasetRow], instrument: Instrument, space: Space) -> RowArrays:
+    """The rows as arrays."""
     names, nan = [channel.name for channel in instrument.channels], math.nan
     high = np.array([math.inf if c.high is None else c.high for c in instrument.channels])
     X = np.array([space.encode(row.reading.applied) for row in rows]).reshape(len(rows), -1)
@@ -138,10 +139,10 @@ def _matrices(rows: Sequence[DatasetRow], instrument: Instrument, space: Space) 
         if session[i] == session[i - 1] and at[i] >= at[i - 1]:
             wait[i] = at[i] - at[i - 1]
             hours[i] = hours[i - 1] + wait[i] / 3600.0
-    return _Rows(X, Y, said | (Y >= high), session, hours, wait, float(at[-1]) if len(at) else nan)
+    return RowArrays(X, Y, said | (high <= Y), session, hours, wait, float(at[-1]) if len(at) else nan)
 
 
-def _require_rows(data: _Rows, instrument: Instrument, space: Space) -> None:
+def _require_rows(data: RowArrays, instrument: Instrument, space: Space) -> None:
     """Raise ValueError for a channel with too few readings."""
     need = ROWS_PER_COLUMN * (len(space.columns) + 1)
     for j, channel in enumerate(instrument.channels):
@@ -158,7 +159,7 @@ def _require_rows(data: _Rows, instrument: Instrument, space: Space) -> None:
 
 # The process ---------------------------------------------------------------------------------------------------------
 def _process(
-    data: _Rows, instrument: Instrument, found: _Dynamics | None, model: GaussianProcess | None
+    data: RowArrays, instrument: Instrument, found: _Dynamics | None, model: GaussianProcess | None
 ) -> GaussianProcess:
     """The process fitted to the rows without drift and lag; the lag is that of the predictions of `model`."""
     Y = data.Y
@@ -175,7 +176,7 @@ def _process(
     )  # fmt: skip
 
 
-def _settled(data: _Rows, model: GaussianProcess, drift: Floats) -> Floats:
+def _settled(data: RowArrays, model: GaussianProcess, drift: Floats) -> Floats:
     """(n, m) readings in equilibrium."""
     settled: Floats = model.mean(model.training.units(data.X)) + drift * data.hours[:, None]
     return settled
@@ -198,7 +199,7 @@ class _Dynamics(NamedTuple):
 
 
 def _dynamics(
-    data: _Rows, instrument: Instrument, space: Space, model: GaussianProcess
+    data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess
 ) -> tuple[_Dynamics, GaussianProcess]:
     """Lag and drift of the channels whose rows show them, and the process with them."""
     m = data.Y.shape[1]
@@ -225,7 +226,7 @@ def _dynamics(
     return found, fitted
 
 
-def _first_tau(data: _Rows, space: Space) -> Floats:
+def _first_tau(data: RowArrays, space: Space) -> Floats:
     """(m,) time constants of quadratic models with a drift; 0 where the rows show none."""
     m, waits = data.Y.shape[1], data.wait[np.isfinite(data.wait) & (data.wait > 0)]
     if len(waits) < len(data.Y) // 2:
@@ -237,7 +238,7 @@ def _first_tau(data: _Rows, space: Space) -> Floats:
     return np.array(each)
 
 
-def _refined(data: _Rows, model: GaussianProcess, j: int, found: _Dynamics) -> float:
+def _refined(data: RowArrays, model: GaussianProcess, j: int, found: _Dynamics) -> float:
     """The time constant near the present one with which the lagged predictions of a channel are closest."""
     if found.tau[j] <= 0:
         return 0.0
@@ -260,7 +261,7 @@ def _quadratic(U: Floats) -> Floats:
     return np.column_stack([linear, *pairs]) if n >= 3 * (linear.shape[1] + len(pairs)) else linear
 
 
-def _drift_left(data: _Rows, model: GaussianProcess, found: _Dynamics) -> tuple[Floats, Floats]:
+def _drift_left(data: RowArrays, model: GaussianProcess, found: _Dynamics) -> tuple[Floats, Floats]:
     """(m,) change per hour of the residuals, with an offset for each session, and its standard errors."""
     residual = data.Y - lagged(_settled(data, model, found.drift), data.wait, found.tau)
     slope, error = np.zeros(residual.shape[1]), np.full(residual.shape[1], np.inf)
@@ -286,8 +287,8 @@ def _deviation(values: Floats) -> float:
 
 # The state -----------------------------------------------------------------------------------------------------------
 def _assembled(
-    data: _Rows, instrument: Instrument, space: Space, model: GaussianProcess, dynamics: _Dynamics, about: str
-) -> FittedTwin:
+    data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess, dynamics: _Dynamics, about: str
+) -> SurrogateFit:
     """The state of a fitted process, with the summary of each channel."""
     rows = _stored(data, instrument, space, model)
     trees: dict[str, dict[str, Any]] = {}
@@ -325,10 +326,10 @@ def _assembled(
     tree["correlation"] = _correlation(residual, surrogate.noise_sd(mean), data.session)
     state = FittedState.model_validate(tree)
     summaries = _summaries(surrogate, trees, dynamics.error, effects)
-    return FittedTwin(state, summaries, len(data.Y), len(np.unique(data.session)))
+    return SurrogateFit(state, summaries, len(data.Y), len(np.unique(data.session)))
 
 
-def _stored(data: _Rows, instrument: Instrument, space: Space, model: GaussianProcess) -> Mapping[str, Any]:
+def _stored(data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess) -> Mapping[str, Any]:
     """The rows that the process is conditioned on; readings that it left out are NaN, bounds at their end."""
     training, names = model.training, [item.name for item in instrument.inputs]
     Y = np.where(training.usable, training.Y, np.nan)[model.rows]
@@ -349,14 +350,14 @@ def _stored(data: _Rows, instrument: Instrument, space: Space, model: GaussianPr
     return {"columns": (*names, *(channel.name for channel in instrument.channels)), "values": tuple(values)}
 
 
-def _residuals(data: _Rows, surrogate: Surrogate, dynamics: _Dynamics) -> tuple[Floats, Floats]:
+def _residuals(data: RowArrays, surrogate: Surrogate, dynamics: _Dynamics) -> tuple[Floats, Floats]:
     """(n, m) readings less the predictions with drift and lag, NaN where unusable, and the predictions without."""
     mean = surrogate.mean((data.X - surrogate.space.low) / surrogate.space.width)
     predicted = lagged(mean + dynamics.drift * data.hours[:, None], data.wait, dynamics.tau)
     return np.where(data.usable, data.Y - predicted, np.nan), mean
 
 
-def _sessions(data: _Rows, surrogate: Surrogate, residual: Floats, mean: Floats) -> Floats:
+def _sessions(data: RowArrays, surrogate: Surrogate, residual: Floats, mean: Floats) -> Floats:
     """(2, m) standard deviations of offset and gain between sessions, their estimation errors subtracted."""
     numbers, m = np.unique(data.session), residual.shape[1]
     effects = np.zeros((2, m))
@@ -400,7 +401,7 @@ def _correlation(residual: Floats, sd: Floats, session: Floats) -> tuple[tuple[f
 
 def _summaries(
     surrogate: Surrogate, trees: Mapping[str, Mapping[str, Any]], drift_error: Floats, effects: Floats
-) -> tuple[FittedChannelSummary, ...]:
+) -> tuple[ChannelFit, ...]:
     summaries = []
     for j, (name, tree) in enumerate(trees.items()):
         process = surrogate.processes[j]
@@ -409,9 +410,16 @@ def _summaries(
         rmse = math.sqrt(float(np.mean((away[0] * rate) ** 2)))
         noise = math.sqrt(float(np.mean(surrogate.noise_sd(np.tile(readings[:, None], (1, len(trees))))[:, j] ** 2)))
         summaries.append(
-            FittedChannelSummary(
-                name, rmse, noise, tree["drift"], float(drift_error[j]), tree["settling"],
-                float(effects[0, j]), float(effects[1, j]), tree["process"]["transform"],
+            ChannelFit(
+                name,
+                rmse,
+                noise,
+                tree["drift"],
+                float(drift_error[j]),
+                tree["settling"],
+                float(effects[0, j]),
+                float(effects[1, j]),
+                tree["process"]["transform"],
             )  # fmt: skip
         )
     return tuple(summaries)

@@ -54,7 +54,9 @@ class Surrogate:
             for option, c in zip(self._options, columns, strict=True)
         )
         self.middle = np.array([np.nanmean(Y[~censored[:, c], c]) for c in columns])
-        correlation = np.array(state.correlation)[np.ix_(columns, columns)] if state.correlation else np.eye(len(columns))
+        correlation = (
+            np.array(state.correlation)[np.ix_(columns, columns)] if state.correlation else np.eye(len(columns))
+        )
         self._root = np.linalg.cholesky(correlation + 1e-9 * np.eye(len(columns)))
         self._drift = np.array([option.drift for option in self._options])
         self._tau = np.array([option.settling for option in self._options])
@@ -64,6 +66,11 @@ class Surrogate:
     def mean(self, U: Floats) -> Floats:
         """(k, m) f at settings (k, p) in units of the bounds."""
         return np.column_stack([process.mean(U) for process in self.processes])
+
+    def predict(self, U: Floats) -> tuple[Floats, Floats]:
+        """(k, m) f at settings (k, p) in units of the bounds, and its variance."""
+        parts = [process.predict(U)[:2] for process in self.processes]
+        return np.column_stack([mean for mean, _ in parts]), np.column_stack([variance for _, variance in parts])
 
     def units(self, settings: Sequence[Settings]) -> Floats:
         """(k, p) rows in units of the bounds."""
@@ -78,7 +85,7 @@ class Surrogate:
 
     def noise_free(self, settings: Settings, time: float | None = None) -> dict[str, float]:
         """The readings in equilibrium without noise and rounding, cut at the ends of the channels."""
-        return self._by_name(self._cut(self._settled(settings, self._start if time is None else time)))
+        return self._by_name(self.cut(self._settled(settings, self._start if time is None else time)))
 
     def respond(self, settings: Settings, began: float, ended: float, faults: Sequence[Fault] = ()) -> Reading:
         applied = self._clamped(settings, faults)
@@ -93,7 +100,7 @@ class Surrogate:
         for j, channel in enumerate(self.channels):
             if channel.resolution is not None:
                 level[j] = round(level[j] / channel.resolution) * channel.resolution
-        readings = self._by_name(self._cut(level))
+        readings = self._by_name(self.cut(level))
         fault = None if applied == settings else "not-applied"
         return Reading(applied, readings, None, self.full(readings), fault)
 
@@ -165,7 +172,8 @@ class Surrogate:
                 }
         return settings
 
-    def _cut(self, readings: Floats) -> Floats:
+    def cut(self, readings: Floats) -> Floats:
+        """Readings (…, m) inside the ends of the channels."""
         low = [-np.inf if channel.low is None else channel.low for channel in self.channels]
         high = [np.inf if channel.high is None else channel.high for channel in self.channels]
         return np.clip(readings, low, high)
@@ -181,7 +189,7 @@ def rows_of(state: FittedState, space: Space) -> tuple[Floats, Floats, Bools]:
     X = np.array([space.encode(each) for each in settings])
     Y = np.array([[float(value) for value in row[d:]] for row in state.rows.values])
     high = np.array([np.inf if c.high is None else c.high for c in state.channels.values()])
-    return (X - space.low) / space.width, Y, Y >= high
+    return (X - space.low) / space.width, Y, high <= Y
 
 
 def _hyperparameters(process: Any) -> Hyperparameters:
