@@ -95,9 +95,8 @@ class FittedTwin(Frozen):
         channels = tuple(self.condition.channels)
         for index, fault in enumerate(self.faults):
             if fault.name not in GENERAL:
-                raise ValueError(
-                    f"faults[{index}].name: {fault.name} has no meaning here; allowed: {', '.join(GENERAL)}"
-                )
+                allowed = ", ".join(GENERAL)
+                raise ValueError(f"faults[{index}].name: {fault.name} is none of any instrument; allowed: {allowed}")
             for key, name in (("channel", fault.channel), ("other", fault.other)):
                 if fault.uses(key) and name not in channels:
                     raise ValueError(f"faults[{index}].{key}: unknown {name!r}; {near(name, channels)}")
@@ -194,9 +193,7 @@ def stand_in(instrument: Declared, start: str | None, seed: int) -> FittedTwin:
     """
     how = "`sdl twin fit LOG --instrument FILE -o rig-twin.toml` writes one"
     if instrument.twin is None:
-        raise ConfigError(
-            Problem(f"missing: kind {instrument.kind} needs a twin to be simulated; {how}", "instrument.twin")
-        )  # type: ignore[attr-defined]
+        raise ConfigError(Problem(f"missing: without a twin it cannot be simulated; {how}", "instrument.twin"))
     file = str((instrument.place / Path(instrument.twin).expanduser()).absolute())
     if Path(file).is_file() and not is_fitted(file):
         raise ConfigError(Problem(f"{file} is no twin of a declared instrument; {how}", "instrument.twin"))

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sdl.clock import Clock
-from sdl.drivers.base import Instrument, OpenDriver, off_settings
+from sdl.drivers.base import Instrument, OpenDriver, constraints_of, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
-from sdl.errors import BadReply, Busy, Unreachable
+from sdl.errors import BadReply, Busy, Rejected, Unreachable
 from sdl.twin.ambient import Sky
 from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, spoil
 from sdl.twin.model import Plant
@@ -64,8 +64,9 @@ class TwinDriver(OpenDriver):
     def __init__(self, twin: SimulatedInstrument, simulation: Simulation, clock: Clock) -> None:
         self.plant = simulation
         self.lit = self._left_open = False
-        self._twin, self._inputs = twin, twin.inputs
-        self._baseline = BaselineSampler(twin.background, off_settings(twin))
+        self._twin, self._inputs, self._constraints = twin, twin.inputs, constraints_of(twin)
+        self._off = off_settings(twin)
+        self._baseline = BaselineSampler(twin.background, self._off)
         self._clock, self._start = clock, twin.start_time
         self._count = 0
         self._last: Reading | None = None
@@ -74,11 +75,14 @@ class TwinDriver(OpenDriver):
         """Take one reading after `latency` seconds, with its background if configured.
 
         Raises:
-            Rejected: settings outside the bounds, or not exactly the inputs.
+            Rejected: settings outside bounds or constraints, or not exactly the inputs.
             Unreachable, Busy, BadReply: a configured fault.
         """
         self.require_open()
-        return self._baseline.reading(self._read, checked(settings, self._inputs))
+        values = checked(settings, self._inputs)
+        if values != self._off and (broken := [str(c) for c in self._constraints if not c.holds(values)]):
+            raise Rejected(f"the settings break the constraint {broken[0]}")
+        return self._baseline.reading(self._read, values)
 
     def _read(self, values: dict[str, Value]) -> Reading:
         faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)
@@ -105,7 +109,7 @@ class TwinDriver(OpenDriver):
             self._give_up()
         self.lit = False
         self.plant.switch_off(self._clock.now())
-        return SafeState(Power.OFF, off_settings(self._twin))
+        return SafeState(Power.OFF, self._off)
 
     def _give_up(self) -> None:
         """Wait as long as the server tries to use an LED that a failed reading left open; then the LED is free."""

@@ -64,7 +64,7 @@ class Plant:
     drifts: bool = False
     noise: bool = True
 
-    def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
+    def noise_free(self, settings: Settings, time: float | None = None) -> dict[str, float]:
         """The readings without noise and rounding (counts, clipped at full scale).
 
         `settings` of every input are from 0 to 1; `time` is in seconds since 1970 UTC, by default that of the state.
@@ -90,7 +90,7 @@ class Plant:
         now, start = time / DAY, self._start / DAY
         return np.array([1.0 + (off(now, i) - off(start, i)) for i in range(inputs)])
 
-    def read(self, settings: Mapping[str, float], time: float, brighter: float = 0.0) -> Reading:
+    def read(self, settings: Settings, time: float, brighter: float = 0.0) -> Reading:
         """Take one reading.
 
         Args:
@@ -165,7 +165,7 @@ class Plant:
         counts: Floats = curve * (duty * (1.0 - duty))[..., None, :]
         return counts
 
-    def _duty_of(self, settings: Mapping[str, float]) -> Floats:
+    def _duty_of(self, settings: Settings) -> Floats:
         return self.duty(np.array([settings[name] for name in self.state.inputs], dtype=float))
 
     def _ambient(self, time: float) -> Floats:

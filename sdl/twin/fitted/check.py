@@ -19,7 +19,7 @@ from sdl.store.datasets import DatasetRow
 from sdl.twin.check import FEW, Check, channel_checks
 from sdl.twin.fitted.fit import Instrument, matrices
 from sdl.twin.fitted.lag import lagged
-from sdl.twin.fitted.state import FittedState
+from sdl.twin.fitted.state import FittedState, SessionEffect
 from sdl.twin.fitted.surrogate import Surrogate
 
 
@@ -46,9 +46,7 @@ def check(rows: Sequence[DatasetRow], state: FittedState, sources: Sequence[str]
         for session in np.unique(data.session):
             here = np.flatnonzero((data.session == session) & np.isfinite(residual[:, j]))
             away = mean[here, j] - surrogate.middle[j]
-            white[here, j] = _whitened(
-                residual[here, j], due[here, j], channel.session.offset, channel.session.gain, away
-            )
+            white[here, j] = _whitened(residual[here, j], due[here, j], channel.session, away)
     found = channel_checks(tuple(state.channels), white * due, noise, due)
     if not found:
         raise ValueError(f"nothing to compare: no channel has {FEW} readings below the end of its range")
@@ -58,10 +56,8 @@ def check(rows: Sequence[DatasetRow], state: FittedState, sources: Sequence[str]
     return Check(tuple(found), (), compared, len(data.Y) - compared, text, tuple(sources))
 
 
-def _whitened(residual: Floats, due: Floats, offset: float, gain: float, away: Floats) -> Floats:
+def _whitened(residual: Floats, due: Floats, effect: SessionEffect, away: Floats) -> Floats:
     """(k,) independent residuals in units of their standard deviations."""
-    if offset == 0 and gain == 0:
-        return residual / due
-    covariance = np.diag(due**2) + offset**2 + gain**2 * np.outer(away, away)
+    covariance = np.diag(due**2) + effect.offset**2 + effect.gain**2 * np.outer(away, away)
     white: Floats = np.linalg.solve(np.linalg.cholesky(covariance), residual)
     return white

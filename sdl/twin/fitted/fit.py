@@ -150,10 +150,9 @@ def _require_rows(data: RowArrays, instrument: Instrument, space: Space) -> None
         if have < need:
             full = int(data.saturated[:, j].sum())
             beside = f", besides {full} at the end of its range" if full else ""
-            columns = f"{len(space.columns)} input" + "s" * (len(space.columns) > 1)
             raise ValueError(
                 f"{have} readings of {channel.name} are too few to fit a twin to{beside}; {need} are needed "
-                f"({ROWS_PER_COLUMN} for each of {columns} and the constant; a choice counts once less than its choices)"
+                f"({ROWS_PER_COLUMN} for the constant, each input with numbers and each further choice)"
             )
 
 
@@ -187,7 +186,8 @@ def _score(model: GaussianProcess) -> Floats:
     density = model.leave_one_out()
     usable = model.training.usable
     typical = np.nanmedian(density, axis=0) + WRONG
-    return np.where(usable, np.where(np.isfinite(density), density, typical), 0.0).sum(axis=0)
+    score: Floats = np.where(usable, np.where(np.isfinite(density), density, typical), 0.0).sum(axis=0)
+    return score
 
 
 class _Dynamics(NamedTuple):
@@ -409,17 +409,7 @@ def _summaries(
         readings, rate = process.to_readings(process.processes.z[0])
         rmse = math.sqrt(float(np.mean((away[0] * rate) ** 2)))
         noise = math.sqrt(float(np.mean(surrogate.noise_sd(np.tile(readings[:, None], (1, len(trees))))[:, j] ** 2)))
-        summaries.append(
-            ChannelFit(
-                name,
-                rmse,
-                noise,
-                tree["drift"],
-                float(drift_error[j]),
-                tree["settling"],
-                float(effects[0, j]),
-                float(effects[1, j]),
-                tree["process"]["transform"],
-            )  # fmt: skip
-        )
+        between, transform = effects[:, j].tolist(), tree["process"]["transform"]
+        found = (rmse, noise, tree["drift"], float(drift_error[j]), tree["settling"], *between, transform)
+        summaries.append(ChannelFit(name, *found))
     return tuple(summaries)

@@ -33,7 +33,8 @@ def collect(
 
     Args:
         sources: files, or directories of runs.
-        inputs, channels: of the instrument; other columns are ignored.
+        inputs: of the instrument.
+        channels: of the instrument; other columns are ignored.
         days: only these (ISO dates); all if empty.
         columns: inputs and channels with other names in the files.
         session_gap: seconds between two readings that begin a new session; None: as the records have it.
@@ -49,9 +50,8 @@ def collect(
         kept = [row for row in dataset.rows if not days or row.day in days]
         lines.append("; ".join([f"{source}: {len(kept)} readings", *dataset.omissions]))
         if kept and not any(name in row.reading.readings for row in kept for name in names):
-            raise ConfigError(
-                Problem(f"has no column of the instrument's channels {', '.join(names)}", file=str(source))
-            )
+            message = f"has no column of the instrument's channels {', '.join(names)}"
+            raise ConfigError(Problem(message, file=str(source)))
     for _, row, session in datasets.number_sessions(loaded):
         if not days or row.day in days:
             rows.append(replace(row, session=session))

@@ -21,6 +21,7 @@ from sdl.models.gaussian_process import ChannelProcess, Hyperparameters, conditi
 from sdl.space import Space
 from sdl.twin.ambient import STREAM
 from sdl.twin.faults import Fault
+from sdl.twin.fitted.lag import remaining
 from sdl.twin.fitted.state import SESSION_HOURS, FittedState
 from sdl.types import Reading, Settings
 
@@ -54,10 +55,8 @@ class Surrogate:
             for option, c in zip(self._options, columns, strict=True)
         )
         self.middle = np.array([np.nanmean(Y[~censored[:, c], c]) for c in columns])
-        correlation = (
-            np.array(state.correlation)[np.ix_(columns, columns)] if state.correlation else np.eye(len(columns))
-        )
-        self._root = np.linalg.cholesky(correlation + 1e-9 * np.eye(len(columns)))
+        correlation = np.array(state.correlation) if state.correlation else np.eye(len(state.channels))
+        self._root = np.linalg.cholesky((correlation + 1e-9 * np.eye(len(correlation)))[np.ix_(columns, columns)])
         self._drift = np.array([option.drift for option in self._options])
         self._tau = np.array([option.settling for option in self._options])
         self._target: Floats | None = None  # readings in equilibrium at the settings that are set
@@ -126,7 +125,8 @@ class Surrogate:
     def _settled(self, settings: Settings, time: float) -> Floats:
         """(m,) readings in equilibrium, with the effects of the session and the drift, beyond the ends too."""
         mean = self.mean(self.units([settings]))[0]
-        return mean + self._effect(mean, time) + self._drift_at(time)
+        settled: Floats = mean + self._effect(mean, time) + self._drift_at(time)
+        return settled
 
     def _effect(self, mean: Floats, time: float) -> Floats:
         """(m,) what the session of a time adds to a mean (m,)."""
@@ -155,8 +155,7 @@ class Surrogate:
                 self._level, self._at = np.full(len(self._tau), np.nan), time
                 return
             self._target = self._level = self._settled(first, time)
-        with np.errstate(divide="ignore"):
-            rest = np.where(self._tau > 0, np.exp(-max(time - self._at, 0.0) / self._tau), 0.0)
+        rest = remaining(np.array([max(time - self._at, 0.0)]), self._tau)[0]
         known = np.where(np.isnan(self._level), self._target, self._level)
         self._level, self._at = self._target + (known - self._target) * rest, time
 
