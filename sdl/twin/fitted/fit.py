@@ -20,7 +20,13 @@ from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.grammar import LinearConstraint
 from sdl.models.data import Data
-from sdl.models.gaussian_process import GaussianProcess, fit_gaussian_process, hyperparameters_of
+from sdl.models.gaussian_process import (
+    GaussianProcess,
+    Hyperparameters,
+    condition,
+    fit_gaussian_process,
+    hyperparameters_of,
+)
 from sdl.space import Space
 from sdl.store.datasets import DatasetRow
 from sdl.twin.fitted.lag import lagged, time_constant
@@ -42,6 +48,8 @@ WRONG = -10.0
 """Log density of a reading that the process leaves out as wrong, relative to the median of the others."""
 SESSION_ROWS = 5
 """Least number of rows of a session from which its gain is estimated; fewer give its offset only."""
+RESCALED = 1.0
+"""Largest change of the logarithm of the noise by its calibration."""
 PRIOR_ROWS = 10.0
 """Weight of independent noise against the estimated correlation, in rows."""
 
@@ -290,10 +298,10 @@ def _assembled(
     data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess, dynamics: _Dynamics, about: str
 ) -> SurrogateFit:
     """The state of a fitted process, with the summary of each channel."""
-    rows = _stored(data, instrument, space, model)
+    stored = _stored(data, instrument, space, model)
     trees: dict[str, dict[str, Any]] = {}
     for j, (channel, process) in enumerate(zip(instrument.channels, model.channels, strict=True)):
-        found = hyperparameters_of(process)
+        found = _calibrated(hyperparameters_of(process), stored[0], stored[1][:, j], channel.high)
         rounding = (channel.resolution or 0.0) ** 2 / 12.0
         trees[channel.name] = {
             **channel.model_dump(exclude={"name"}, exclude_none=True),
@@ -316,7 +324,7 @@ def _assembled(
         "off": None if instrument.off is None else dict(instrument.off),
         "inputs": {item.name: item.model_dump(exclude={"name"}, exclude_none=True) for item in instrument.inputs},
         "channels": trees,
-        "rows": rows,
+        "rows": _as_table(instrument, space, *stored),
     }
     surrogate = Surrogate(FittedState.model_validate(tree), noise=False)
     residual, mean = _residuals(data, surrogate, dynamics)
@@ -329,20 +337,46 @@ def _assembled(
     return SurrogateFit(state, summaries, len(data.Y), len(np.unique(data.session)))
 
 
-def _stored(data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess) -> Mapping[str, Any]:
-    """The rows that the process is conditioned on; readings that it left out are NaN, bounds at their end."""
-    training, names = model.training, [item.name for item in instrument.inputs]
+def _stored(data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess) -> tuple[Floats, Floats]:
+    """(n, p) settings in units of the bounds and (n, m) readings of the rows that the process is conditioned on.
+
+    Readings that it left out are NaN, bounds at the end of their channel.
+    """
+    training = model.training
     Y = np.where(training.usable, training.Y, np.nan)[model.rows]
-    U = training.U[model.rows]
     for j, process in enumerate(model.channels):
         Y[process.wrong[: len(Y)], j] = np.nan
     cut = data.saturated.any(axis=1) & np.isfinite(data.X).all(axis=1)
     high = np.array([math.nan if c.high is None else c.high for c in instrument.channels])
-    U = np.vstack([U, (data.X[cut] - space.low) / space.width])
+    U = np.vstack([training.U[model.rows], (data.X[cut] - space.low) / space.width])
     Y = np.vstack([Y, np.where(data.saturated[cut], high, np.nan)])
     some = np.isfinite(Y).any(axis=1)
+    return U[some], Y[some]
+
+
+def _calibrated(found: Hyperparameters, U: Floats, y: Floats, high: float | None) -> Hyperparameters:
+    """The hyperparameters with the noise at which the leave-one-out predictions of a channel are most probable.
+
+    The prior of the process expects little noise, which makes it too small by several per cent in a noisy channel.
+    """
+    known = y < (math.inf if high is None else high)
+
+    def scaled(log: float) -> Hyperparameters:
+        factor = math.exp(log)
+        return found._replace(proportional=factor * found.proportional, constant=factor * found.constant)
+
+    def cost(log: float) -> float:
+        process = condition(scaled(log), U[known], y[known], np.zeros(int(known.sum()), bool))
+        return -float(np.nansum(process.leave_one_out()))
+
+    return scaled(minimize_scalar(cost, bounds=(-RESCALED, RESCALED), method="bounded").x)
+
+
+def _as_table(instrument: Instrument, space: Space, U: Floats, Y: Floats) -> Mapping[str, Any]:
+    """The stored rows by name, to ten digits."""
+    names = [item.name for item in instrument.inputs]
     values = []
-    for u, y in zip(U[some], Y[some], strict=True):
+    for u, y in zip(U, Y, strict=True):
         settings = space.decode(space.low + u * space.width)
         numbers = [settings[name] for name in names]
         rounded = [value if isinstance(value, str) else float(f"{value:.10g}") for value in numbers]
