@@ -111,7 +111,7 @@ def plan(
     expect = campaign.expect
     if expect is None:
         return None
-    if why := config.why_untestable(campaign):
+    if not on_twin and (why := config.why_untestable(campaign)):
         raise ConfigError(Problem(why, "expect", str(file)))
     other = None if on_twin else config.instrument_tested_on(campaign)
     on_twin = on_twin or (other is None and not campaign.instrument.simulated)

@@ -159,7 +159,8 @@ def served(folder: Path, interface: str) -> Iterator[str]:
         yield match[1]
     finally:
         process.terminate()
-        assert process.wait(TIMEOUT) == 0
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
 
 
 def drive(keys: dict[str, Any], folder: Path) -> None:
@@ -202,15 +203,14 @@ def test_as_scpi_it_is_driven_by_kind_scpi(folder: Path) -> None:
         _, host, port, _ = address.split("::")
         with socket.create_connection((host, int(port)), TIMEOUT) as line:
             line.settimeout(TIMEOUT)
-            line.sendall(
-                b"*CLS\nSET:red 250\nSET:blue 200\nMEAS:R?\nSYST:ERR?\nWHAT?\nSYST:ERR?\nSET:green 1\nSYST:ERR?\n"
-            )
-            answers = line.makefile().readline
-            assert float(answers()) > 9e37
-            assert "break the constraint red + blue <= 300" in answers()
-            assert float(answers()) > 9e37
-            assert answers().startswith('-113,"Undefined header; WHAT?"')
-            assert "no green; allowed: red, blue" in answers()
+            line.sendall(b"*CLS\nSET:red 250\nSET:blue 200\nMEAS:R?\nSYST:ERR?\nWHAT?\nSYST:ERR?\n")
+            line.sendall(b"SET:green 1\nSYST:ERR?\n")
+            with line.makefile() as answers:
+                assert float(answers.readline()) > 9e37
+                assert "break the constraint red + blue <= 300" in answers.readline()
+                assert float(answers.readline()) > 9e37
+                assert answers.readline().startswith('-113,"Undefined header; WHAT?"')
+                assert "no green; allowed: red, blue" in answers.readline()
 
 
 def test_requests_that_make_no_sense_are_answered_with_what_is_allowed(folder: Path) -> None:
