@@ -164,7 +164,8 @@ class InstrumentSpec(NamedTuple):
 
     Attributes:
         inputs, channels: names, in order.
-        specs: what the record says of each input and channel, by name: unit, low, high, step, saturation.
+        specs: what the record says of each input, also fixed ones, and channel, by name: unit, low, high, step,
+            saturation.
         units: of inputs and channels, by name; empty where none is declared.
     """
 
@@ -186,7 +187,8 @@ def instrument_spec(opened: Opened) -> InstrumentSpec:
     """The inputs and channels of a run's instrument."""
     instrument = opened.instrument
     inputs, channels = ({str(item["name"]): item for item in instrument[kind]} for kind in ("inputs", "channels"))
-    specs = inputs | channels
+    fixed = {str(item["name"]): item for item in instrument.get("fixed", ())}
+    specs = inputs | fixed | channels
     units = {name: str(item.get("unit") or "") for name, item in specs.items()}
     return InstrumentSpec(tuple(inputs), tuple(channels), specs, units)
 

@@ -107,7 +107,7 @@ def bench(
         with ProgressBar("campaigns", quiet=quiet) as bar:
             ended = campaigns(goals_to_run, labels, processes, bar, limit)
     scores = []
-    if evidence is not None:
+    if state is not None and evidence is not None:
         with ProgressBar("days", quiet=quiet) as bar:
             scores = days_left_out(evidence, state, names, labels, processes, bar, limit)
     summaries = summarise(ended, trials)

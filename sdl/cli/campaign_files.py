@@ -86,6 +86,7 @@ def _checked(file: Path, changes: Sequence[str]) -> tuple[dict[str, Any], list[s
     report = {
         "warnings": warnings,
         "at_most": {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)},
+        **({} if cost.price is None else {"cost_at_most": round(cost.price, 6)}),
         "with_every_retry": {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)},
     }
     what = "" if campaign.goal else ", no goal: for `sdl collect`"
@@ -93,6 +94,7 @@ def _checked(file: Path, changes: Sequence[str]) -> tuple[dict[str, Any], list[s
         f"{file}: valid{what}; at most {count(cost.trials, 'trial')}, {count(cost.readings, 'reading')}, "
         f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}; "
         f"with every retry {cost.tries} readings, {cost.longest / 60:.1f} minutes"
+        + ("" if cost.price is None else f"; cost at most {cost.price:g}")
     )
     return report, [sentence, *(f"{file}: warning: {warning}" for warning in warnings)]
 

@@ -1,4 +1,4 @@
-"""Commands about instruments: `sdl instrument check`."""
+"""Commands about instruments: `sdl instrument check` and `sdl instrument new`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdl import config
+from sdl.cli.instrument_new import new
 from sdl.cli.options import Json, Set, argument, emit, option
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sdl.types import SafeState
 
 instrument = typer.Typer(no_args_is_help=True, help="Test an instrument before a campaign.")
-instrument.callback()(lambda: None)  # a group, though it has one command
+instrument.command()(new)
 MARKS = {True: "ok", False: "NOT OK", None: ""}
 
 

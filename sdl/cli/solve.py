@@ -28,9 +28,10 @@ from sdl.cli.options import (
 )
 from sdl.cli.terminal import aligned, say
 from sdl.core.goal import Band, Goal, Tolerance
-from sdl.drivers.base import session_gap
+from sdl.drivers.base import constraints_of, session_gap
 from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
 from sdl.formatting import count, display, reading, setting
+from sdl.grammar import LinearConstraint, parse_constraint
 from sdl.solvers.base import Data, Solver
 from sdl.store import datasets
 from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
@@ -67,7 +68,10 @@ def solve(
     ],
     solvers: Annotated[
         list[str] | None,
-        option("--solver SOLVER", "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]"),
+        option(
+            "--solver SOLVER",
+            "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm; auto with choices]",
+        ),
     ] = None,
     tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
     prefer: Annotated[
@@ -114,14 +118,17 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
     by --low and --high, or those of the data.
     """
-    goal, kinds = _goal(goals, tolerance), _solvers(solvers or ["gmm"])
+    goal, kinds = _goal(goals, tolerance), _solvers(solvers or [])
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
     question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
     if prefer is not None:
         from sdl.inverse.dataset import parse_prefer
 
-        preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs)
-        question = replace(question, data=replace(question.data, prefer=preferred))
+        preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs) or ()
+        by_input = {item.name: cost for item, cost in zip(question.inputs, preferred, strict=True)}
+        question = replace(question, data=replace(question.data, prefer=question.data.space.cost(by_input)))
+    if not solvers:
+        kinds = _solvers(["gmm" if all(item.numeric for item in question.data.inputs) else "auto"])
     if not json:
         files = ", ".join(str(part.source) for part in question.data_sets)
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
@@ -180,7 +187,7 @@ def _question(
     """
     from sdl.inverse.dataset import data_from, hold
 
-    known, measured, gap = _instrument(files[0], columns, instrument, goal)
+    known, measured, gap, constraints = _instrument(files[0], columns, instrument, goal)
     names = [channel.name for channel in measured]
     for name in goal.channels:
         if name not in names:
@@ -190,7 +197,7 @@ def _question(
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(parts) or 'the data is empty'}")
     inputs = _bounded(known, rows, low, high)
-    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels)))
+    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels, constraints)))
 
 
 def _answer(
@@ -375,8 +382,8 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
 
 def _instrument(
     source: Path, columns: ColumnNames, given: str | None, goal: Goal
-) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...], float | None]:
-    """Inputs (only names if their bounds are unknown), channels and session gap (s; None: that of the data).
+) -> tuple[Sequence[Input | str], tuple[Channel, ...], float | None, tuple[LinearConstraint, ...]]:
+    """Inputs (only names if their bounds are unknown), channels, session gap (s; None: that of the data), constraints.
 
     As given, otherwise as found in the data.
 
@@ -389,7 +396,8 @@ def _instrument(
     with translated_os_errors(source, "read"):
         opened = datasets.read_opened(file)
     if opened is not None:
-        return (*datasets.recorded_instrument(opened, file), None)
+        constraints = tuple(map(parse_constraint, opened.instrument.get("constraints", ())))
+        return (*datasets.recorded_instrument(opened, file), None, constraints)
     has = datasets.describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, light_channels = {item.name for item in light.inputs}, {item.name: item for item in light.channels}
@@ -397,7 +405,7 @@ def _instrument(
     if not has.columns or (
         not columns.inputs and is_claude_light and {*light_channels} & {*has.columns, *columns.channels}
     ):
-        inputs: Sequence[Input] | Sequence[str] = light.inputs
+        inputs: Sequence[Input | str] = light.inputs
     else:
         inputs, light_channels = list(columns.inputs) or has.inputs, {}
     if not inputs:
@@ -409,15 +417,27 @@ def _instrument(
             f"(--instrument FILE); the columns are {', '.join(has.columns)}"
         )
     others = dict.fromkeys([*columns.channels, *(has.channels or goal.channels)])
+    inputs = [_input(item, columns, has) for item in inputs]
     channels = light_channels | {name: Channel(name=name, unit="") for name in others if name not in light_channels}
-    return inputs, tuple(channels.values()), None
+    return inputs, tuple(channels.values()), None, ()
 
 
-def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...], float]:
-    """Inputs, channels and session gap (s) of an instrument: in a campaign, in a file of its own, or a kind."""
+def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -> Input | str:
+    """An input that the data names: one whose column holds texts has them as choices."""
+    if isinstance(item, Input):
+        return item
+    place = datasets.find_column(columns.inputs.get(item, item), has.columns) or ""
+    return Input(name=item, choices=has.texts[place]) if place in has.texts else item
+
+
+def _named(
+    given: str, columns: ColumnNames
+) -> tuple[Sequence[Input], tuple[Channel, ...], float, tuple[LinearConstraint, ...]]:
+    """What `_instrument` returns, of an instrument in a campaign, in a file of its own, or of a kind."""
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
-        named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
+        part = tree.get("instrument", tree) if isinstance(tree, Mapping) else tree
+        named = config.parse_kind("instrument", part, Path(given).parent)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
     for kind in ("input", "channel"):
@@ -425,7 +445,7 @@ def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Cha
         for name in getattr(columns, f"{kind}s"):
             if name not in allowed:
                 raise ConfigError(f"--{kind} {name}: {given} has no such {kind}; {near(name, allowed)}")
-    return named.inputs, named.channels, session_gap(named)
+    return named.inputs, named.channels, session_gap(named), constraints_of(named)
 
 
 def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
@@ -436,7 +456,7 @@ def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
 
 
 def _bounded(
-    known: Sequence[Input] | Sequence[str],
+    known: Sequence[Input | str],
     rows: Sequence[DatasetRow],
     low: Mapping[str, float],
     high: Mapping[str, float],

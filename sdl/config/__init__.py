@@ -20,7 +20,7 @@ from sdl.config.cost import cautions, cost, design_points
 from sdl.config.expect import Expect, instrument_tested_on, seeds_of, why_untestable
 from sdl.config.goals import Prefer, Target
 from sdl.config.load_file import load, parse, parse_kind, restore
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, ResolvedCampaign
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, ResolvedCampaign, prices_of
 from sdl.config.on_twin import on_twin
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
@@ -28,5 +28,6 @@ from sdl.config.schema import schema
 __all__ = [
     "CHANGEABLE", "GROUPS", "KEYS", "CampaignFile", "CampaignRules", "Expect", "Prefer",
     "ResolvedCampaign", "Target", "cautions", "cost", "design_points", "instrument_tested_on", "load",
-    "on_twin", "override", "parse", "parse_kind", "put", "restore", "schema", "seeds_of", "split", "why_untestable",
+    "on_twin", "override", "parse", "parse_kind", "prices_of", "put", "restore", "schema", "seeds_of", "split",
+    "why_untestable",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ class Cost:
         seconds: for these readings, at the instrument's usual pace.
         tries: attempts, if each reading succeeds only at its last one.
         longest: seconds for these attempts, with a full time-out and wait for every failure.
+        price: for these readings, each with the inputs at their most expensive; None where nothing has a price.
     """
 
     trials: int
@@ -31,10 +32,11 @@ class Cost:
     seconds: float
     tries: int
     longest: float
+    price: float | None = None
 
 
 def cost(campaign: CampaignFile) -> Cost:
-    """The upper bound for a campaign; `stop.minutes` limits it."""
+    """The upper bound for a campaign; `stop.minutes` and `stop.cost` limit it."""
     trials, retry, instrument = campaign.stop.trials, campaign.retry, campaign.instrument
     confirming = campaign.average * campaign.confirm if campaign.goal else 0
     readings = trials * (campaign.average + confirming)
@@ -48,7 +50,20 @@ def cost(campaign: CampaignFile) -> Cost:
         min(readings * usual, limit),
         readings * (1 + retry.times),
         min(readings * (usual + retry.times * timeout + waits), limit),
+        _price(campaign, trials, readings),
     )
+
+
+def _price(campaign: CampaignFile, trials: int, readings: int) -> float | None:
+    """The largest price; `stop.cost` limits it to that and what the settings of one reading add."""
+    prices = campaign.prices
+    if prices is None:
+        return None
+    most = prices.of_reading({i.name: max(abs(i.low), abs(i.high)) for i in campaign.free_inputs if i.numeric})
+    price = trials * prices.trial + readings * most
+    if campaign.stop.cost is None:
+        return price
+    return min(price, max(campaign.stop.cost, prices.trial + prices.reading) + most - prices.reading)
 
 
 def design_points(campaign: ResolvedCampaign) -> int:

@@ -30,6 +30,9 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
             problems += _design_problems(campaign)
             problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
+        if campaign.stop.cost is not None and campaign.prices is None:
+            message = "the instrument names no prices; give it `cost: {reading: 2, trial: 1, per: {red: 0.01}}`"
+            problems.append(Problem(message, "stop.cost"))
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
     return problems
@@ -117,6 +120,6 @@ def _why_not(item: Input, value: Value) -> str:
     if item.choices:
         return "" if value in item.choices else f"{value!r} is none of the choices {', '.join(item.choices)}"
     if isinstance(value, str):
-        return f"{value!r} is no number"
+        return f"must be a number, not {value!r}"
     inside = item.low <= value <= item.high
     return "" if inside else f"{value:g} lies outside the bounds [{item.low:g}, {item.high:g}]"

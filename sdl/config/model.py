@@ -14,6 +14,7 @@ from sdl.config.inputs import CampaignInput, free_constraints, free_inputs
 from sdl.config.mistakes import NAME, short
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
+from sdl.core.prices import Prices
 from sdl.core.stopping import Rule, StopRules
 from sdl.designs.base import Design, placed
 from sdl.drivers.base import Instrument, constraints_of
@@ -117,11 +118,22 @@ class CampaignRules(Frozen):
             return None
         return Goal({name: target.band(self.tolerance) for name, target in self.goal.items()})
 
-    def plan(self) -> Plan:
+    def plan(self, prices: Prices | None = None) -> Plan:
         """The instructions for the state machine; without a goal it measures `stop.trials` points."""
         retries = (self.retry.times, self.retry.wait, self.retry.longest)
         rules, trials = self.stop.active(), self.stop.trials
-        return Plan(self.goals(), rules, self.average, self.confirm, *retries, collect=trials)
+        return Plan(self.goals(), rules, self.average, self.confirm, *retries, collect=trials, prices=prices)
+
+
+def prices_of(tree: Mapping[str, Any]) -> Prices | None:
+    """The prices in a recorded configuration, as `ResolvedCampaign.prices`."""
+    instrument, inputs = tree.get("instrument"), tree.get("inputs") or {}
+    if isinstance(instrument, Mapping) and isinstance(instrument.get("of"), Mapping):  # a twin in its place
+        instrument = instrument["of"]
+    given = instrument.get("cost") if isinstance(instrument, Mapping) else None
+    prices = Prices.model_validate(given or {})
+    fixed = {name: value for name, value in inputs.items() if not isinstance(value, Mapping)}
+    return None if prices.free else prices.with_fixed(fixed)
 
 
 class Prior(Frozen):
@@ -181,6 +193,12 @@ class ResolvedCampaign(CampaignRules):
     def fixed(self) -> dict[str, Value]:
         """The values of the inputs that this campaign keeps as they are."""
         return {name: one.value for name, one in self.inputs.items() if one.value is not None}
+
+    @property
+    def prices(self) -> Prices | None:
+        """What readings and trials of this campaign cost; None where its instrument names no prices."""
+        prices: Prices | None = getattr(self.instrument, "cost", None)
+        return None if prices is None or prices.free else prices.with_fixed(self.fixed)
 
     @property
     def free_inputs(self) -> tuple[Input, ...]:

@@ -45,10 +45,11 @@ from sdl.core.events import (
     Stopped,
 )
 from sdl.core.goal import Goal
+from sdl.core.prices import Prices
 from sdl.core.stopping import Rule
 from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
-from sdl.types import Outcome
+from sdl.types import Outcome, Settings
 
 if TYPE_CHECKING:
     from sdl.core.history import History  # it needs numpy, which a validation should not load
@@ -66,6 +67,7 @@ class Plan:
         retries: further attempts at a reading whose failure is retryable.
         backoff: seconds before the first further attempt; doubles each time, up to `backoff_most`.
         collect: number of trials without a goal.
+        prices: what readings and trials cost; None: nothing.
     """
 
     goal: Goal | None
@@ -76,6 +78,7 @@ class Plan:
     backoff: float = 1.0
     backoff_most: float = 60.0
     collect: int = 0
+    prices: Prices | None = None
 
 
 class State(StrEnum):
@@ -203,6 +206,8 @@ class Campaign:
 
     def _proposed(self, event: Proposed) -> None:
         self.history.begin(event)
+        if self.plan.prices is not None:
+            self.history.cost += self.plan.prices.trial
         self.attempt, self.wait = 0, 0.0
         self.state = State.MEASURE
 
@@ -214,6 +219,7 @@ class Campaign:
         self.history.attempts += 1
         self.attempt, self.wait = 0, 0.0
         self.history.add_reading(event)
+        self._pay(event.applied)
         trial, average, confirmed = self._trial(), self.plan.average, self.plan.average * (1 + self.plan.confirm)
         if trial.readings < average or average < trial.readings < confirmed:
             pass
@@ -230,6 +236,8 @@ class Campaign:
         self.history.attempts += 1
         self.history.last_error = event.error
         self._trial().fail(event.error)
+        if event.maybe_measured:
+            self._pay(self._trial().settings)
         if event.retryable and self.attempt < self.plan.retries:
             self.wait = min(self.plan.backoff * 2**self.attempt, self.plan.backoff_most)
             self.attempt += 1
@@ -260,6 +268,11 @@ class Campaign:
         self.history.outcome = event.outcome
         self.state = State.STOPPED
 
+    def _pay(self, settings: Settings) -> None:
+        """Add the price of a reading."""
+        if self.plan.prices is not None:
+            self.history.cost += self.plan.prices.of_reading(settings)
+
     # What follows from them --------------------------------------------------------------------------------------
     def _trial(self) -> Trial:
         if self.history.open_trial is None:
@@ -286,6 +299,9 @@ class Campaign:
     def _ask_rules(self) -> None:
         if self.state is State.STOP:
             return
+        if (prices := self.plan.prices) is not None:
+            trial = self.history.open_trial
+            self.history.next_cost = prices.of_reading(trial.settings) if trial else prices.trial + prices.reading
         for rule in self.plan.rules:
             if reason := rule.check(self.history, self.plan.goal):
                 self._stop(reason.outcome, reason.text, reason.rule)

@@ -25,7 +25,7 @@ class Opened:
     campaign: str
     config: Mapping[str, Any]
     prior: tuple[Mapping[str, Any], ...]  # {source, sha256, rows, left_out, copy_sha256} each
-    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}
+    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}, also {constraints, fixed}
     clock: str
     versions: Mapping[str, str]
     simulated: bool

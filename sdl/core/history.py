@@ -53,6 +53,8 @@ class History:
         last: the last finished trial.
         best: the finished trial with the smallest tolerance ratio; the earliest of equals.
         trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
+        cost: of trials begun and readings taken, also of those that may have been taken; in the user's unit.
+        next_cost: least price of the next reading, with that of a trial that it begins.
         failures: number of failed trials in a row.
         failed: number of failed trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
@@ -75,6 +77,8 @@ class History:
     failed: int = 0
     readings: int = 0
     attempts: int = 0
+    cost: float = 0.0
+    next_cost: float = 0.0
     unreachable: int = 0
     resolution_limited_streak: int = 0
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)

@@ -56,6 +56,20 @@ class Minutes(Frozen):
         return Reason(Outcome.SPENT, f"all {self.limit:g} minutes used{_closest(history, goal)}", "minutes")
 
 
+class CostLimit(Frozen):
+    """At most `limit` spent on trials and readings; what the settings of a trial add may exceed it."""
+
+    limit: float = Field(gt=0)
+
+    def check(self, history: History, goal: Goal | None) -> Reason | None:
+        if history.cost < self.limit and history.cost + history.next_cost <= self.limit:
+            return None
+        text = f"cost {history.cost:g} of {self.limit:g} spent"
+        if history.cost < self.limit:
+            text += f", and the next reading costs {history.next_cost:g} or more"
+        return Reason(Outcome.SPENT, f"{text}{_closest(history, goal)}", "cost")
+
+
 class Failures(Frozen):
     """At most `limit` failed trials in a row, each after its own retries."""
 
@@ -128,6 +142,9 @@ class StopRules(Frozen):
         gt=0,
         description="longest running time in minutes (simulated minutes on a virtual clock), pauses excluded",
     )
+    cost: float | None = Field(
+        None, gt=0, description="largest cost of trials and readings, in the unit of the instrument's `cost`"
+    )
     failures: int = Field(5, ge=1, description="largest number of failed trials in a row, each after its retries")
     stagnation: Stagnation | None = Field(
         None, description="stop when the best trial has not improved: {trials: 10, by: 0.05}"
@@ -149,6 +166,8 @@ class StopRules(Frozen):
         rules.append(Trials(limit=self.trials))
         if self.minutes is not None:
             rules.append(Minutes(limit=self.minutes))
+        if self.cost is not None:
+            rules.append(CostLimit(limit=self.cost))
         return tuple(rules)
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdl.clock import Clock
+from sdl.core.prices import Prices
 from sdl.drivers.base import RealInstrument
 from sdl.drivers.declared_driver import DeclaredDriver
 from sdl.durations import Duration, RateKey, parse_duration
@@ -118,14 +119,6 @@ class SettleUntil(Frozen):
     at_most: Duration = Field(alias="at most", description="the reading fails if it takes longer")
 
 
-class Prices(Frozen):
-    """What readings and trials cost, in a unit of the user's own."""
-
-    reading: float = Field(0.0, ge=0, description="of each reading")
-    trial: float = Field(0.0, ge=0, description="of each trial")
-    per: Mapping[str, float] = Field({}, description="of one unit of an input in one reading: `{red: 0.01}`")
-
-
 class Limit(Frozen):
     """The readings of a channel beyond which the instrument is made safe and the campaign ends."""
 
@@ -165,8 +158,11 @@ def _settle(value: Any) -> Any:
     return None if value is None else parse_duration(value)
 
 
+OffKey = Annotated[Mapping[str, Value] | Literal["nothing"], BeforeValidator(_off)]
+
+
 class Declared(RealInstrument):
-    """Base of the kinds `command`, `http`, `scpi` and `python`."""
+    """Base of the kinds `command`, `http`, `scpi`, `python` and `manual`."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_alias=True, validate_by_name=False)
 
@@ -190,7 +186,7 @@ class Declared(RealInstrument):
         description="channels computed from readings and inputs: + - * / ( ) log10 ln exp sqrt abs min max",
         examples=[{"absorbance": "-log10(R / 240)"}],
     )
-    declared_off: Annotated[Mapping[str, Value] | Literal["nothing"], BeforeValidator(_off)] = Field(
+    declared_off: OffKey = Field(
         alias="off",
         description="settings of every input at which it does no harm and where it is left; `nothing`: it may be left "
         "as it is",
@@ -311,7 +307,7 @@ class Declared(RealInstrument):
                 if not name or name.split() != [name] or set(name) & set('="') or len(name) > 60:
                     yield (key, name), "a name must be one word of at most 60 characters without '=' and quotes"
                 elif name in seen:
-                    yield (key, name), f"there is such a name in {seen[name]} already; choose another"
+                    yield (key, name), f"given twice: {name} is the name of one of the {seen[name]} already"
                 seen[name] = key
 
     def _off_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -17,9 +17,10 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 
 from sdl import registry
 from sdl.clock import Clock
+from sdl.core.prices import Prices
 from sdl.drivers.base import Driver, SessionGap
 from sdl.drivers.baseline import Background
-from sdl.drivers.declared import Declared, Prices
+from sdl.drivers.declared import Declared
 from sdl.drivers.declared_driver import DeclaredDriver
 from sdl.drivers.twin import Start
 from sdl.errors import ConfigError, Problem, near

@@ -15,6 +15,7 @@ from sdl.config.goals import MAX_READING, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
+from sdl.grammar import LinearConstraint
 from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
 from sdl.inverse.propose import Proposal, propose, translated
@@ -210,7 +211,11 @@ def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
 
 
 def data_from(
-    rows: Sequence[DatasetRow], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
+    rows: Sequence[DatasetRow],
+    inputs: tuple[Input, ...],
+    channels: tuple[Channel, ...],
+    wanted: Sequence[str],
+    constraints: tuple[LinearConstraint, ...] = (),
 ) -> Data:
     """The rows of records and logs as data for a solver, with the backgrounds subtracted."""
     base = [row.reading.background or {} for row in rows]
@@ -218,7 +223,7 @@ def data_from(
         [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
         for row, b in zip(rows, base, strict=True)
     ]
-    n, m, space = len(rows), len(channels), Space(inputs)
+    n, m, space = len(rows), len(channels), Space(inputs, constraints)
     return Data(
         np.array([space.encode(row.reading.applied) for row in rows], float).reshape(n, len(space.columns)),
         np.array(values, float).reshape(n, m),
@@ -230,6 +235,7 @@ def data_from(
         channels,
         current_session=1.0
         + max((row.session for row in rows), default=-1),  # the next reading will be of a new session
+        constraints=constraints,
     )
 
 
@@ -241,8 +247,8 @@ def hold(data: Data) -> tuple[Data, dict[str, Value]]:
     rows = data.X[_usable(data)]
     varies = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
     parts = {name: data.space.columns_of(name) for name in data.space.names}
-    still = [name for name, part in parts.items() if not varies[part].any()]
-    if not still or len(still) == len(parts):
+    still = [name for name, part in parts.items() if part.stop > part.start and not varies[part].any()]
+    if not still or not varies.any():
         return data, {}
     first = data.space.decode(rows[0])
     held = {name: first[name] for name in still}
@@ -251,7 +257,16 @@ def hold(data: Data) -> tuple[Data, dict[str, Value]]:
         moved[parts[name]] = False
     prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
     inputs = tuple(item for item in data.inputs if item.name not in held)
-    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
+    constraints = tuple(one for given in data.constraints if (one := _without(given, held)) is not None)
+    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer, constraints=constraints), held
+
+
+def _without(constraint: LinearConstraint, held: Settings) -> LinearConstraint | None:
+    """A constraint on the other inputs, with these held at their values; None where it is about no other."""
+    fixed = {name: value for name, value in numbers(held).items() if name in constraint.coefficients}
+    rest = {name: part for name, part in constraint.coefficients.items() if name not in fixed}
+    bound = constraint.bound - sum(constraint.coefficients[name] * value for name, value in fixed.items())
+    return replace(constraint, coefficients=rest, bound=bound) if rest else None
 
 
 def with_held(answer: Proposal, held: Settings) -> Proposal:
@@ -323,7 +338,7 @@ def cross_validate(
     all_errors = np.concatenate(errors)
     rmse = np.sqrt((all_errors**2).mean(axis=0))
     return Validated(
-        data.space.by_input(rmse),
+        {name: value for name, value in data.space.by_input(rmse).items() if np.isfinite(value)},
         len(all_errors),
         len(folds),
         by,

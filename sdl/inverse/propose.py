@@ -17,11 +17,11 @@ import numpy as np
 from sdl.arrays import Floats
 from sdl.core.goal import Goal, background_exceeds, format_shortfall
 from sdl.core.history import History
-from sdl.errors import SolverError
+from sdl.errors import ConfigError, SolverError
 from sdl.grammar import LinearConstraint
 from sdl.inverse.discrete import Stepped, on_steps
 from sdl.inverse.knowledge import with_knowledge
-from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask
+from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask, require_choices
 from sdl.space import Space
 from sdl.space.numeric import PRECISION
 from sdl.types import Channel, Input, Settings, Value, Verdict
@@ -129,9 +129,13 @@ def propose(
 
     Raises:
         NotEnoughData, Degenerate: the rows do not suffice for the solver.
-        SolverError: the solver failed, or gave no number for an input.
+        SolverError: the solver failed, gave no number for an input, or cannot handle inputs with choices.
     """
     data = with_knowledge(solver, data)
+    try:
+        require_choices(solver, data.inputs)
+    except ConfigError as error:
+        raise SolverError(str(error)) from error
     with translated(solver.kind, len(data.X)):
         return propose_fitted(solver.fit(data), data, goal, rng, background)
 

@@ -55,8 +55,8 @@ GAIN = 0.02
 """Fisher scoring ends when a step raises the log posterior by less."""
 FLOOR = 1e-8
 """Lower bound of the noise variance, in units of the variance of the readings."""
-LOG_ODDS = float(np.log(4.0))
-"""Prior log odds of no transform against the logarithm. At 0, affine instruments would need one trial more."""
+ODDS = 4.0
+"""Prior odds of no transform against the logarithm. At 1, affine instruments would need one trial more."""
 NEGLIGIBLE = 1e-3
 """A component with a smaller share of the weight is dropped."""
 DRAWN_ROWS, DRAWS, LEAST_DRAW = 40, 16, 0.02
@@ -649,10 +649,13 @@ def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
 def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     """Fit every channel, without repeating the fit for wrong rows."""
     d = channels[0].U.shape[1]
-    options = [(c, t) for c in channels for t in _transforms(c)]
+    # A plane fits the first inputs + 1 rows on either scale, so they do not tell the transform.
+    telling = [bool(c.exact.sum() > d + 1) for c in channels]
+    allowed = [_transforms(c) if any(telling) else ("none",) for c in channels]
+    options = [(j, t) for j, transforms in enumerate(allowed) for t in transforms]
     # Where `log` is compared with `none`, readings of 0 or below are left out of both: `log` cannot use them.
-    positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
-    stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
+    positive = [c._replace(exact=c.exact & (c.y > 0)) if len(allowed[j]) > 1 else c for j, c in enumerate(channels)]
+    stated = [positive[j].problem(t) for j, t in options]
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
     few = (
         exact[np.sort(_spread(channels[0].U[exact], subset))] if len(exact) > (subset := max(SUBSET, d + 10)) else exact
@@ -660,32 +663,39 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
     theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
     evidence = _evidence(scored)
-    for i, (c, t) in enumerate(options):
-        evidence[i] += np.log(derivative(t, c.y[few][stated[i][0].use[0, few]]) / stated[i][3]).sum()
-        evidence[i] -= LOG_ODDS if t == "log" else 0.0
-    kept = [
-        max((i for i, (c, _) in enumerate(options) if c is channel), key=evidence.__getitem__) for channel in channels
-    ]
-    stated = [channels[j].problem(options[i][1]) for j, i in enumerate(kept)]
+    for i, (j, t) in enumerate(options):
+        evidence[i] += np.log(derivative(t, channels[j].y[few][stated[i][0].use[0, few]]) / stated[i][3]).sum()
+    gain = [telling[j] * (evidence[i] - evidence[i - 1]) for i, (j, t) in enumerate(options) if t == "log"]
+    logarithmic = iter(_are_logarithmic(np.array(gain)))
+    taken: list[Transform] = ["log" if len(one) > 1 and next(logarithmic) else "none" for one in allowed]
+    stated = [c.problem(t) for c, t in zip(channels, taken, strict=True)]
     both = _join([one[0] for one in stated])
     start = both.mean.copy()
-    start[::2] = theta[kept]
+    start[::2] = theta[[options.index((j, t)) for j, t in enumerate(taken)]]
     theta, scored = _chunked(both.rows(few), start, STEPS)
     evidence = _evidence(scored)
     more = len(few) < len(exact)
     return [
-        _finish(channels[j], options[i][1], stated[j], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
-        for j, i in enumerate(kept)
+        _finish(c, t, stated[j], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
+        for j, (c, t) in enumerate(zip(channels, taken, strict=True))
     ]
 
 
-def _transforms(channel: _Channel) -> tuple[Transform, ...]:
-    """The transforms to compare: `none`, and `log` if only a few readings, then taken for wrong, are 0 or below.
+def _are_logarithmic(gain: Floats) -> Bools:
+    """(c,) for which channels to take the logarithm, given the gain in log evidence (c,) by it.
 
-    The first inputs + 2 rows are not enough to compare them: a plane fits them on either scale.
+    With equal prior probability either each channel has its own transform, or all channels have the same one.
     """
-    if channel.exact.sum() <= channel.U.shape[1] + 2:
-        return ("none",)
+    c, (none, log) = len(gain), np.array([ODDS, 1.0]) / (ODDS + 1.0)
+    own = gain > np.log(ODDS)
+    mixed = np.where(own, np.log(log) + gain, np.log(none)).sum()
+    alike = np.log([none + none**c, log + log**c]) + np.array([0.0, gain.sum()])
+    best = int(np.argmax([mixed, *alike]))
+    return own if best == 0 else np.full(c, best == 2)
+
+
+def _transforms(channel: _Channel) -> tuple[Transform, ...]:
+    """The transforms to compare: `none`, and `log` if only a few readings, then taken for wrong, are 0 or below."""
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
     bounds_below = (channel.y[channel.censored] <= 0).any()
     return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")

@@ -166,8 +166,14 @@ class _Replayer:
         other = [name for name in DECIDING if getattr(event, name) != getattr(now, name)]
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
-        if other or moved > STEP:
+        chosen = [
+            item.name
+            for item in self._config.free_inputs
+            if item.choices and event.settings[item.name] != now.settings[item.name]
+        ]
+        if other or chosen or moved > STEP:
             changes = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in other]
+            changes += [f"{n}: then {event.settings[n]}, now {now.settings[n]}" for n in chosen]
             self.decided.append(Difference(event.trial, "; ".join(changes), shifts))
         elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off

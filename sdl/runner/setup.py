@@ -79,6 +79,8 @@ def opened_event(
         "inputs": [item.model_dump(mode="json") for item in config.free_inputs],
         "channels": [item.model_dump(mode="json") for item in instrument.channels],
     }
+    if fixed := [item for item in instrument.inputs if item.name in config.fixed]:
+        described["fixed"] = [item.model_dump(mode="json") for item in fixed]
     if constraints := config.free_constraints:
         described["constraints"] = [str(one) for one in constraints]
     return Opened(
@@ -100,7 +102,7 @@ def started_campaign(
     config: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
     """The campaign after its first event; without a folder the priors' rows come from `priors`."""
-    campaign = unopened_campaign(opened, folder, config.plan())
+    campaign = unopened_campaign(opened, folder, config.plan(config.prices))
     if priors and folder is None:
         campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.number_sessions(priors)])
     campaign.handle(opened)

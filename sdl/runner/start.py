@@ -22,7 +22,7 @@ from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
 from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
 from sdl.runner.shutdown import SwitchOffPolicy
-from sdl.runs.runs import Folded, Result, fold_stepwise, result_of, rules_of
+from sdl.runs.runs import Folded, Result, fold_stepwise, plan_of, result_of
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
 from sdl.types import Outcome
@@ -169,7 +169,7 @@ def resume(
             log.warning("the solver continued after %s, so its process was killed", interrupted)
         if final or interrupted:
             return runner.go()  # which only switches the instrument off
-        folded.campaign.plan = rules_of(tree).plan()
+        folded.campaign.plan = plan_of(tree)
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:
             runner.write(Continued(user(), clock.now()))

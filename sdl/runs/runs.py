@@ -95,7 +95,7 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
     inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
     if plan is None:
         with _as_written(folder, 1):
-            plan = rules_of(opened.config).plan()
+            plan = plan_of(opened.config)
     space = _recorded_space(opened, inputs, (folder or Path()) / FILE)
     names = tuple(item.name for item in inputs), tuple(item.name for item in channels)
     history = History(*names, plan.goal, space=None if space.is_box else space)
@@ -126,7 +126,7 @@ def apply_changes(
     with _as_written(folder, number):
         for path, value in event.changes.items():
             changed = config.put(changed, path, value)
-        return changed, rules_of(changed).plan()
+        return changed, plan_of(changed)
 
 
 @contextlib.contextmanager
@@ -144,6 +144,11 @@ def rules_of(tree: Mapping[str, Any]) -> config.CampaignRules:
     return config.CampaignRules.model_validate(
         {key: tree[key] for key in config.CampaignRules.model_fields if key in tree}
     )
+
+
+def plan_of(tree: Mapping[str, Any]) -> Plan:
+    """The instructions in a recorded configuration."""
+    return rules_of(tree).plan(config.prices_of(tree))
 
 
 class Run:

@@ -207,3 +207,32 @@ def test_a_file_that_is_no_instrument_is_refused(folder: Path, text: str | None,
 
 def test_the_name_of_the_file_is_text(folder: Path):
     assert "must be the path of a file" in problems(folder, instrument={"use": 3})["instrument.use"]
+
+
+COST = {"reading": 2, "trial": 1, "per": {"a": 0.01, "c": 0.1}}
+
+
+def test_a_campaign_ends_when_its_money_is_spent_and_a_resume_knows_what_was_spent(folder: Path):
+    instrument = {"use": "rigs/rig.yaml", "cost": COST}
+    campaign = parsed(folder, instrument=instrument, inputs={"c": 10}, goal={"R": 150, "Q": 16.7}, stop={"cost": 8})
+    result = sdl.run(campaign, runs=folder / "runs")
+    assert result.outcome is Outcome.SPENT
+    assert result.reason.startswith("cost ")
+    run = sdl.open_run(str(result.run))
+    spent = sum(2 + 0.01 * e.applied["a"] + 0.1 * e.applied["c"] for e in run.measured()) + len(run.trials)
+    assert run.campaign.history.cost == pytest.approx(spent)
+    assert spent < 8 + 0.6
+    again = sdl.resume(str(result.run), changes=["stop.cost=100"])
+    assert again.outcome is Outcome.REACHED
+
+
+def test_a_limit_of_cost_needs_prices(folder: Path):
+    assert "names no prices" in problems(folder, stop={"cost": 8})["stop.cost"]
+
+
+def test_the_largest_cost_is_estimated_before_the_campaign(folder: Path):
+    instrument = {"use": "rigs/rig.yaml", "cost": COST}
+    campaign = parsed(folder, instrument=instrument, inputs={"c": 10, "a": {"high": 50}}, stop={"trials": 10})
+    assert config.cost(campaign).price == pytest.approx(10 * 1 + 30 * (2 + 0.5 + 1))
+    assert config.cost(parsed(folder, instrument=instrument, stop={"cost": 8})).price == pytest.approx(8 + 1 + 5)
+    assert config.cost(parsed(folder)).price is None

@@ -42,7 +42,9 @@ def print_outcome(
 
     run = open_run(done.run)
     reason, then, more = cause(reason or done.reason), [] if running else next_steps(done, run), more or {}
+    price = None if run.campaign.plan.prices is None else run.campaign.history.cost
     if json:
+        more = more if price is None else {**more, "cost": round(price, 6)}
         emit(dataclasses.asdict(done) | {"reason": reason, "next": " ".join(then), **more})
         return
     say(f"{display(done.outcome or 'unfinished')}: {reason}")
@@ -56,6 +58,8 @@ def print_outcome(
         if done.miss is not None:
             say(f"  worst:  {worst(goal, done.measured, units(run.opened))}", 10)
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
+    if price is not None:
+        print(f"  cost:   {price:g}")
     for line in _failures(run):
         say(f"  failed: {line}", 10)
     if on := not_off(done.safe):
@@ -94,6 +98,7 @@ def next_steps(done: Result, run: Run) -> list[str]:
         return [_coarse_steps(goal, done, run)]
     explain = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
     more_trials = ("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}")
+    more_cost = ("allow more with", f"{resume} --set stop.cost={2 * (run.config['stop'].get('cost') or 0):g}")
     more_minutes = ("allow the same number of minutes again with", resume)
     other_solver = ("try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}")
     failed = ("failed trials are not in the data: check the instrument, then run the command again",)
@@ -105,7 +110,7 @@ def next_steps(done: Result, run: Run) -> list[str]:
             "more trials will not help: widen the tolerance, raise `average`, or try another solver with",
             f"{resume} --set solver.kind={other} --set stop.stagnation=null",
         ),
-        Outcome.SPENT: more_trials if done.by == "trials" else more_minutes,
+        Outcome.SPENT: {"trials": more_trials, "cost": more_cost}.get(done.by, more_minutes),
         Outcome.FAILED: other_solver if done.by == "solver" else ("check the instrument, then continue with", resume),
         Outcome.ABORTED: ("if that was a mistake, continue with", resume),
     }

@@ -133,14 +133,18 @@ def search(
     eye = np.eye(U.shape[-1])
     for _ in range(steps):
         gradient = (slope * residual[..., None]).sum(axis=-2)
-        free = ~(((low >= U) & (gradient > 0)) | ((high <= U) & (gradient < 0)))
+        if len(region.A):
+            free = np.broadcast_to(high > low, U.shape)
+        else:
+            free = ~(((low >= U) & (gradient > 0)) | ((high <= U) & (gradient < 0)))
         normal = slope.swapaxes(-1, -2) @ slope * (free[..., None] & free[..., None, :])
         size = np.maximum(np.diagonal(normal, axis1=-2, axis2=-1).max(axis=-1), 1e-300)
         matrix = normal / size[..., None, None] + damping[..., None, None] * eye
         downhill = np.where(free, -gradient, 0.0) / size[..., None]
-        trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
         if len(region.A):
-            trial = _kept(region, U, trial, matrix, downhill, free)
+            trial = _kept(region, U, matrix, downhill)
+        else:
+            trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
         moved = np.abs(trial - U).max(axis=-1)
         new = bands.residuals(function(trial))
         then = 0.5 * (new**2).sum(axis=-1)
@@ -156,23 +160,32 @@ def search(
     return Search(U, cost, settled)
 
 
-def _kept(region: Region, U: Floats, trial: Floats, matrix: Floats, downhill: Floats, free: Bools) -> Floats:
-    """(…, d) the steps from U to `trial` (…, d) along the constraints that they would break."""
-    (low, high), room = region.bounds_at(U), region.b - U @ region.A.T
-    active = np.zeros(room.shape, bool)
-    for _ in range(len(region.A)):
-        broken = (room <= TIGHT) & ((trial - U) @ region.A.T > TIGHT**2) & ~active
-        if not broken.any():
+def _kept(region: Region, U: Floats, matrix: Floats, downhill: Floats) -> Floats:
+    """(…, d) the steps from U (…, d) along the constraints and bounds that they would break, up to the next of them."""
+    low, high = region.bounds_at(U)
+    d = U.shape[-1]
+    eye = np.eye(d)
+    A = np.vstack([region.A, eye, -eye])
+    room = np.concatenate([region.b - U @ region.A.T, high - U, U - low], axis=-1)
+    tight, active = room <= TIGHT, np.zeros(room.shape, bool)
+    step = np.linalg.solve(matrix, downhill[..., None])[..., 0]
+    for _ in range(d):
+        rate = step @ A.T
+        broken = tight & (rate > TIGHT * np.abs(step).max(axis=-1, keepdims=True)) & ~active
+        some = broken.any(axis=-1)
+        if not some.any():
             break
-        active |= broken
-        N = region.A * active[..., None] * free[..., None, :]
-        along = np.eye(U.shape[-1]) - np.linalg.pinv(N, rcond=1e-9) @ N  # projects onto the constraints
-        inner = along @ matrix @ along + np.eye(U.shape[-1]) - along
-        step = along @ np.linalg.solve(inner, along @ downhill[..., None])
-        trial = np.clip(U + step[..., 0], low, high)
-    rate = (trial - U) @ region.A.T
-    reach = np.where(rate > 0, np.maximum(room, 0.0) / np.where(rate > 0, rate, 1.0), np.inf).min(axis=-1)
-    return np.asarray(U + np.minimum(reach, 1.0)[..., None] * (trial - U), dtype=np.float64)
+        # Only the worst of each search: the others may be kept once it is.
+        worst = np.where(broken, rate, 0.0).argmax(axis=-1)
+        active |= broken & (np.arange(len(A)) == worst[..., None])
+        N = A * active[some][..., None]
+        along = eye - np.linalg.pinv(N, rcond=1e-9) @ N  # projects onto the active constraints
+        inner = along @ matrix[some] @ along + eye - along
+        step[some] = (along @ np.linalg.solve(inner, along @ downhill[some][..., None]))[..., 0]
+    rate = step @ A.T
+    limits = (rate > 1e-15) & ~active
+    reach = np.where(limits, np.maximum(room, 0.0) / np.where(limits, rate, 1.0), np.inf).min(axis=-1)
+    return np.asarray(np.clip(U + np.minimum(reach, 1.0)[..., None] * step, low, high), dtype=np.float64)
 
 
 def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
