@@ -22,6 +22,7 @@ from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression
 from sdl.drivers.http_api.request import Request
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.testing.instrument_contract import InstrumentContract
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
 from sdl.types import Input, Power, Settings
@@ -343,6 +344,12 @@ def kind_http(url: str = "http://127.0.0.1:1/api", **keys: Any) -> HttpApi:
     return instrument
 
 
+class TestContract(InstrumentContract):
+    @pytest.fixture
+    def instrument(self, server: Server) -> HttpApi:
+        return kind_http(server.url)
+
+
 @pytest.mark.parametrize(
     ("keys", "path", "message"),
     [
@@ -445,3 +452,41 @@ def test_a_bad_server_gives_no_reading_of_other_settings_and_no_false_off(server
     assert state.state is Power.OFF
     assert not lamp.lit
     d.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_campaign_on_a_bad_server_records_only_true_readings_and_ends_off(
+    server: Server, seed: int, tmp_path: Path
+) -> None:
+    rng, lamp = random.Random(seed), Lamp()
+    changed = ("less than nothing", "half a count", "more than full scale", "infinity")
+    acts = {name: act for name, act in {**FAULTS, **LATE}.items() if name not in changed} | {"stays on": stays_on}
+
+    def answer(server: Server, peer: socket.socket, asked: list[float]) -> None:
+        acts.get(rng.choice(list(acts)) if rng.random() < 0.2 else "", honest)(lamp, asked)(server, peer, asked)
+
+    server.otherwise = answer
+    measure = {"url": server.url + QUERY, "timeout": 0.2}
+    result = sdl.run(
+        {
+            "name": "lamp",
+            "instrument": {**KEYS, "measure": measure},
+            "goal": {"445nm": 12000, "515nm": 20000, "630nm": 9000},
+            "tolerance": "4%",
+            "retry": {"times": 8, "wait": 0.02},
+            "stop": {"trials": 25},
+            "seed": seed,
+        },
+        runs=tmp_path,
+    )
+    assert result.outcome == "reached", result.reason
+    assert result.safe is not None
+    assert result.safe.state is Power.OFF
+    assert not lamp.lit
+    for line in (Path(result.run) / "record.jsonl").read_text(encoding="utf-8").splitlines():
+        if (event := json.loads(line))["event"] == "Measured":
+            true = lamp.out([event["applied"][name] for name in "RGB"])
+            assert event["readings"] == {
+                name: pytest.approx(true[name], rel=0.1, abs=600) for name in event["readings"]
+            }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from sdl.config import parse_kind
 from sdl.drivers.base import names
 from sdl.drivers.scpi.config import Scpi
 from sdl.drivers.scpi.connection import ScpiConnection
-from sdl.drivers.scpi.driver import Commands, ChannelQuery, ScpiDriver
+from sdl.drivers.scpi.driver import ChannelQuery, Commands, ScpiDriver
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.testing.instrument_contract import InstrumentContract
 from sdl.types import Input, Power, Settings
 
 from . import device as faults
@@ -285,6 +287,13 @@ def scpi(**keys: Any) -> Scpi:
     return instrument
 
 
+class TestContract(InstrumentContract):
+    @pytest.fixture
+    def instrument(self, device: Device) -> Scpi:
+        numeric = {key: {"power": KEYS[key]["power"]} for key in ("inputs", "off", "set", "applied")}
+        return scpi(resource=device.resource, **numeric)
+
+
 @pytest.mark.parametrize(
     ("keys", "path", "message"),
     [
@@ -444,3 +453,34 @@ def test_simulated_devices_of_pyvisa_are_read(tmp_path: Path, resource: str, mor
     assert d.measure({"U": 2.5}).readings == {"V": 2.5}
     assert d.safe().state is Power.OFF
     d.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_campaign_on_a_bad_line_records_only_true_readings_and_ends_off(seed: int, tmp_path: Path) -> None:
+    rng, device = random.Random(seed), Device(keeps=seed % 2 == 0)
+    device.faults = {n: FAULTS[rng.choice(list(FAULTS))] for n in range(1, 5000) if rng.random() < RATE / 2}
+    device.noise = lambda: rng.gauss(0, 0.2)
+    campaign = {
+        "name": "cell",
+        "instrument": {**KEYS, "resource": device.resource, "timeout": 0.15},
+        "goal": {"light": 900},
+        "tolerance": 5,
+        "solver": "gp",
+        "retry": {"times": 5, "wait": 0.05},
+        "stop": {"trials": 25},
+        "seed": seed,
+    }
+    result = sdl.run(campaign, runs=tmp_path)
+    try:
+        assert result.outcome == "reached", result.reason
+        assert result.safe is not None
+        assert result.safe.state is Power.OFF
+        assert (device.volt, device.output) == (0.0, False)
+        for line in (Path(result.run) / "record.jsonl").read_text(encoding="utf-8").splitlines():
+            if (event := json.loads(line))["event"] == "Measured":
+                true = 100 * event["applied"]["power"] * (10 if event["applied"]["range"] == "high" else 1)
+                assert event["readings"]["light"] == pytest.approx(true, abs=2)
+                assert event["fault"] is None
+    finally:
+        device.close()

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from sdl.clock import Clock
 from sdl.drivers import placeholders
 from sdl.drivers.declared import Declared
 from sdl.drivers.http_api.config import key_problems
 from sdl.drivers.scpi.connection import ScpiConnection
-from sdl.drivers.scpi.driver import Commands, ChannelQuery, ScpiDriver
+from sdl.drivers.scpi.driver import ChannelQuery, Commands, ScpiDriver
 from sdl.durations import Duration
 from sdl.errors import ConfigError
 from sdl.extras import missing
@@ -30,6 +30,15 @@ _RESOURCE = re.compile(r"(TCPIP|USB|GPIB|VXI|PXI)\d*(::[^:\s]+)+|ASRL[^:\s]+(::I
 _NEEDS = {"ASRL": "serial", "USB": "usb"}  # modules that pyvisa-py uses
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[ -~]+$")]
+
+
+def _termination(value: str) -> str:
+    if value not in ("\n", "\r", "\r\n"):
+        raise ValueError(f'must be "\\n", "\\r" or "\\r\\n", in double quotes, not {value!r}')
+    return value
+
+
+Termination = Annotated[str, AfterValidator(_termination)]
 
 
 class Question(Frozen):
@@ -83,7 +92,7 @@ class Scpi(Declared):
         description="the question for the oldest error, asked after settings and questions",
         examples=["SYST:ERR?"],
     )
-    termination: Literal["\n", "\r", "\r\n"] = Field("\n", description="end of each line, both ways")
+    termination: Termination = Field("\n", description='end of each line, both ways: `"\\n"`, `"\\r"` or `"\\r\\n"`')
     baud: int | None = Field(None, ge=50, le=10_000_000, description="speed of a serial port, such as 9600")
     timeout: Duration = Field(5.0, le=600, description="longest wait for each answer")
     starts_in: Duration | None = Field(
