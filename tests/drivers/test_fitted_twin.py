@@ -14,11 +14,12 @@ import sdl
 from sdl import config
 from sdl.clock import VirtualClock
 from sdl.config import parse_kind
+from sdl.drivers.base import RealInstrument
 from sdl.drivers.fitted_twin import FittedTwin
 from sdl.errors import BadReply, Busy, ConfigError, Interlock, Rejected, Unreachable
 from sdl.runs.runs import open_run
 from sdl.twin.faults import GENERAL
-from sdl.types import Outcome, Power
+from sdl.types import Channel, Input, Outcome, Power
 from tests.twin.fitted_kit import KEYS, NOISE, fitted_mixer, mixer, written
 
 AT = {"red": 100.0, "blue": 50.0}
@@ -224,10 +225,19 @@ def test_a_twin_that_does_not_fit_is_refused_with_what_differs(
         parse_kind("instrument", declared, tmp_path).simulation(None, 0)
 
 
-def test_kinds_without_a_twin_are_named_with_those_that_have_one(tmp_path: Path) -> None:
-    manual = {"kind": "manual", "inputs": [{"name": "a"}], "channels": [{"name": "y"}]}
-    tree = {"name": "by-hand", "instrument": manual, "goal": {"y": 3}, "tolerance": 1}
-    with pytest.raises(ConfigError, match=r"manual has no twin to run on; allowed: .*command"):
+def test_kinds_without_a_twin_are_named_with_those_that_have_one() -> None:
+    class Stirrer(RealInstrument):
+        kind: str = "stirrer"
+        inputs = property(lambda self: (Input(name="a"),))
+        channels = property(lambda self: (Channel(name="y"),))
+        identity = property(lambda self: "stirrer")
+        reading_seconds = property(lambda self: 1.0)
+
+        def open(self, clock: object) -> None:
+            pytest.fail("a real instrument was opened")
+
+    tree = {"name": "stir", "instrument": Stirrer(), "goal": {"y": 3}, "tolerance": "1%"}
+    with pytest.raises(ConfigError, match=r"stirrer has no twin to run on; allowed: .*command"):
         config.on_twin(config.parse(tree))
 
 
