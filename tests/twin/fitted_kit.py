@@ -13,7 +13,7 @@ import numpy as np
 from sdl.grammar import parse_constraint
 from sdl.space import Space
 from sdl.store.datasets import DatasetRow
-from sdl.twin.fitted.fit import Instrument, fit
+from sdl.twin.fitted.fit import Declaration, fit
 from sdl.twin.fitted.state import FittedState
 from sdl.twin.fitted.write import toml
 from sdl.types import Channel, Input, Reading
@@ -25,7 +25,7 @@ INPUTS = (
 )
 CHANNELS = (Channel(name="R", low=0.0, high=255.0), Channel(name="T", unit="°C"))
 CONSTRAINTS = (parse_constraint("red + blue <= 300"),)
-MIXER = Instrument(INPUTS, CHANNELS, CONSTRAINTS, {"red": 0.0, "blue": 0.0}, takes=20.0)
+MIXER = Declaration(INPUTS, CHANNELS, CONSTRAINTS, {"red": 0.0, "blue": 0.0}, takes=20.0)
 NOISE = {"R": 0.6, "T": 0.05}
 KEYS: dict[str, Any] = {
     "inputs": {name: {"low": 0, "high": 300, "step": 5, "unit": "uL"} for name in ("red", "blue")},
@@ -47,7 +47,7 @@ def readings(
     n: int = 60,
     seed: int = 0,
     *,
-    instrument: Instrument = MIXER,
+    instrument: Declaration = MIXER,
     response: Response = mixer,
     noise: Mapping[str, float] = NOISE,
     lag: float = 0.0,

@@ -11,7 +11,7 @@ import pytest
 
 from sdl.models.gaussian_process import condition, fit_gaussian_process, hyperparameters_of
 from sdl.store.datasets import DatasetRow
-from sdl.twin.fitted.fit import Instrument, SurrogateFit, fit
+from sdl.twin.fitted.fit import Declaration, SurrogateFit, fit
 from sdl.twin.fitted.state import FittedState, is_fitted, load
 from sdl.twin.fitted.surrogate import Surrogate
 from sdl.twin.fitted.write import toml
@@ -21,7 +21,7 @@ from .fitted_kit import CHANNELS, MIXER, NOISE, fitted_mixer, mixer, readings, w
 
 SOLVENTS = ("water", "ethanol", "acetone")
 LEVEL = {"water": 3.0, "ethanol": 6.0, "acetone": 4.0}
-DISH = Instrument(
+DISH = Declaration(
     (Input(name="dose", high=10.0), Input(name="solvent", choices=SOLVENTS)), (Channel(name="pH", unit=""),)
 )
 

@@ -22,7 +22,7 @@ from sdl.twin.fitted.state import load
 
 if TYPE_CHECKING:
     from sdl.twin.check import Check
-    from sdl.twin.fitted.fit import Instrument, SurrogateFit
+    from sdl.twin.fitted.fit import Declaration, SurrogateFit
     from sdl.twin.fitted.rows import InstrumentRows
 
 
@@ -63,11 +63,11 @@ def fit(
 def check(sources: Sequence[str], state: str, days: Sequence[str], columns: ColumnNames, runs: Path) -> Check:
     """Compare the readings of sources with a twin."""
     from sdl.twin.fitted.check import check as checked
-    from sdl.twin.fitted.fit import Instrument
+    from sdl.twin.fitted.fit import Declaration
 
     try:
         loaded = load(state)
-        options = Instrument(loaded.input_list(), loaded.channel_list(), session_gap=loaded.session_gap)
+        options = Declaration(loaded.input_list(), loaded.channel_list(), session_gap=loaded.session_gap)
         rows = _rows(sources, options, days, columns, runs)
         return checked(rows.rows, loaded, rows.sources)
     except ValueError as error:
@@ -86,22 +86,22 @@ def declared_in(file: Path) -> Any:
     return config.parse_kind("instrument", {USE: file.name}, file.parent)
 
 
-def declaration(instrument: Any) -> Instrument:
+def declaration(instrument: Any) -> Declaration:
     """What a twin takes over from an instrument."""
-    from sdl.twin.fitted.fit import Instrument
+    from sdl.twin.fitted.fit import Declaration
 
     off, gap = getattr(instrument, "off", None), session_gap(instrument)
     constraints = constraints_of(instrument)
     if not isinstance(instrument, Declared):
         seconds = instrument.reading_seconds
-        return Instrument(instrument.inputs, instrument.channels, constraints, off, seconds, 0.0, gap)
+        return Declaration(instrument.inputs, instrument.channels, constraints, off, seconds, 0.0, gap)
     wait = instrument.settle.window if isinstance(instrument.settle, SettleUntil) else instrument.settle or 0.0
     channels = instrument.raw_channels
-    return Instrument(instrument.inputs, channels, constraints, off, instrument.takes, wait, gap)
+    return Declaration(instrument.inputs, channels, constraints, off, instrument.takes, wait, gap)
 
 
 def _rows(
-    sources: Sequence[str], instrument: Instrument, days: Sequence[str], columns: ColumnNames, runs: Path
+    sources: Sequence[str], instrument: Declaration, days: Sequence[str], columns: ColumnNames, runs: Path
 ) -> InstrumentRows:
     from sdl.twin.fitted.rows import collect
 

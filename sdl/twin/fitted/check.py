@@ -17,7 +17,7 @@ import numpy as np
 from sdl.arrays import Floats
 from sdl.store.datasets import DatasetRow
 from sdl.twin.check import FEW, Check, channel_checks
-from sdl.twin.fitted.fit import Instrument, matrices
+from sdl.twin.fitted.fit import Declaration, matrices
 from sdl.twin.fitted.lag import lagged
 from sdl.twin.fitted.state import FittedState, SessionEffect
 from sdl.twin.fitted.surrogate import Surrogate
@@ -30,7 +30,7 @@ def check(rows: Sequence[DatasetRow], state: FittedState, sources: Sequence[str]
         ValueError: there is no reading that can be compared.
     """
     surrogate = Surrogate(state, noise=False)
-    data = matrices(rows, Instrument(state.input_list(), state.channel_list()), surrogate.space)
+    data = matrices(rows, Declaration(state.input_list(), state.channel_list()), surrogate.space)
     U = (data.X - surrogate.space.low) / surrogate.space.width
     mean, model_var = surrogate.predict(U)
     drift = np.array([channel.drift for channel in state.channels.values()])

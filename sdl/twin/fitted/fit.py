@@ -54,7 +54,7 @@ PRIOR_ROWS = 10.0
 """Weight of independent noise against the estimated correlation, in rows."""
 
 
-class Instrument(NamedTuple):
+class Declaration(NamedTuple):
     """What a twin takes over from the instrument's declaration; `off` is None where it may be left as it is."""
 
     inputs: tuple[Input, ...]
@@ -117,7 +117,7 @@ class RowArrays(NamedTuple):
         return np.isfinite(self.Y) & ~self.saturated
 
 
-def fit(rows: Sequence[DatasetRow], instrument: Instrument, about: str = "") -> SurrogateFit:
+def fit(rows: Sequence[DatasetRow], instrument: Declaration, about: str = "") -> SurrogateFit:
     """Fit a twin.
 
     Raises:
@@ -133,7 +133,7 @@ def fit(rows: Sequence[DatasetRow], instrument: Instrument, about: str = "") -> 
     return _assembled(data, instrument, space, model, found, about)
 
 
-def matrices(rows: Sequence[DatasetRow], instrument: Instrument, space: Space) -> RowArrays:
+def matrices(rows: Sequence[DatasetRow], instrument: Declaration, space: Space) -> RowArrays:
     """The rows as arrays."""
     names, nan = [channel.name for channel in instrument.channels], math.nan
     high = np.array([math.inf if c.high is None else c.high for c in instrument.channels])
@@ -150,7 +150,7 @@ def matrices(rows: Sequence[DatasetRow], instrument: Instrument, space: Space) -
     return RowArrays(X, Y, said | (high <= Y), session, hours, wait, float(at[-1]) if len(at) else nan)
 
 
-def _require_rows(data: RowArrays, instrument: Instrument, space: Space) -> None:
+def _require_rows(data: RowArrays, instrument: Declaration, space: Space) -> None:
     """Raise ValueError for a channel with too few readings."""
     need = ROWS_PER_COLUMN * (len(space.columns) + 1)
     for j, channel in enumerate(instrument.channels):
@@ -166,7 +166,7 @@ def _require_rows(data: RowArrays, instrument: Instrument, space: Space) -> None
 
 # The process ---------------------------------------------------------------------------------------------------------
 def _process(
-    data: RowArrays, instrument: Instrument, found: _Dynamics | None, model: GaussianProcess | None
+    data: RowArrays, instrument: Declaration, found: _Dynamics | None, model: GaussianProcess | None
 ) -> GaussianProcess:
     """The process fitted to the rows without drift and lag; the lag is that of the predictions of `model`."""
     Y = data.Y
@@ -207,7 +207,7 @@ class _Dynamics(NamedTuple):
 
 
 def _dynamics(
-    data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess
+    data: RowArrays, instrument: Declaration, space: Space, model: GaussianProcess
 ) -> tuple[_Dynamics, GaussianProcess]:
     """Lag and drift of the channels whose rows show them, and the process with them."""
     m = data.Y.shape[1]
@@ -295,7 +295,7 @@ def _deviation(values: Floats) -> float:
 
 # The state -----------------------------------------------------------------------------------------------------------
 def _assembled(
-    data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess, dynamics: _Dynamics, about: str
+    data: RowArrays, instrument: Declaration, space: Space, model: GaussianProcess, dynamics: _Dynamics, about: str
 ) -> SurrogateFit:
     """The state of a fitted process, with the summary of each channel."""
     stored = _stored(data, instrument, space, model)
@@ -337,7 +337,7 @@ def _assembled(
     return SurrogateFit(state, summaries, len(data.Y), len(np.unique(data.session)))
 
 
-def _stored(data: RowArrays, instrument: Instrument, space: Space, model: GaussianProcess) -> tuple[Floats, Floats]:
+def _stored(data: RowArrays, instrument: Declaration, space: Space, model: GaussianProcess) -> tuple[Floats, Floats]:
     """(n, p) settings in units of the bounds and (n, m) readings of the rows that the process is conditioned on.
 
     Readings that it left out are NaN, bounds at the end of their channel.
@@ -372,7 +372,7 @@ def _calibrated(found: Hyperparameters, U: Floats, y: Floats, high: float | None
     return scaled(minimize_scalar(cost, bounds=(-RESCALED, RESCALED), method="bounded").x)
 
 
-def _as_table(instrument: Instrument, space: Space, U: Floats, Y: Floats) -> Mapping[str, Any]:
+def _as_table(instrument: Declaration, space: Space, U: Floats, Y: Floats) -> Mapping[str, Any]:
     """The stored rows by name, to ten digits."""
     names = [item.name for item in instrument.inputs]
     values = []

@@ -112,7 +112,7 @@ def http_server(instrument: ServedInstrument, host: str, port: int) -> Threading
         OSError: it cannot listen there.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class _PageHandler(BaseHTTPRequestHandler):
         timeout = 60
 
         def do_GET(self) -> None:
@@ -127,7 +127,7 @@ def http_server(instrument: ServedInstrument, host: str, port: int) -> Threading
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: stdout is the user's."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    server = ThreadingHTTPServer((host, port), _PageHandler)
     server.daemon_threads = True
     return server
 
@@ -237,18 +237,18 @@ def scpi_server(instrument: ServedInstrument, host: str, port: int) -> socketser
     """
     device = ScpiDevice(instrument)
 
-    class Handler(socketserver.StreamRequestHandler):
+    class _LineHandler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             for line in _lines(self.rfile):
                 answer = device.answer(line)
                 if answer is not None:
                     self.wfile.write(answer.encode() + b"\n")
 
-    class Server(socketserver.ThreadingTCPServer):
+    class _LineServer(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
         daemon_threads = True
 
-    return Server((host, port), Handler)
+    return _LineServer((host, port), _LineHandler)
 
 
 def _lines(stream: Any) -> Iterator[str]:
