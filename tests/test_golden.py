@@ -162,7 +162,21 @@ def fourth() -> tuple[Event, ...]:
     return tuple(found)
 
 
-EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third(), 4: fourth()}
+def fifth() -> tuple[Event, ...]:
+    """Schema 5: with a channel to maximise or minimise, a proposal says what is best and what it expects to gain."""
+    found = list(fourth())
+    opened, proposed = found[0], found[9]
+    assert isinstance(opened, Opened)
+    assert isinstance(proposed, Proposed)
+    found[0] = replace(opened, schema=5)
+    best = {"R": 0.1, "G": 0.30000000000000004}
+    found[9] = replace(
+        proposed, incumbent=best, estimate=101.5, estimate_error=0.25, expected_improvement=3.0000000000000004
+    )  # fmt: skip
+    return tuple(found)
+
+
+EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third(), 4: fourth(), 5: fifth()}
 """What each golden record says; the events of an older schema in today's form."""
 
 

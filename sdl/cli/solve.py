@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sdl import config, yamlfile
 from sdl.cli.display.progress import working
@@ -27,6 +27,7 @@ from sdl.cli.options import (
     option,
 )
 from sdl.cli.terminal import aligned, say
+from sdl.config.goals import OBJECTIVES
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.drivers.base import constraints_of, session_gap
 from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
@@ -38,6 +39,9 @@ from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
 from sdl.store.record import FILE
 from sdl.store.resolve import source as locate
 from sdl.types import Channel, Input, Settings
+
+if TYPE_CHECKING:
+    from sdl.inverse.propose import ModelOptimum, Proposal
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "all": (
@@ -63,7 +67,8 @@ def solve(
         list[str],
         option(
             "--goal CHANNEL=VALUE",
-            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
+            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000]. "
+            "For one channel: R=maximise or R=minimise.",
         ),
     ],
     solvers: Annotated[
@@ -119,6 +124,7 @@ def solve(
     by --low and --high, or those of the data.
     """
     goal, kinds = _goal(goals, tolerance), _solvers(solvers or [])
+    _check(kinds, goal, prefer, all_solutions=all_solutions)
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
     question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
     if prefer is not None:
@@ -128,7 +134,8 @@ def solve(
         by_input = {item.name: cost for item, cost in zip(question.inputs, preferred, strict=True)}
         question = replace(question, data=replace(question.data, prefer=question.data.space.cost(by_input)))
     if not solvers:
-        kinds = _solvers(["gmm" if all(item.numeric for item in question.data.inputs) else "auto"])
+        numeric = all(item.numeric for item in question.data.inputs)
+        kinds = _solvers(["gmm" if numeric and goal.objective is None else "auto"])
     if not json:
         files = ", ".join(str(part.source) for part in question.data_sets)
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
@@ -186,6 +193,7 @@ def _question(
         ConfigError: no usable row, or an unknown channel or input.
     """
     from sdl.inverse.dataset import data_from, hold
+    from sdl.inverse.propose import objective_of
 
     known, measured, gap, constraints = _instrument(files[0], columns, instrument, goal)
     names = [channel.name for channel in measured]
@@ -197,7 +205,8 @@ def _question(
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(parts) or 'the data is empty'}")
     inputs = _bounded(known, rows, low, high)
-    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels, constraints)))
+    rest = (objective_of(goal, measured), constraints)
+    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels, *rest)))
 
 
 def _answer(
@@ -206,13 +215,16 @@ def _answer(
     """One solver's answer and its cross-validation, or the error that prevented them; as `--json` prints it."""
     import numpy as np
 
-    from sdl.inverse.dataset import cross_validate, with_held
+    from sdl.inverse.dataset import cross_validate, optimise, with_held
     from sdl.inverse.propose import propose
 
     began, goal, data = time.perf_counter(), question.goal, question.data
     options = solver.model_dump(mode="json")  # type: ignore[attr-defined]
     answer: dict[str, Any] = {"solver": _name(solver), "options": options}
     try:
+        if data.objective is not None:
+            following, best = optimise(solver, data, goal, np.random.default_rng([seed, 1, 0]))
+            return answer | _optimised(with_held(following, question.held), best, question)
         proposal = with_held(propose(solver, data, goal, np.random.default_rng([seed, 1, 0])), question.held)
         copied = ("settings", "raw", "clipped", "spread", "uncertainty", "verdict", "why", "shortfall")
         answer |= {
@@ -227,6 +239,36 @@ def _answer(
     except SolverError as error:
         answer["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
     return answer
+
+
+def _optimised(following: Proposal, best: ModelOptimum, question: _Question) -> dict[str, Any]:
+    """The answer for a channel to maximise or minimise: the best settings in the model, and where to measure next."""
+    copied = ("spread", "uncertainty", "verdict", "why", "shortfall")
+    return {
+        "settings": {**best.settings, **question.held},
+        "expected": {name: best.expected.get(name) for name in question.goal.channels},
+        "estimate": best.estimate,
+        "estimate_error": best.estimate_error,
+        "next": following.settings,
+        "expected_improvement": following.expected_improvement,
+        "best_measured": {**following.incumbent, **question.held} if following.incumbent else {},
+        "best_measured_estimate": following.estimate,
+        "best_measured_error": following.estimate_error,
+        **{name: getattr(following, name) for name in copied},
+    }
+
+
+def _check(solvers: Sequence[Solver], goal: Goal, prefer: str | None, *, all_solutions: bool) -> None:
+    """Refuse what has no meaning for a channel to maximise or minimise."""
+    from sdl.inverse.dataset import check_objective
+
+    if goal.objective is None:
+        return
+    given = [name for name, used in (("--prefer", prefer), ("--all-solutions", all_solutions)) if used]
+    if given:
+        raise ConfigError(f"{given[0]}: the settings that {goal.direction} {goal.objective} leave no choice")
+    for solver in solvers:
+        check_objective(solver, goal)
 
 
 NAME = 18  # characters per line of a solver's name and options
@@ -289,6 +331,8 @@ def _remarks(answer: Mapping[str, Any]) -> list[str]:
         solutions = answer["solutions"]
         lines.append(f"{name}: {count(len(solutions), 'solution')}{':' if solutions else ''}")
         lines += [f"  {_settings(one['settings'], '  ')}{_solution_facts(one)}" for one in solutions]
+    if "next" in answer:
+        lines.append(f"{name}: measure next: {_settings(answer['next'], ', ')}")
     if "error" in answer:
         lines.append(f"{name}: {'not validated' if 'settings' in answer else 'no answer'}: {answer['error']}")
     return lines
@@ -368,7 +412,8 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
     bands: dict[str, Band] = {}
     for text in given:
         try:
-            name, value = config.split(text) if "={" in text else number(text, "CHANNEL=NUMBER, such as 445nm=16384")
+            plain = "={" in text or text.partition("=")[2].strip() in OBJECTIVES
+            name, value = config.split(text) if plain else number(text, "CHANNEL=NUMBER, such as 445nm=16384")
         except ConfigError as error:
             raise ConfigError(f"--goal {error}") from error
         if name in bands:
@@ -377,7 +422,10 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
             bands[name] = parse_band(name, value, width)
         except ConfigError as error:
             raise ConfigError(*(f"--goal {text}: {p.message}" for p in error.problems)) from error
-    return Goal(bands)
+    try:
+        return Goal(bands)
+    except ValueError as error:
+        raise ConfigError(f"--goal: {error}") from error
 
 
 def _instrument(

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sdl.types import Outcome, Power, Settings, Verdict
+from sdl.types import Outcome, Power, Settings, Value, Verdict
 
-SCHEMA = 4  # version of the event format; `sdl.store.record` reads this version and every earlier one
+SCHEMA = 5  # version of the event format; `sdl.store.record` reads this version and every earlier one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ class Proposed:
     probability: float | None = None  # that any settings reach the goal; None: unknown
     model: str = ""  # that the goal was judged by
     lack_of_fit: Mapping[str, float] = field(default_factory=dict)  # what it misses beyond the noise, by channel
+    # With an objective: the best settings measured so far by the model, the noise-free raw reading that it estimates
+    # there with its standard error, and the improvement that it expects of this trial.
+    incumbent: Mapping[str, Value] = field(default_factory=dict)
+    estimate: float | None = None
+    estimate_error: float | None = None
+    expected_improvement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +169,10 @@ Event = Opened | Resumed | Proposed | Measured | Failed | Paused | Continued | I
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Ask the design or the solver for the settings of a trial."""
+    """Ask the design or the solver for the settings of a trial, or take those that are to be confirmed."""
 
     trial: int
+    confirm: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)

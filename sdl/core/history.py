@@ -15,6 +15,7 @@ import numpy as np
 
 from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
+from sdl.core.objective import Optimum
 from sdl.core.trials import Trial, TrialState
 from sdl.types import Outcome, Reading, Value, Verdict
 
@@ -51,7 +52,8 @@ class History:
     Attributes:
         open_trial: the current trial; None between two trials.
         last: the last finished trial.
-        best: the finished trial with the smallest tolerance ratio; the earliest of equals.
+        best: the finished trial with the smallest tolerance ratio; the earliest of equals. With an objective the first
+            trial at the best settings.
         trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
         cost: of trials begun and readings taken, also of those that may have been taken; in the user's unit.
         next_cost: least price of the next reading, with that of a trial that it begins.
@@ -66,6 +68,8 @@ class History:
         prior_rows: number of rows from the priors.
         current_session: of the campaign's own rows.
         space: turns settings into columns; None: every input is one.
+        optimum: the replicates by settings and the best of them; None without an objective.
+        expectation: the last proposal that estimated the best settings.
     """
 
     inputs: tuple[str, ...]
@@ -92,6 +96,8 @@ class History:
     background: Mapping[str, float] | None = None
     current_session: int = 0
     space: Space | None = None
+    optimum: Optimum | None = None
+    expectation: Proposed | None = None
 
     def __post_init__(self) -> None:
         self._x = GrowingArray(len(self.inputs) if self.space is None else len(self.space.columns))
@@ -99,6 +105,10 @@ class History:
         self._saturated = GrowingArray(len(self.channels), bool)
         self._session = GrowingArray(1)
         self._resolution_limited: set[tuple[Value, ...]] = set()
+        objective = self.goal.objective if self.goal is not None else None
+        direction = self.goal.direction if self.goal is not None else None
+        if self.goal is not None and objective is not None and direction is not None:
+            self.optimum = Optimum(self.goal, objective, direction)
 
     # Rows for the solvers ---------------------------------------------------------------------------------------
     @property
@@ -144,12 +154,18 @@ class History:
 
     def begin(self, proposed: Proposed) -> None:
         self.open_trial = Trial(proposed, self.goal)
+        if self.optimum is not None:
+            self.optimum.name(proposed.incumbent, proposed.estimate)
+            self._take_incumbent()
+            self.expectation = proposed if proposed.estimate is not None else self.expectation
 
     def add_reading(self, reading: Reading | Measured) -> None:
         """Append a reading of the open trial."""
         self.add_row(reading, self.current_session)
         if self.open_trial is not None:
             self.open_trial.add(reading)
+            if self.optimum is not None:
+                self.optimum.add(reading, self.open_trial)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
@@ -179,9 +195,18 @@ class History:
             and (self.best is None or closed.miss < self.best.miss or closed.reached)
         ):
             self.best = closed
+        if self.optimum is not None:
+            self.optimum.update()
+            self.optimum.confirm()
+            self._take_incumbent()
         self.misses.append(self.best.miss if self.best else math.inf)
         self.last, self.open_trial = closed, None
         return closed
+
+    def _take_incumbent(self) -> None:
+        """Make the first trial at the best settings the best trial; where none keeps the constraints it stays."""
+        if self.optimum is not None and self.optimum.incumbent is not None:
+            self.best = self.optimum.incumbent.trial
 
     def _count_verdict(self, closed: Trial) -> None:
         """Extend or end the streaks of verdicts."""

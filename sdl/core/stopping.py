@@ -173,6 +173,8 @@ class StopRules(Frozen):
 
 def _closest(history: History, goal: Goal | None) -> str:
     best = history.best
+    if history.optimum is not None and (incumbent := history.optimum.describe()):
+        return f"; best: {incumbent}"
     if best is None or goal is None or math.isinf(best.miss):
         return ""
     return f"; closest: trial {best.trial}, {format_closest(goal, best.mean)}"

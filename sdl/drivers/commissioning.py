@@ -312,11 +312,10 @@ class Examination:
         taken = self._take(driver, settings, times, began)
         settled = 0.0
         if where in ("middle", "end", "back") and self._settles and self._moves([r for _, r in taken], where):
-            while len(taken) < times + MOST:
-                more = self._take(driver, settings, 1, began)
-                taken += more
+            for _ in range(MOST):
+                taken += self._take(driver, settings, 1, began)
                 window = [reading for _, reading in taken[-WINDOW:]]
-                if not more or (len(taken) >= times + LEVEL and not self._moves(window, "middle")):
+                if len(taken) >= times + LEVEL and not self._moves(window, "middle"):
                     break
             settled = self._time_to_settle(taken)
             self._settles = math.isfinite(settled)
@@ -351,7 +350,9 @@ class Examination:
 
     def _time_to_settle(self, taken: Sequence[tuple[float, Reading]]) -> float:
         """Seconds until all channels are near their last readings; 0 if they always were, inf if they still move."""
-        if self._moves([reading for _, reading in taken[-WINDOW:]], "middle"):
+        if len(taken) < 2 * WINDOW:
+            return 0.0
+        if self._moves([reading for _, reading in taken[-2 * WINDOW :]], "middle"):
             return math.inf
         settled = 0.0
         for name in self._channels:

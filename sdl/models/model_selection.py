@@ -174,8 +174,8 @@ class SelectedModel:
         return mean, std
 
     def __getattr__(self, name: str) -> Any:
-        """Further attributes of the chosen candidate: `sample`, `modes`, `training`."""
-        if name not in ("sample", "modes", "training"):
+        """Further attributes of the chosen candidate: `sample`, `modes`, `optimum`, `training`."""
+        if name not in ("sample", "modes", "optimum", "training"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.model, name)
 

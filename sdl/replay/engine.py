@@ -12,7 +12,20 @@ from sdl import config
 from sdl.clock import VirtualClock
 from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
-from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
+from sdl.core.events import (
+    SCHEMA,
+    Action,
+    Event,
+    Failed,
+    Measure,
+    Measured,
+    Opened,
+    Propose,
+    Proposed,
+    Resumed,
+    Safe,
+    Stopped,
+)
 from sdl.drivers.base import Driver
 from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
@@ -24,7 +37,10 @@ from sdl.types import numbers
 
 DECIDING = ("by", "verdict", "clipped")
 """The fields of a proposal, apart from its settings, that decide how a campaign continues."""
-FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
+FIGURES = (
+    *("targets", "spread", "uncertainty", "expected", "shortfall"),
+    *("incumbent", "estimate", "estimate_error", "expected_improvement"),
+)
 """The fields of a proposal that hold figures."""
 MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
@@ -94,7 +110,7 @@ class _Replayer:
                 self._configure()
         due = self._campaign.due()
         if isinstance(event, Proposed) or (isinstance(event, Failed) and event.stage == "propose"):
-            self._compare(event)
+            self._compare(event, due)
         elif isinstance(event, (Measured, Failed)) and due and isinstance(due[0], Measure) and self._driver is not None:
             self._measure_again(self._driver, event, due[0])
         try:
@@ -155,9 +171,10 @@ class _Replayer:
         except InstrumentError as error:  # such as a kind that plays back a file that no longer exists
             self.unasked = f"{instrument.kind} cannot be opened: {error}"
 
-    def _compare(self, event: Proposed | Failed) -> None:
+    def _compare(self, event: Proposed | Failed, due: Sequence[Action]) -> None:
         self.proposals += 1
-        now = self._proposer.propose(event.trial)
+        confirm = due[0].confirm if due and isinstance(due[0], Propose) else None
+        now = self._proposer.propose(event.trial, confirm)
         if isinstance(now, Failed) or isinstance(event, Failed):
             before, after = _proposal(event), _proposal(now)
             if before != after:

@@ -106,7 +106,12 @@ CAMPAIGN = EventSchema(
     last=Stopped,
     after=Safe,
     file=FILE,
-    added_in={"Proposed": {"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}}},
+    added_in={
+        "Proposed": {
+            **{"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}},
+            **{"incumbent": {}, "estimate": None, "estimate_error": None, "expected_improvement": None},
+        }
+    },
 )
 START = "0" * 32  # the previous sha of the first line
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode

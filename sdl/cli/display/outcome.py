@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.cli.options import emit
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError
-from sdl.formatting import cause, count, display, not_off, reading, settings, units, worst
+from sdl.formatting import cause, count, display, not_off, objective_line, reading, settings, units, worst
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
 
@@ -55,7 +55,9 @@ def print_outcome(
         best = ", ".join(f"{name} {text}" for name, text in came.items())
         other = ", ".join(f"{name} {text}" for name, text in requested.items() if came.get(name) != text)
         say(f"  best:   trial {done.best} at {best}" + (f" (asked for {other})" if other else ""), 10)
-        if done.miss is not None:
+        if done.objective is not None:
+            say(f"  {done.objective.channel}: {objective_line(done.objective)}", 10)
+        if done.miss is not None and goal.limited:
             say(f"  worst:  {worst(goal, done.measured, units(run.opened))}", 10)
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
     if price is not None:
@@ -92,6 +94,8 @@ def next_steps(done: Result, run: Run) -> list[str]:
     """What to do next: a sentence, and a command where there is one."""
     name, goal, kind = _short(run.folder), run.campaign.plan.goal, run.config.get("solver", {}).get("kind", "")
     resume, other = f"sdl resume {name}", "bayes" if kind != "bayes" else "gp"
+    if done.objective is not None:
+        other = "gp" if kind != "gp" else "quadratic"
     latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
     coarse = latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
     if goal is not None and coarse and done.outcome in (Outcome.UNREACHABLE, Outcome.SPENT):
@@ -100,7 +104,10 @@ def next_steps(done: Result, run: Run) -> list[str]:
     more_trials = ("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}")
     more_cost = ("allow more with", f"{resume} --set stop.cost={2 * (run.config['stop'].get('cost') or 0):g}")
     more_minutes = ("allow the same number of minutes again with", resume)
-    other_solver = ("try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}")
+    other_solver = (
+        "try another solver with",
+        f"{resume} --set solver.kind={other if kind != 'linear' or done.objective else 'gmm'}",
+    )
     failed = ("failed trials are not in the data: check the instrument, then run the command again",)
     steps: dict[Outcome | None, tuple[str, ...]] = {
         None: ("continue with", resume),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, minimize
 from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
@@ -37,12 +37,26 @@ EXACT = 1e-6
 """Residuals below this, in tolerances, count as 0."""
 NEAREST, RANDOM = 3, 6
 """Number of starting points: settings of the rows closest to the goal, and random settings."""
+FLAT = 1e-12
+"""A climb ends when a step raises the function by less, as a fraction of its value."""
+CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
+"""Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
+and step of the differences that give its gradient."""
 MOST_BLOCKS = 60
 """Largest number of combinations of choices that one search starts in."""
 TIGHT = 1e-9
 """A constraint is active if the distance to it is below this fraction of the range."""
 ROUNDS, SHRINK = 20, 0.5
 """Search for cheaper settings: largest number of linear programs, and factor on the trust radius after a failure."""
+
+
+def log_inside(low: Floats, high: Floats) -> Floats:
+    """Log probability of a standard normal variable inside low…high; the tail is used without cancellation."""
+    side = np.where(low > 0, -1.0, 1.0)
+    upper, lower = np.where(side > 0, high, -low), np.where(side > 0, low, -high)
+    big, small = log_ndtr(upper), log_ndtr(lower)
+    inside: Floats = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+    return inside
 
 
 class Bands(NamedTuple):
@@ -93,11 +107,7 @@ class Bands(NamedTuple):
         y, square = mean[..., self.columns], variance[..., self.columns]
         sd = np.sqrt(np.maximum(square, 1e-12 * self.unit**2))
         sd = np.where(np.isfinite(sd), sd, self.unit)
-        above, below = (self.low - y) / sd, (self.high - y) / sd
-        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
-        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
-        big, small = log_ndtr(upper), log_ndtr(lower)
-        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+        inside = log_inside((self.low - y) / sd, (self.high - y) / sd)
         return np.asarray(inside.sum(axis=-1), dtype=np.float64)
 
     def beyond(self, Y: Floats) -> Floats:
@@ -249,3 +259,45 @@ def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, co
         if radius < 1e-6:
             break
     return u
+
+
+def maximise(function: Function, candidates: Floats, region: Region, steps: int = STEPS) -> Floats:
+    """(d,) the settings inside a region with the greatest value of a function (k, d) -> (k,).
+
+    The best CLIMBS of the candidates (k, d) that lie apart are climbed from, each with its own choices, by L-BFGS-B
+    (Byrd et al., SIAM J. Sci. Comput. 16 (1995) 1190), or with linear constraints by SLSQP (Kraft, 1988). Gradients are
+    differences: the variance of a model has no derivative here.
+    """
+    values = function(candidates)
+    order = np.argsort(-values, kind="stable")
+    starts = [order[0]]
+    for i in order:
+        if len(starts) == CLIMBS:
+            break
+        if np.abs(candidates[starts] - candidates[i]).max(axis=1).min() > APART:
+            starts.append(i)
+
+    def downhill(u: Floats) -> tuple[float, Floats]:
+        step = np.where(u + DIFFERENCE > region.high, -DIFFERENCE, DIFFERENCE)
+        at = function(np.vstack([u, u + np.diag(step)]))
+        return -float(at[0]), (at[0] - at[1:]) / step
+
+    best: Floats
+    best, greatest = candidates[order[0]], float(values[order[0]])
+    kept = [LinearConstraint(region.A, -np.inf, region.b)] if len(region.A) else []
+    for i in starts:
+        end = minimize(
+            downhill,
+            candidates[i],
+            method="SLSQP" if kept else "L-BFGS-B",
+            jac=True,
+            bounds=Bounds(*region.bounds_at(candidates[i])),
+            constraints=kept,
+            options={"maxiter": steps, "ftol": FLAT},
+        )
+        if -end.fun > greatest:
+            inside = region.project(end.x)
+            value = float(function(inside[None])[0])
+            if value > greatest:
+                best, greatest = inside, value
+    return best

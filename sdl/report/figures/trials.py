@@ -24,7 +24,7 @@ MOST_POINTS = 2500  # most points in a cloud, chosen evenly among more
 def error(table: TrialTable) -> Figure | None:
     """The worst channel's tolerance ratio, and the best so far; None without a goal or a judged trial."""
     known = np.isfinite(table.tolerance_ratios)
-    if table.goal is None or not known.any():
+    if table.goal is None or table.goal.objective is not None or not known.any():
         return None
     x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], style.LEAST_RATIO)
     figure = style.canvas()
@@ -49,6 +49,36 @@ def error(table: TrialTable) -> Figure | None:
     style.legend(figure, 4, borderpad=0.1, markerscale=3 if len(x) > RASTER else 1)
     place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom"}
     axes.text(0.005, low * 1.05, "within tolerance", fontsize=8, color=FAINT, **place)
+    return figure
+
+
+def objective(table: TrialTable) -> Figure | None:
+    """The channel to maximise or minimise, and the best so far by the model; None without one or without a reading."""
+    name = table.goal.objective if table.goal is not None else None
+    if name is None or not (measured := np.isfinite(table.Y[:, table.channels.index(name)])).any():
+        return None
+    x, y = table.numbers[measured], table.Y[measured, table.channels.index(name)]
+    kept = np.array([trial.inside for trial in table.trials], bool)[measured]
+    figure = style.canvas()
+    (axes,) = figure.axes
+    for mask, look, label in (
+        (kept & ~table.by_solver[measured], style.series(0), "by the design, or confirming"),
+        (kept & table.by_solver[measured], style.series(1), "by the solver"),
+    ):
+        if mask.any():
+            style.points(axes, x[mask], y[mask], look[1], 5, color=look[0], mec="none", label=label)
+    if (~kept).any():
+        style.points(axes, x[~kept], y[~kept], "x", 5, color=FAINT, label="a constraint broken, or saturated")
+    rows = [trial.proposed for trial in table.trials if trial.proposed.estimate is not None]
+    if rows:
+        at, best, error = (
+            np.array([getattr(row, key) for row in rows], float) for key in ("trial", "estimate", "estimate_error")
+        )
+        axes.step(at, best, where="post", color=INK, lw=1, label="best so far, by the model (± standard error)")
+        axes.fill_between(at, best - error, best + error, step="post", color=BAND, lw=0, zorder=0)
+    axes.set(xlabel="trial", ylabel=style.axis_label(name, table.units[name]))
+    style.whole_numbers(axes)
+    style.legend(figure, 2, borderpad=0.1, markerscale=3 if len(x) > RASTER else 1)
     return figure
 
 
