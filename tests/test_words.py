@@ -9,6 +9,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from sdl.formatting import DISPLAY
 from sdl.types import Outcome, Verdict
 
@@ -49,6 +51,21 @@ def test_no_word_of_the_old_vocabulary_is_used() -> None:
 def test_a_forbidden_word_is_found_as_a_whole_word_only() -> None:
     assert PATTERN.search("class Footing:")
     assert not PATTERN.search("class MyFooting:")
+
+
+OF_ONE_INSTRUMENT = re.compile(r"\b(lights?|lamps?|dark|\d*nm)\b", re.IGNORECASE)
+"""Words of the LED, which is one instrument among others."""
+
+
+@pytest.mark.parametrize("room", ["core", "space", "models", "solvers", "runner", "config", "lab"])
+def test_what_serves_every_instrument_has_no_word_of_a_single_one(room: str) -> None:
+    uses = [
+        f"{path.relative_to(ROOT).as_posix()}:{number}: {line.strip()}"
+        for path in sorted((ROOT / "sdl" / room).rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if OF_ONE_INSTRUMENT.search(line)
+    ]
+    assert uses == []
 
 
 def test_a_public_class_name_stands_for_one_class() -> None:

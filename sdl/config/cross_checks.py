@@ -35,7 +35,7 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
             problems.append(Problem(message, "stop.cost"))
     problems += _objective_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
-        problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
+        problems.append(Problem("empty; give a target for at least one channel: {R: 140}", "goal"))
     return problems
 
 

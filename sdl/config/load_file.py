@@ -70,7 +70,7 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
     problems: list[Problem] = []
     campaign, problems = (value, problems) if isinstance(value, CampaignFile) else _validated(CampaignFile, value, base)
     if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):
-        problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
+        problems.append(Problem("missing; give a target for at least one channel: {R: 140}", "goal"))
     problems += cross_check(campaign) + expect_problems(campaign)
     priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
     problems += missing

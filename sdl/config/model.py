@@ -99,7 +99,7 @@ class CampaignRules(Frozen):
     goal: Mapping[str, Target] | None = Field(
         None,
         description="target or limits of each channel, in raw readings; not needed by `sdl collect` and `sdl measure`",
-        examples=[{"445nm": 16384}],
+        examples=[{"R": 140, "pH": {"at least": 6.8}}],
     )
     tolerance: ToleranceKey = Field(
         default_factory=lambda: Tolerance(2.0, percent=True),
@@ -157,7 +157,7 @@ class Prior(Frozen):
 
     source: str = Field(description="a path relative to the campaign file, or the name of a run")
     inputs: Mapping[str, str] = Field({}, description="columns of inputs that have another name there: `{R: red}`")
-    channels: Mapping[str, str] = Field({}, description="columns of channels, likewise: `{445nm: blue}`")
+    channels: Mapping[str, str] = Field({}, description="columns of channels, likewise: `{absorbance: A}`")
 
     @model_validator(mode="before")
     @classmethod

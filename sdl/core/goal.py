@@ -303,7 +303,7 @@ def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> st
 
 
 def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
-    """A shortfall as text: `445nm 30357, 28443 outside 58800…61200; 515nm 16384`."""
+    """A shortfall as text: `R 30357, 28443 outside 58800…61200; G 16384`."""
     parts = []
     for name, part in shortfall.items():
         nearest, by = part["nearest"], part["by"]
@@ -321,7 +321,7 @@ def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str
 
 
 def format_closest(goal: Goal, readings: Mapping[str, float]) -> str:
-    """The channel that is farthest from the goal, as text: `515nm off by +22 (tolerance ± 8.2)`."""
+    """The channel that is farthest from the goal, as text: `R off by +22 (tolerance ± 8.2)`."""
     name = goal.worst_channel(readings)
     band, value = goal.bands[name], readings.get(name, math.nan)
     if band.target is None:

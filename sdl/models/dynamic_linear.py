@@ -107,7 +107,7 @@ class DynamicLinearModel(LinearModel):
     def variance(self, U: Floats) -> Floats:
 
         X = np.column_stack([np.ones(len(U)), U])
-        variance: Floats = np.einsum("sm,snm->nm", self.sizes, variance_functions(X, self.coef.T))
+        variance: Floats = np.einsum("sm,skm->km", self.sizes, variance_functions(X, self.coef.T))
         return variance
 
 
@@ -329,7 +329,7 @@ def condition_on_censored(model: DynamicLinearModel, X: Floats, least: Floats) -
     """
     coef, root, used = model.coef.copy(), model.root.copy(), 0
     sizes = np.where(np.isfinite(model.sizes), model.sizes, NOMINAL**2 / len(NOISES))
-    noise = np.einsum("sm,snm->nm", sizes, variance_functions(X, coef.T))
+    noise = np.einsum("sm,skm->km", sizes, variance_functions(X, coef.T))
     for i, c in np.argwhere(np.isfinite(least)):
         gain = root[c] @ X[i]
         scale = np.sqrt(X[i] @ gain + noise[i, c])

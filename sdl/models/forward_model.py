@@ -158,7 +158,7 @@ class LinearForward:
     def leave_one_out(self) -> Floats:
         training, linear = self.training, self.linear
         X = linear.rows
-        leverage = linear.weight * np.einsum("np,mpq,nq->nm", X, linear.gram, X)
+        leverage = linear.weight * np.einsum("kp,mpq,kq->km", X, linear.gram, X)
         variance = np.where(linear.weight > 0, 1.0 / np.maximum(linear.weight, 1e-300), np.nan)
         residual = training.Y - linear.mean(training.U[: len(X)])
         density = leave_one_out_t(residual, leverage, variance, np.diag(linear.noise), linear.dof)

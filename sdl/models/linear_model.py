@@ -81,7 +81,7 @@ class LinearModel:
     @property
     def coef_covariance(self) -> Floats:
         """(m, p, p) covariance of each channel's coefficients."""
-        squares = np.einsum("nm,np,nq->mpq", self.weight, self.rows, self.rows)
+        squares = np.einsum("km,kp,kq->mpq", self.weight, self.rows, self.rows)
         spread: Floats = np.diag(self.noise)[:, None, None] * (self.gram @ squares @ self.gram)
         return spread if self.extra is None else spread + self.extra
 

@@ -124,7 +124,7 @@ class QuadraticModel:
         Q, variance = self._design(U), self._variance(U, self.mean(U))
         parts = []
         for coef, gram, size in zip(self.coef, self.gram, self.size, strict=True):
-            leverage = np.einsum("np,mpq,nq->nm", Q, gram, Q) / variance
+            leverage = np.einsum("kp,mpq,kq->km", Q, gram, Q) / variance
             residual = training.Y - Q @ coef.T
             parts.append(leave_one_out_t(residual, leverage, variance, size, self.dof))
         density = logsumexp(np.array(parts), axis=0, b=self.weight[:, None])

@@ -1,4 +1,4 @@
-"""Detection of wrong rows, such as mistyped settings, readings of zero, or a lamp that was left on.
+"""Detection of wrong rows, such as mistyped settings, readings of zero, or an input that was left on.
 
 An affine and a quadratic surface, with an intercept for each session, are fitted to nine tenths of the rows by least
 trimmed squares (Rousseeuw and Van Driessen 2006, 10.1007/s10618-005-0024-4). A row is left out if it lies far from

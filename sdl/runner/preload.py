@@ -24,10 +24,12 @@ import httpx  # noqa: F401, E402  # after the number of threads is known
 
 import sdl.drivers.claude_light.config  # noqa: F401, E402
 from sdl import runner  # noqa: E402
+from sdl.drivers.twin import Twin  # noqa: E402
 
 with contextlib.suppress(Exception):  # if this fails, each campaign imports for itself
+    _channel = Twin().channels[1].name
     for _solver in ("auto", "gmm"):
-        runner.run({"name": "rehearsal", "instrument": "twin", "goal": {"445nm": 16384}, "solver": _solver}, runs=None)
+        runner.run({"name": "rehearsal", "instrument": "twin", "goal": {_channel: 16384}, "solver": _solver}, runs=None)
 gc.collect()
 gc.freeze()  # the collector of a child must not touch, and so copy, this memory
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops a Ctrl-C that came meanwhile

@@ -1,8 +1,8 @@
 """Switch an instrument off, and repeat the attempt until a reply confirms it.
 
-A driver's `safe` is one attempt. A shared server may try for 50 s within one request, report failure with the light
-still on, and need as long again, so one attempt may take that long and all of them two minutes. Nothing of the campaign
-waits for them.
+A driver's `safe` is one attempt. A shared server may try for 50 s within one request, report failure with the
+instrument still on, and need as long again, so one attempt may take that long and all of them two minutes. Nothing of
+the campaign waits for them.
 """
 
 from __future__ import annotations
