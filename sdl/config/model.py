@@ -99,7 +99,7 @@ class CampaignRules(Frozen):
     goal: Mapping[str, Target] | None = Field(
         None,
         description="target or limits of each channel, in raw readings; not needed by `sdl collect` and `sdl measure`",
-        examples=[{"R": 140, "pH": {"at least": 6.8}}],
+        examples=[{"R": 140}],
     )
     tolerance: ToleranceKey = Field(
         default_factory=lambda: Tolerance(2.0, percent=True),

@@ -356,9 +356,9 @@ stop: {minutes: 0}                | stop.minutes: must be a number above 0, not 
 stop: {stagnation: 10}            | stop.stagnation: must be a mapping with the keys trials, by, not 10
 stop: {stagnation: {by: .1}}      | stop.stagnation.trials: missing; number of trials to look back
 stop: {trails: 9}                 | stop.trails: unknown key; allowed: trials, minutes, cost, failures, stagnation, unreachable, improvement, rules; did you mean 'trials'?
-goal: text                        | goal: must be a mapping such as {'445nm': 16384}, not 'text'
-goal: 445nm=16384                 | goal: must be a mapping such as {'445nm': 16384}, not '445nm=16384'
-goal: [445nm]                     | goal: must be a mapping such as {'445nm': 16384}, not ['445nm']
+goal: text                        | goal: must be a mapping such as {'R': 140}, not 'text'
+goal: 445nm=16384                 | goal: must be a mapping such as {'R': 140}, not '445nm=16384'
+goal: [445nm]                     | goal: must be a mapping such as {'R': 140}, not ['445nm']
 goal: {445nm: {target: bright}}   | goal.445nm.target: must be a number, not 'bright'
 goal: {445nm: .inf}               | goal.445nm: must be a finite number, not inf
 goal: {445mm: 5}                  | goal.445mm: unknown channel; the instrument has: 415nm, 445nm, 480nm, 515nm, 555nm, 590nm, 630nm, 680nm, clear, nir; did you mean '445nm'?
