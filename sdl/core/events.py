@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sdl.types import Outcome, Power, Settings, Verdict
 
-SCHEMA = 4  # version of the event format; `sdl.store.record` reads this version and every earlier one
+SCHEMA = 5  # version of the event format; `sdl.store.record` reads this version and every earlier one
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Measured:
     fault: str | None
     elapsed: float
     at: float
+    note: str = ""  # of the person or script that took it
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,57 @@ class Safe:
         return self.state is Power.OFF
 
 
-Event = Opened | Resumed | Proposed | Measured | Failed | Paused | Continued | Interrupted | AbortAsked | Stopped | Safe
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A reading of no trial: a row for the solver."""
+
+    applied: Settings
+    readings: Mapping[str, float]
+    saturated: tuple[str, ...]
+    note: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The open trial is left out; that is no failure."""
+
+    trial: int
+    why: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A reading is replaced, or excluded; the event that it corrects stays as it was written."""
+
+    trial: int
+    repeat: int
+    readings: Mapping[str, float] | None  # None: excluded
+    saturated: tuple[str, ...]
+    why: str
+    by: str
+    at: float
+
+
+Event = (
+    Opened
+    | Resumed
+    | Proposed
+    | Measured
+    | Failed
+    | Paused
+    | Continued
+    | Interrupted
+    | AbortAsked
+    | Stopped
+    | Safe
+    | Attached
+    | Skipped
+    | Corrected
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,20 +71,43 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
     opened = next(events, None)
     if not isinstance(opened, Opened):
         return
-    tree: Mapping[str, Any] = opened.config
-    campaign = unopened_campaign(opened, folder)
-    trials: list[Trial] = []
-    for number, event in enumerate(itertools.chain([opened], events), 1):
+    folding = Folding(opened, folder)
+    for event in itertools.chain([opened], events):
+        yield event, folding.add(event)
+
+
+class Folding:
+    """The fold of a record whose events come one after the other, the first of them included.
+
+    Args:
+        opened: the first event.
+        folder: as for `fold`.
+    """
+
+    def __init__(self, opened: Opened, folder: Path | None) -> None:
+        self._opened, self._folder, self._number = opened, folder, 0
+        self._tree: Mapping[str, Any] = opened.config
+        self._campaign = unopened_campaign(opened, folder)
+        self._trials: list[Trial] = []
+
+    def add(self, event: Event) -> Folded:
+        """The state after one more event.
+
+        Raises:
+            Damaged: it cannot follow the events before it.
+        """
+        self._number += 1
+        campaign, folder = self._campaign, self._folder
         if isinstance(event, Resumed) and event.changes:
-            tree, campaign.plan = apply_changes(tree, event, folder, number)
+            self._tree, campaign.plan = apply_changes(self._tree, event, folder, self._number)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
             message = f"cannot follow what is before it: {error}"
-            raise Damaged(str((folder or Path()) / FILE), number, message) from error
+            raise Damaged(str((folder or Path()) / FILE), self._number, message) from error
         if isinstance(event, Proposed) and campaign.history.open_trial is not None:
-            trials.append(campaign.history.open_trial)
-        yield event, Folded(opened, campaign, tree, event.at, trials)
+            self._trials.append(campaign.history.open_trial)
+        return Folded(self._opened, campaign, self._tree, event.at, self._trials)
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
