@@ -38,6 +38,7 @@ OURS: dict[str, dict[str, str]] = {
         "command": "sdl.drivers.command:Command",
         "python": "sdl.drivers.python_function:PythonFunction",
         "manual": "sdl.drivers.manual:Manual",
+        "external": "sdl.drivers.external:External",
         "replay": "sdl.drivers.replay:Replay",
     },
     "designs": {

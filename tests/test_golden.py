@@ -11,7 +11,9 @@ import pytest
 from sdl.core.events import (
     SCHEMA,
     AbortAsked,
+    Attached,
     Continued,
+    Corrected,
     Event,
     Failed,
     Interrupted,
@@ -21,6 +23,7 @@ from sdl.core.events import (
     Proposed,
     Resumed,
     Safe,
+    Skipped,
     Stopped,
 )
 from sdl.runs.runs import fold
@@ -162,7 +165,26 @@ def fourth() -> tuple[Event, ...]:
     return tuple(found)
 
 
-EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third(), 4: fourth()}
+def fifth() -> tuple[Event, ...]:
+    """Schema 5: what is told: a note, a trial that is skipped, a row of no trial, readings corrected and excluded."""
+    found = list(fourth())
+    opened, proposed, measured = found[0], found[9], found[10]
+    assert isinstance(opened, Opened)
+    assert isinstance(proposed, Proposed)
+    assert isinstance(measured, Measured)
+    found[0] = replace(opened, schema=5)
+    found[10] = replace(measured, note="neue Lampe")
+    skipped = (replace(proposed, at=AT + 7.25), Skipped(1, "no sample", "ada", AT + 7.5))
+    later = [replace(e, trial=2) if isinstance(e, (Proposed, Measured)) else e for e in found[9:]]
+    told: tuple[Event, ...] = (
+        Attached(SETTINGS, READINGS, ("green",), "from the notebook", "ada", AT + 16),
+        Corrected(0, 0, None, (), "lid open", "ada", AT + 17),
+        Corrected(2, 1, {"red": 103, "green": 199.5}, (), "typed wrongly", "ada", AT + 18),
+    )
+    return (*found[:9], *skipped, *later, *told)
+
+
+EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third(), 4: fourth(), 5: fifth()}
 """What each golden record says; the events of an older schema in today's form."""
 
 
@@ -184,10 +206,15 @@ def test_it_folds_to_the_state_that_it_had(schema: int) -> None:
     folder = GOLDEN / f"schema-{schema}"
     folded = fold(read(folder), folder)
     history = folded.campaign.history
-    assert (history.outcome, history.trials, history.readings, history.attempts) == (Outcome.REACHED, 2, 3, 4)
+    told = schema >= 5  # a trial skipped, a row attached, a reading excluded and one corrected
+    assert (history.outcome, history.trials, history.readings, history.attempts) == (
+        *(Outcome.REACHED, 3 if told else 2),
+        *(2 if told else 3, 4),
+    )
     assert (history.rows, history.prior_rows) == (4, 1)
     assert history.best is not None
-    assert (history.best.trial, history.best.reached, history.best.mean) == (1, True, READINGS)
+    means = {"red": 102.0, "green": 199.5} if told else READINGS
+    assert (history.best.trial, history.best.reached, history.best.mean) == (2 if told else 1, True, means)
     assert folded.tree["stop"]["trials"] == 9
     assert folded.campaign.due() == []
 

@@ -40,7 +40,6 @@ class Trial:
         goal: compared with the mean; None if readings are only collected.
         state: set by the campaign.
         readings, failures: numbers of readings that count, and of failed attempts.
-        corrections: number of corrections of its readings.
         why_skipped: the reason given for a skipped trial.
         applied: settings that the instrument reported; None without a reading, or if they differ between readings.
         saturated: the channels that were saturated in any reading.
@@ -57,10 +56,10 @@ class Trial:
     saturated: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
     last_error: str = ""
-    corrections: int = 0
     why_skipped: str = ""
     _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
     _taken: list[Reading | Measured] = field(default_factory=list)
+    _corrected: set[int] = field(default_factory=set)
     _excluded: set[int] = field(default_factory=set)
 
     def add(self, reading: Reading | Measured) -> None:
@@ -70,11 +69,11 @@ class Trial:
 
     def correct(self, event: Corrected) -> Reading | Measured | None:
         """Replace or exclude a reading, and average the others anew; the reading as it counts now, None if excluded."""
-        self.corrections += 1
         if event.readings is None:
             self._excluded.add(event.repeat)
         else:
             self._excluded.discard(event.repeat)
+            self._corrected.add(event.repeat)
             corrected = replace(self._taken[event.repeat], readings=event.readings, saturated=event.saturated)
             self._taken[event.repeat] = corrected
         self.readings, self.applied, self.saturated, self.faults, self._sums = 0, None, frozenset(), (), {}
@@ -113,6 +112,11 @@ class Trial:
     def taken(self) -> int:
         """Number of readings that were taken, the excluded ones included; the next one has this `repeat`."""
         return len(self._taken)
+
+    @property
+    def corrected(self) -> int:
+        """Number of readings that count with other values than were taken."""
+        return len(self._corrected - self._excluded)
 
     @property
     def excluded(self) -> int:

@@ -12,7 +12,7 @@ from sdl import config
 from sdl.clock import VirtualClock
 from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
-from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
+from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed
 from sdl.drivers.base import Driver
 from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
@@ -106,7 +106,7 @@ class _Replayer:
                 "what follows cannot be compared"
             )
             return False
-        self.finished = isinstance(event, Stopped) or (self.finished and isinstance(event, Safe))
+        self.finished = record.CAMPAIGN.finished(event, self.finished)
         if isinstance(event, Resumed):
             self._begin(event.at)
         else:

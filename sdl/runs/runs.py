@@ -17,6 +17,7 @@ from typing import Any
 
 from sdl import config
 from sdl.core.campaign import Campaign, Plan
+from sdl.core.corrections import corrected
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.core.history import History
 from sdl.core.trials import Trial
@@ -209,13 +210,18 @@ class Run:
     def _of_trial(self) -> dict[int, list[Measured | Failed]]:
         """Readings and failures by trial, found once for all trials."""
         events: dict[int, list[Measured | Failed]] = {}
-        for event in self.events:
+        for event in self._counted:
             if isinstance(event, (Measured, Failed)):
                 events.setdefault(event.trial, []).append(event)
         return events
 
+    @cached_property
+    def _counted(self) -> tuple[Event, ...]:
+        """The events with the corrections of readings applied, without excluded readings."""
+        return tuple(event for _, event in corrected(enumerate(self.events)))
+
     def measured(self, trial: int | None = None) -> list[Measured]:
-        """The readings, of one trial or all."""
+        """The readings that count, of one trial or all: corrected ones as corrected, without excluded ones."""
         return [e for e in self._events_of(trial) if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
@@ -223,7 +229,7 @@ class Run:
         return [e for e in self._events_of(trial) if isinstance(e, Failed)]
 
     def _events_of(self, trial: int | None) -> Sequence[Event]:
-        return self.events if trial is None else self._of_trial.get(trial, [])
+        return self._counted if trial is None else self._of_trial.get(trial, [])
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.

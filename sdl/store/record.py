@@ -249,27 +249,28 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
 
 
-def _verify(folder: Path, path: Path, items: Iterable[Line | Tail], form: EventSchema) -> Checked:
+def _verify(
+    folder: Path, path: Path, items: Iterable[Line | Tail], form: EventSchema, after: Position | None = None
+) -> Checked:
+    after = after or Position()
     file = folder / form.file if path.is_dir() else path
     seal = _read_seal(folder / form.seal)
-    last: Line | None = None
-    finished = False
+    lines, sha, finished = after.number, after.sha, after.finished
     notes: list[str] = []
     for item in items:
         if isinstance(item, Line):
-            last, finished = item, form.finished(item.event, finished)
+            lines, sha, finished = item.number, item.sha, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
                 raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
-                _check_prior(folder, item.event)
+                check_prior(folder, item.event)
         elif item.torn:
             notes.append(f"the last line is torn ({len(item.torn)} bytes), as a crash leaves it; a resume cuts it off")
         elif item.newline_missing:
             notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
-    lines = last.number if last else 0
     if seal and lines < seal[0]:
         raise Damaged(str(file), lines + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
-    if last is None:
+    if not lines:
         what = "campaign" if form.once else "lab"
         raise RecordError(f"{file}: empty: the {what} was ended before it began; run it again")
     sealed = seal is not None and seal[0] == lines
@@ -278,7 +279,7 @@ def _verify(folder: Path, path: Path, items: Iterable[Line | Tail], form: EventS
         notes.append(f"{unfinished}whether whole lines are missing at its end cannot be told from a crash")
     elif not sealed:
         notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
-    return Checked(lines, finished, sealed, last.sha, tuple(notes))
+    return Checked(lines, finished, sealed, sha, tuple(notes))
 
 
 class Record:
@@ -352,8 +353,8 @@ class Record:
         try:
             items = list(scan(folder, form, after))
             lines = [item for item in items if isinstance(item, Line)]
-            if after is None and (lines or form.once):  # the journal of a lab may be empty
-                _verify(folder, folder, items, form)
+            if lines or form.once:  # the journal of a lab may be empty
+                _verify(folder, folder, items, form, after or Position())
             notes = _repair(folder, lines, items[-1], form, after or Position()) if isinstance(items[-1], Tail) else ()
             fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
@@ -592,7 +593,12 @@ def _read_seal(path: Path) -> tuple[int, str] | None:
         raise Damaged(str(path), 1, f"not a seal: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check_prior(folder: Path, opened: Opened) -> None:
+def check_prior(folder: Path, opened: Opened) -> None:
+    """Verify a campaign's copy of its prior.
+
+    Raises:
+        Damaged: it is missing, or not as it was when the campaign started.
+    """
     file = folder / PRIOR
     for source in opened.prior[:1]:
         plain_prior(folder)

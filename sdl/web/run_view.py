@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
-from sdl.core.events import AbortAsked, Event, Measured, Opened, Paused, Proposed, Resumed, Stopped
+from sdl.core.campaign import State
+from sdl.core.events import AbortAsked, Corrected, Event, Measured, Opened, Paused, Proposed, Resumed
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
@@ -64,11 +65,14 @@ class RunView:
                 self.trials = [*self.trials[1 - MOST_TRIALS :], trial]
             case Measured() if trial is not None and trial.over:
                 self._ratios.append((trial.trial, trial.miss))
+            case Corrected():
+                ranked = (one for one in campaign.history.closed if one.readings and not one.failed)
+                self._ratios = [(one.trial, one.miss) for one in ranked]
             case Paused():
                 self._pause = event.cause
             case AbortAsked():
                 self._abort = event.reason
-        self.ended = isinstance(event, Stopped) or (self.ended and not isinstance(event, Resumed))
+        self.ended = campaign.state is State.STOPPED
 
     # What is shown -----------------------------------------------------------------------------------------------
     def state(self, process: str) -> dict[str, Any]:
@@ -84,6 +88,8 @@ class RunView:
             return {"word": formatting.display(outcome), "text": text, "good": good}
         if self._abort:
             return {"word": "ending", "text": f"abort requested: {self._abort}", "good": False}
+        if formatting.is_external(self.opened) and not campaign.interrupted:
+            return {"word": "waiting", "text": self._progress(), "good": True}
         if not process or campaign.interrupted:
             text = "interrupted; it can be resumed" if campaign.interrupted else "no process is writing to it"
             return {"word": "unfinished", "text": text, "good": False}
