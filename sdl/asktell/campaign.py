@@ -36,7 +36,7 @@ from sdl.runner.propose import Proposer
 from sdl.runner.setup import user, versions
 from sdl.runs.results import Result, result_of
 from sdl.runs.runs import Folded, Folding
-from sdl.store.record import CAMPAIGN, Line, Position, Record, Tail, check_prior, scan
+from sdl.store.record import CAMPAIGN, Line, Position, Record, check_prior, scan
 from sdl.types import Channel, Outcome, Reading, Settings
 
 log = logging.getLogger("sdl")
@@ -379,7 +379,7 @@ class OpenCampaign:
         for item in scan(self.folder, after=self._position):
             if isinstance(item, Line):
                 lines.append(item)
-            elif isinstance(item, Tail) and item.newline_missing:
+            elif item.newline_missing:
                 lines.pop()  # it may be a piece of a line that is being written
         for line in lines:
             self._fold(line.event)
