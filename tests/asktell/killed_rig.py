@@ -12,12 +12,12 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import sdl
 from sdl.cli import main
-
 
 
 def campaign():
@@ -89,8 +89,21 @@ def command(*args):
     return json.loads(text)
 
 
+def warm_up():
+    """Import what the script will need, so that its copies need not."""
+    from sdl.cli import ask  # noqa: F401
+    from sdl.cli.display import outcome  # noqa: F401
+
+    instrument = {"kind": "external", "inputs": {"red": {"high": 100}}, "channels": {"R": {}}}
+    with tempfile.TemporaryDirectory() as runs:
+        tree = {"name": "warm", "instrument": instrument, "goal": {"R": 30}, "solver": "linear"}
+        opened = sdl.open_campaign(tree, runs=runs)
+        while request := opened.ask():
+            opened.tell(request, {"R": 3 * request.settings["red"]})
+
+
 def start(way):
-    """A copy of this process that runs the script in a process group of its own; its number, and a pipe of its steps."""
+    """A copy of this process, in a group of its own, that runs the script; its number and a pipe of its steps."""
     there, here = os.pipe()
     child = os.fork()
     if child == 0:
@@ -117,7 +130,7 @@ def start(way):
 
 def stop(child, pipe, chance):
     """Kill it after a random number of steps; whether it was still running."""
-    for _ in range(chance.randrange(1, 8)):
+    for _ in range(chance.randrange(1, 6)):
         if not os.read(pipe, 1):
             break
     time.sleep(chance.choice((0.0, chance.uniform(0, 0.002), chance.uniform(0, 0.03))))
@@ -130,6 +143,7 @@ def stop(child, pipe, chance):
 
 
 def rig(way, folder, kills, seed):
+    warm_up()
     os.chdir(folder)
     chance, done, log = random.Random(seed), 0, Path("script.log")
     log.touch()

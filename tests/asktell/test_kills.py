@@ -82,12 +82,12 @@ def check(way: str, tmp_path: Path, kills: int, trials: int, seed: str = "0") ->
 
 @pytest.mark.parametrize("way", ["python", "shell"])
 def test_a_script_that_is_killed_thirty_times_loses_and_doubles_nothing(way: str, tmp_path: Path) -> None:
-    steps = check(way, tmp_path, kills=30, trials=40)
+    steps = check(way, tmp_path, kills=30, trials=16)
     assert {"before ask", "asked", "telling", "told"} & steps.keys()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["python", "shell"])
 def test_a_script_that_is_killed_two_hundred_times_loses_and_doubles_nothing(way: str, tmp_path: Path) -> None:
-    steps = check(way, tmp_path, kills=200, trials=300)
+    steps = check(way, tmp_path, kills=200, trials=110)
     assert {"before ask", "asked", "telling", "told"} <= steps.keys(), steps
