@@ -33,6 +33,7 @@ from plants import (
 from sdl.core.goal import Band, Goal
 from sdl.errors import SolverError
 from sdl.inverse.multiple import solutions
+from sdl.models.inversion.forward_models import std_error
 from sdl.registry import find
 from sdl.solvers.base import Data, Proposals, Solver, Targets
 from sdl.space import Space
@@ -124,6 +125,8 @@ def _model_error(fitted: Any, x: Floats, noise: float) -> tuple[Floats, Floats]:
     """Expected readings (1, m) at settings and the standard errors of them, by the forward model where there is one."""
     model = fitted
     while model is not None and not hasattr(model, "sample_paths"):
+        if hasattr(model, "dynamic"):
+            return model.predict(x)[0], std_error(model, x)
         model = getattr(model, "forward", None) or getattr(model, "model", None)
     if model is not None:
         given = model.predict(model.training.units(x))
@@ -182,8 +185,8 @@ def verdicts(case: str, label: str, first: int, last: int) -> Row:
 def modes(case: str, label: str, first: int, last: int) -> Row:
     """Solutions found, solutions there are and solutions invented, and MMD² of `sample` to the posterior by a grid.
 
-    A solution is found where one listed is within .05 of it, and invented where its reading is 5 % off. Where the
-    solutions form a continuum those there are count as 0.
+    A solution is a connected region of settings whose readings are within 1 %. It is found where a listed one is within
+    .05 of the region; one is invented where its reading is 5 % off. A continuum counts as 0.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
@@ -197,24 +200,36 @@ def modes(case: str, label: str, first: int, last: int) -> Row:
         off = np.abs(plant.noise_free(grid) / wanted - 1)
         near = grid[off.max(axis=1) <= 0.01]
         labels = fcluster(linkage(near, "single", metric="chebyshev"), 0.02, "distance")
-        true = np.array([near[labels == k].mean(axis=0) for k in np.unique(labels)])
+        regions = [near[labels == k] for k in np.unique(labels)]
         bands = {key: Band.around(t, 0.01 * t) for key, t in zip(plant.goals, wanted.tolist(), strict=True)}
         try:
             fitted = solver_of(label).fit(data)
             listed = solutions(fitted, data, Goal(bands), rng)
         except SolverError:
-            count[1] += len(true) * (name != "ring")
+            count[1] += len(regions) * (name != "ring")
             continue
         X = np.array([[one.settings[item.name] for item in data.inputs] for one in listed]).reshape(-1, 2)
         if name != "ring":
-            count[0] += int(sum((np.abs(X - one).max(axis=1) < 0.05).any() for one in true))
-            count[1] += len(true)
+            count[0] += sum(bool((np.abs(X[:, None] - one).max(axis=2) < 0.05).any()) for one in regions)
+            count[1] += len(regions)
         count[2] += int((np.abs(plant.noise_free(X) / wanted - 1).max(axis=1) > 0.05).sum())
         if hasattr(fitted, "sample"):
-            weight = np.exp(-0.5 * ((off / plant.noise) ** 2).sum(axis=1))
-            posterior = grid[rng.choice(len(grid), 300, p=weight / weight.sum())]
-            distances.append(_mmd(fitted.sample(wanted, 300, rng), posterior))
+            distances.append(_mmd(fitted.sample(wanted, 300, rng), _posterior(plant, wanted, 300, rng)))
     return {"modes": count, "mmd": distances}
+
+
+def _posterior(plant: Plant, wanted: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Draw n settings (n, 2) from the posterior of one reading, on a grid finer than the noise."""
+    axis = (np.arange(3000) + 0.5) / 3000
+    kept, weight = [], []
+    for x in np.array_split(axis, 30):
+        part = np.stack(np.meshgrid(x, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+        height = -0.5 * (((plant.noise_free(part) / wanted - 1) / plant.noise) ** 2).sum(axis=1)
+        kept.append(part[height > -20])
+        weight.append(np.exp(height[height > -20]))
+    p = np.concatenate(weight)
+    drawn: Floats = np.concatenate(kept)[rng.choice(len(p), n, p=p / p.sum())]
+    return drawn
 
 
 def _mmd(A: Floats, B: Floats) -> float:

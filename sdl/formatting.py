@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sdl.core.events import Safe
-from sdl.core.goal import decimals, format_reading
+from sdl.core.goal import decimals, format_reading, format_with_error
 from sdl.core.trials import Trial, TrialState
 from sdl.types import Settings, Value, Verdict
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sdl.core.events import Opened
     from sdl.core.goal import Band, Goal
     from sdl.core.history import History
+    from sdl.core.objective import ObjectiveResult
     from sdl.runs.results import Result
 
 # Display text of each instrument error that a record names.
@@ -133,6 +134,28 @@ def best_trial(best: Trial | None) -> str:
     return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""
 
 
+def best_so_far(history: History) -> str:
+    """The best trial: its tolerance ratio, or with an objective its reading with the standard error."""
+    if history.optimum is not None and (best := history.optimum.describe()):
+        return f"best: {best}"
+    return best_trial(history.best)
+
+
+def objective_line(found: ObjectiveResult) -> str:
+    """What is known of the objective: `512.3 ± 1.2 (mean of 3 readings); the model estimates 512.6 ± 0.9 …`."""
+    if found.value is None:
+        return "no settings kept the constraints"
+    text = format_with_error(found.value, found.std_error)
+    text += f" ({'mean of ' if found.readings > 1 else ''}{count(found.readings, 'reading')}"
+    text += ")" if found.confirmed else ", not confirmed)"
+    if found.estimate is not None and found.estimate_error is not None:
+        estimate = format_with_error(found.estimate, found.estimate_error)
+        text += f"; the model estimated {estimate} at the best settings"
+    if found.expected_improvement is not None:
+        text += f" and expected the next trial to improve it by {found.expected_improvement:.2g}"
+    return text
+
+
 def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
     """Readings of one channel as text, all with the number of decimals that the largest of them needs."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
@@ -145,8 +168,10 @@ def reading(value: float, band: Band | None = None) -> str:
     return format_reading(value, narrow_tolerance(band) if band else None)
 
 
-def narrow_tolerance(band: Band) -> float:
-    """The tolerance of a band on its narrower side; the scale of a range or limit."""
+def narrow_tolerance(band: Band) -> float | None:
+    """The tolerance of a band on its narrower side; the scale of a range or limit; None for an objective."""
+    if band.direction is not None:
+        return None
     if band.target is None:
         return band.unit
     return min(side for side in (band.high - band.target, band.target - band.low) if side > 0)
@@ -170,7 +195,8 @@ class InstrumentSpec(NamedTuple):
 
     Attributes:
         inputs, channels: names, in order.
-        specs: what the record says of each input and channel, by name: unit, low, high, step, saturation.
+        specs: what the record says of each input, also fixed ones, and channel, by name: unit, low, high, step,
+            saturation.
         units: of inputs and channels, by name; empty where none is declared.
     """
 
@@ -192,7 +218,8 @@ def instrument_spec(opened: Opened) -> InstrumentSpec:
     """The inputs and channels of a run's instrument."""
     instrument = opened.instrument
     inputs, channels = ({str(item["name"]): item for item in instrument[kind]} for kind in ("inputs", "channels"))
-    specs = inputs | channels
+    fixed = {str(item["name"]): item for item in instrument.get("fixed", ())}
+    specs = inputs | fixed | channels
     units = {name: str(item.get("unit") or "") for name, item in specs.items()}
     return InstrumentSpec(tuple(inputs), tuple(channels), specs, units)
 
@@ -269,6 +296,8 @@ def off(band: Band, value: float, unit: str = "") -> str:
     if math.isnan(value):
         return "not read"
     unit = f" {unit}" if unit else ""
+    if band.direction is not None:
+        return f"reads {reading(value)}{unit}"
     if band.target is None:
         if beyond := band.beyond(value):
             side, edge = ("above", band.high) if value > band.high else ("below", band.low)

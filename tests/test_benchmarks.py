@@ -21,6 +21,8 @@ from sdl.types import Verdict
 sys.path.append(str(ROOT / "benchmarks"))
 
 import cells
+import objective_campaign
+import objective_plants
 import plants
 import real
 from baselines import BASELINES
@@ -427,3 +429,27 @@ def test_an_alarm_on_a_goal_that_can_be_hit_is_counted():
 
 def _gloomy(given):
     return replace(given, verdict=(Verdict.UNREACHABLE,) * len(given.verdict))
+
+
+OPTIMA = {
+    "Branin": [(np.pi + 5) / 15, 2.275 / 15],
+    "Hartmann-6": [0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573],
+    "constrained Branin": [(np.pi + 5) / 15, 2.275 / 15],
+    "Beer-Lambert yield": [0.53463611, 1.0, 0.58992671],
+}
+
+
+@pytest.mark.parametrize("name", OPTIMA)
+def test_the_best_of_a_plant_with_an_objective_is_its_maximum_inside_the_limit(name):
+    plant = objective_plants.PLANTS[name]
+    assert plant.regret(OPTIMA[name]) == pytest.approx(0.0, abs=1e-5)
+    clean = plant.clean(np.random.default_rng(0).random((20000, plant.d)))
+    kept = clean[:, 1] <= plant.at_most if plant.at_most is not None else np.ones(20000, bool)
+    assert clean[kept, 0].max() <= plant.best + 1e-6
+    assert plant.at_most is None or plant.regret([0.12, 0.82]) == np.inf  # an optimum outside the disk
+
+
+def test_a_campaign_for_an_objective_ends_near_the_best(monkeypatch):
+    monkeypatch.setattr(objective_campaign, "TRIALS", 14)
+    row = objective_campaign.campaigns("Beer-Lambert yield", "quadratic", 0, 1)
+    assert 0 <= row["regrets"][0] < 0.1

@@ -166,13 +166,17 @@ def fourth() -> tuple[Event, ...]:
 
 
 def fifth() -> tuple[Event, ...]:
-    """Schema 5: what is told: a note, a trial that is skipped, a row of no trial, readings corrected and excluded."""
+    """Schema 5: an objective, and what is told: a note, a skipped trial, a row of no trial, corrected readings."""
     found = list(fourth())
     opened, proposed, measured = found[0], found[9], found[10]
     assert isinstance(opened, Opened)
     assert isinstance(proposed, Proposed)
     assert isinstance(measured, Measured)
     found[0] = replace(opened, schema=5)
+    best = {"R": 0.1, "G": 0.30000000000000004}
+    found[9] = replace(
+        proposed, incumbent=best, estimate=101.5, estimate_error=0.25, expected_improvement=3.0000000000000004
+    )  # fmt: skip
     found[10] = replace(measured, note="neue Lampe")
     skipped = (replace(proposed, at=AT + 7.25), Skipped(1, "no sample", "ada", AT + 7.5))
     later = [replace(e, trial=2) if isinstance(e, (Proposed, Measured)) else e for e in found[9:]]

@@ -52,9 +52,12 @@ def test_the_public_functions_take_these_arguments() -> None:
 
 
 def test_a_result_and_a_solution_have_these_fields() -> None:
-    fields = "outcome reason trials readings failed settings applied measured error miss worst best by run safe"
+    fields = (
+        "outcome reason trials readings failed settings applied measured error miss worst best by run safe objective"
+    )
     assert list(sdl.Result.__dataclass_fields__) == fields.split()
-    fields = "settings raw spread uncertainty expected verdict why shortfall solutions"
+    fields = "settings raw spread uncertainty expected verdict why shortfall solutions next estimate estimate_error "
+    fields += "expected_improvement"
     assert list(sdl.Solution.__dataclass_fields__) == fields.split()
 
 

@@ -45,6 +45,8 @@ def campaigns() -> dict[str, dict[str, Any]]:
         "tolerance": "2%",
     }
     found["unreachable"] = {**BASE, "name": "unreachable", "goal": {**GOAL, "445nm": 60000}, "solver": "linear"}
+    best = {"goal": {"445nm": "maximise", "515nm": {"at most": 20000}}, "stop": {"trials": 12, "improvement": "1%"}}
+    found["objective"] = {**BASE, **best, "name": "objective", "solver": "auto"}
     before = {**BASE, "name": "prior", "solver": "bayes", "prior": ["tests/golden/runs/linear"]}
     found["prior"] = before | {"stop": {"trials": 4}}
     adaptive = {"kind": "adaptive", "trials": 6, "channels": ["515nm"]}

@@ -309,8 +309,8 @@ class OpenCampaign:
         if campaign.paused:
             return Continued(user(), self._now())
         match self._due():
-            case Propose(trial):
-                return self._configured()[1].propose(trial)
+            case Propose(trial, confirm):
+                return self._configured()[1].propose(trial, confirm)
             case Stop() as stop:
                 return stopped_event(campaign, stop, self._now())
         return None

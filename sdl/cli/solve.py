@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sdl import config, yamlfile
 from sdl.cli.display.progress import working
@@ -27,16 +27,21 @@ from sdl.cli.options import (
     option,
 )
 from sdl.cli.terminal import aligned, say
+from sdl.config.goals import OBJECTIVES
 from sdl.core.goal import Band, Goal, Tolerance
-from sdl.drivers.base import session_gap
+from sdl.drivers.base import constraints_of, session_gap
 from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
 from sdl.formatting import count, display, reading, setting
+from sdl.grammar import LinearConstraint, parse_constraint
 from sdl.solvers.base import Data, Solver
 from sdl.store import datasets
 from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
 from sdl.store.record import FILE
 from sdl.store.resolve import source as locate
 from sdl.types import Channel, Input, Settings
+
+if TYPE_CHECKING:
+    from sdl.inverse.propose import ModelOptimum, Proposal
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "all": (
@@ -62,12 +67,16 @@ def solve(
         list[str],
         option(
             "--goal CHANNEL=VALUE",
-            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
+            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000]. "
+            "For one channel: R=maximise or R=minimise.",
         ),
     ],
     solvers: Annotated[
         list[str] | None,
-        option("--solver SOLVER", "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]"),
+        option(
+            "--solver SOLVER",
+            "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm; auto with choices]",
+        ),
     ] = None,
     tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
     prefer: Annotated[
@@ -114,14 +123,19 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
     by --low and --high, or those of the data.
     """
-    goal, kinds = _goal(goals, tolerance), _solvers(solvers or ["gmm"])
+    goal, kinds = _goal(goals, tolerance), _solvers(solvers or [])
+    _check(kinds, goal, prefer, all_solutions=all_solutions)
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
     question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
     if prefer is not None:
         from sdl.inverse.dataset import parse_prefer
 
-        preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs)
-        question = replace(question, data=replace(question.data, prefer=preferred))
+        preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs) or ()
+        by_input = {item.name: cost for item, cost in zip(question.inputs, preferred, strict=True)}
+        question = replace(question, data=replace(question.data, prefer=question.data.space.cost(by_input)))
+    if not solvers:
+        numeric = all(item.numeric for item in question.data.inputs)
+        kinds = _solvers(["gmm" if numeric and goal.objective is None else "auto"])
     if not json:
         files = ", ".join(str(part.source) for part in question.data_sets)
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
@@ -179,8 +193,9 @@ def _question(
         ConfigError: no usable row, or an unknown channel or input.
     """
     from sdl.inverse.dataset import data_from, hold
+    from sdl.inverse.propose import objective_of
 
-    known, measured, gap = _instrument(files[0], columns, instrument, goal)
+    known, measured, gap, constraints = _instrument(files[0], columns, instrument, goal)
     names = [channel.name for channel in measured]
     for name in goal.channels:
         if name not in names:
@@ -190,7 +205,8 @@ def _question(
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(parts) or 'the data is empty'}")
     inputs = _bounded(known, rows, low, high)
-    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels)))
+    rest = (objective_of(goal, measured), constraints)
+    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels, *rest)))
 
 
 def _answer(
@@ -199,13 +215,16 @@ def _answer(
     """One solver's answer and its cross-validation, or the error that prevented them; as `--json` prints it."""
     import numpy as np
 
-    from sdl.inverse.dataset import cross_validate, with_held
+    from sdl.inverse.dataset import cross_validate, optimise, with_held
     from sdl.inverse.propose import propose
 
     began, goal, data = time.perf_counter(), question.goal, question.data
     options = solver.model_dump(mode="json")  # type: ignore[attr-defined]
     answer: dict[str, Any] = {"solver": _name(solver), "options": options}
     try:
+        if data.objective is not None:
+            following, best = optimise(solver, data, goal, np.random.default_rng([seed, 1, 0]))
+            return answer | _optimised(with_held(following, question.held), best, question)
         proposal = with_held(propose(solver, data, goal, np.random.default_rng([seed, 1, 0])), question.held)
         copied = ("settings", "raw", "clipped", "spread", "uncertainty", "verdict", "why", "shortfall")
         answer |= {
@@ -220,6 +239,36 @@ def _answer(
     except SolverError as error:
         answer["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
     return answer
+
+
+def _optimised(following: Proposal, best: ModelOptimum, question: _Question) -> dict[str, Any]:
+    """The answer for a channel to maximise or minimise: the best settings in the model, and where to measure next."""
+    copied = ("spread", "uncertainty", "verdict", "why", "shortfall")
+    return {
+        "settings": {**best.settings, **question.held},
+        "expected": {name: best.expected.get(name) for name in question.goal.channels},
+        "estimate": best.estimate,
+        "estimate_error": best.estimate_error,
+        "next": following.settings,
+        "expected_improvement": following.expected_improvement,
+        "best_measured": {**following.incumbent, **question.held} if following.incumbent else {},
+        "best_measured_estimate": following.estimate,
+        "best_measured_error": following.estimate_error,
+        **{name: getattr(following, name) for name in copied},
+    }
+
+
+def _check(solvers: Sequence[Solver], goal: Goal, prefer: str | None, *, all_solutions: bool) -> None:
+    """Refuse what has no meaning for a channel to maximise or minimise."""
+    from sdl.inverse.dataset import check_objective
+
+    if goal.objective is None:
+        return
+    given = [name for name, used in (("--prefer", prefer), ("--all-solutions", all_solutions)) if used]
+    if given:
+        raise ConfigError(f"{given[0]}: the settings that {goal.direction} {goal.objective} leave no choice")
+    for solver in solvers:
+        check_objective(solver, goal)
 
 
 NAME = 18  # characters per line of a solver's name and options
@@ -282,6 +331,8 @@ def _remarks(answer: Mapping[str, Any]) -> list[str]:
         solutions = answer["solutions"]
         lines.append(f"{name}: {count(len(solutions), 'solution')}{':' if solutions else ''}")
         lines += [f"  {_settings(one['settings'], '  ')}{_solution_facts(one)}" for one in solutions]
+    if "next" in answer:
+        lines.append(f"{name}: measure next: {_settings(answer['next'], ', ')}")
     if "error" in answer:
         lines.append(f"{name}: {'not validated' if 'settings' in answer else 'no answer'}: {answer['error']}")
     return lines
@@ -361,7 +412,8 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
     bands: dict[str, Band] = {}
     for text in given:
         try:
-            name, value = config.split(text) if "={" in text else number(text, "CHANNEL=NUMBER, such as 445nm=16384")
+            plain = "={" in text or text.partition("=")[2].strip() in OBJECTIVES
+            name, value = config.split(text) if plain else number(text, "CHANNEL=NUMBER, such as 445nm=16384")
         except ConfigError as error:
             raise ConfigError(f"--goal {error}") from error
         if name in bands:
@@ -370,13 +422,16 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
             bands[name] = parse_band(name, value, width)
         except ConfigError as error:
             raise ConfigError(*(f"--goal {text}: {p.message}" for p in error.problems)) from error
-    return Goal(bands)
+    try:
+        return Goal(bands)
+    except ValueError as error:
+        raise ConfigError(f"--goal: {error}") from error
 
 
 def _instrument(
     source: Path, columns: ColumnNames, given: str | None, goal: Goal
-) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...], float | None]:
-    """Inputs (only names if their bounds are unknown), channels and session gap (s; None: that of the data).
+) -> tuple[Sequence[Input | str], tuple[Channel, ...], float | None, tuple[LinearConstraint, ...]]:
+    """Inputs (only names if their bounds are unknown), channels, session gap (s; None: that of the data), constraints.
 
     As given, otherwise as found in the data.
 
@@ -389,7 +444,8 @@ def _instrument(
     with translated_os_errors(source, "read"):
         opened = datasets.read_opened(file)
     if opened is not None:
-        return (*datasets.recorded_instrument(opened, file), None)
+        constraints = tuple(map(parse_constraint, opened.instrument.get("constraints", ())))
+        return (*datasets.recorded_instrument(opened, file), None, constraints)
     has = datasets.describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, light_channels = {item.name for item in light.inputs}, {item.name: item for item in light.channels}
@@ -397,7 +453,7 @@ def _instrument(
     if not has.columns or (
         not columns.inputs and is_claude_light and {*light_channels} & {*has.columns, *columns.channels}
     ):
-        inputs: Sequence[Input] | Sequence[str] = light.inputs
+        inputs: Sequence[Input | str] = light.inputs
     else:
         inputs, light_channels = list(columns.inputs) or has.inputs, {}
     if not inputs:
@@ -409,15 +465,27 @@ def _instrument(
             f"(--instrument FILE); the columns are {', '.join(has.columns)}"
         )
     others = dict.fromkeys([*columns.channels, *(has.channels or goal.channels)])
+    inputs = [_input(item, columns, has) for item in inputs]
     channels = light_channels | {name: Channel(name=name, unit="") for name in others if name not in light_channels}
-    return inputs, tuple(channels.values()), None
+    return inputs, tuple(channels.values()), None, ()
 
 
-def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...], float]:
-    """Inputs, channels and session gap (s) of an instrument: in a campaign, in a file of its own, or a kind."""
+def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -> Input | str:
+    """An input that the data names: one whose column holds texts has them as choices."""
+    if isinstance(item, Input):
+        return item
+    place = datasets.find_column(columns.inputs.get(item, item), has.columns) or ""
+    return Input(name=item, choices=has.texts[place]) if place in has.texts else item
+
+
+def _named(
+    given: str, columns: ColumnNames
+) -> tuple[Sequence[Input], tuple[Channel, ...], float, tuple[LinearConstraint, ...]]:
+    """What `_instrument` returns, of an instrument in a campaign, in a file of its own, or of a kind."""
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
-        named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
+        part = tree.get("instrument", tree) if isinstance(tree, Mapping) else tree
+        named = config.parse_kind("instrument", part, Path(given).parent)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
     for kind in ("input", "channel"):
@@ -425,7 +493,7 @@ def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Cha
         for name in getattr(columns, f"{kind}s"):
             if name not in allowed:
                 raise ConfigError(f"--{kind} {name}: {given} has no such {kind}; {near(name, allowed)}")
-    return named.inputs, named.channels, session_gap(named)
+    return named.inputs, named.channels, session_gap(named), constraints_of(named)
 
 
 def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
@@ -436,7 +504,7 @@ def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
 
 
 def _bounded(
-    known: Sequence[Input] | Sequence[str],
+    known: Sequence[Input | str],
     rows: Sequence[DatasetRow],
     low: Mapping[str, float],
     high: Mapping[str, float],

@@ -40,6 +40,8 @@ def cost(campaign: CampaignFile) -> Cost:
     trials, retry, instrument = campaign.stop.trials, campaign.retry, campaign.instrument
     confirming = campaign.average * campaign.confirm if campaign.goal else 0
     readings = trials * (campaign.average + confirming)
+    if (goal := campaign.goals()) is not None and goal.objective is not None:  # a trial confirms, or it does not
+        readings = trials * max(campaign.average, confirming)
     usual = instrument.reading_seconds
     timeout = max(float(getattr(instrument, "timeout_seconds", usual)), usual)
     waits = sum(min(retry.wait * 2**n, retry.longest) for n in range(retry.times))
@@ -55,13 +57,15 @@ def cost(campaign: CampaignFile) -> Cost:
 
 
 def _price(campaign: CampaignFile, trials: int, readings: int) -> float | None:
-    """The largest price; `stop.cost` limits it to that and the reading that reaches it."""
+    """The largest price; `stop.cost` limits it to that and what the settings of one reading add."""
     prices = campaign.prices
     if prices is None:
         return None
     most = prices.of_reading({i.name: max(abs(i.low), abs(i.high)) for i in campaign.free_inputs if i.numeric})
     price = trials * prices.trial + readings * most
-    return price if campaign.stop.cost is None else min(price, campaign.stop.cost + most + prices.trial)
+    if campaign.stop.cost is None:
+        return price
+    return min(price, max(campaign.stop.cost, prices.trial + prices.reading) + most - prices.reading)
 
 
 def design_points(campaign: ResolvedCampaign) -> int:
@@ -92,6 +96,12 @@ def cautions(campaign: CampaignFile) -> list[str]:
         sentences.append(
             f"stop.trials: {trials} leaves no trial for the solver {solver}: the design {campaign.design.kind} takes "
             f"{first}; give {first + 1} or more"
+        )
+    goal = campaign.goals()
+    if goal is not None and goal.objective is not None and campaign.stop.improvement is None:
+        sentences.append(
+            f"stop.improvement: not given, so that all {trials} trials are used; with 1% it is done when less than 1 % "
+            "more is to be expected"
         )
     if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not a choice
         sentences.append(f"design: not used, because the solver {solver} answers from the first trial on")

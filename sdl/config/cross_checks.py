@@ -10,7 +10,7 @@ from sdl.config.model import ResolvedCampaign
 from sdl.designs.adaptive import Adaptive
 from sdl.designs.filling import Points
 from sdl.errors import ConfigError, Problem
-from sdl.solvers.base import require_choices
+from sdl.solvers.base import optimises, require_choices
 from sdl.twin.state import known_state
 from sdl.types import Input, Value
 
@@ -33,8 +33,29 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
         if campaign.stop.cost is not None and campaign.prices is None:
             message = "the instrument names no prices; give it `cost: {reading: 2, trial: 1, per: {red: 0.01}}`"
             problems.append(Problem(message, "stop.cost"))
+    problems += _objective_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
+    return problems
+
+
+def _objective_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """Keys that have no meaning with, or without, a channel to maximise or minimise; a solver that cannot do it."""
+    objectives = [(name, target.objective) for name, target in (campaign.goal or {}).items() if target.objective]
+    if not objectives:
+        needed = "needs a channel to maximise or minimise, such as goal: {R: maximise}"
+        return [Problem(needed, "stop.improvement")] if campaign.stop.improvement is not None else []
+    (name, direction), problems = objectives[0], []
+    if campaign.stop.stagnation is not None:
+        message = f"counts tolerance ratios, and {name} has none; use stop.improvement"
+        problems.append(Problem(message, "stop.stagnation"))
+    if campaign.prefer is not None:
+        problems.append(Problem(f"the settings that {direction} {name} leave no choice; remove it", "prefer"))
+    solver = campaign.solver
+    if solver is not None and not optimises(solver):
+        options = " with these options" if solver.kind in ("auto", "linear") else ""
+        message = f"{solver.kind} cannot {direction} {name}{options}; use auto, gp, quadratic or linear"
+        problems.append(Problem(message, "solver"))
     return problems
 
 
@@ -120,6 +141,6 @@ def _why_not(item: Input, value: Value) -> str:
     if item.choices:
         return "" if value in item.choices else f"{value!r} is none of the choices {', '.join(item.choices)}"
     if isinstance(value, str):
-        return f"{value!r} is no number"
+        return f"must be a number, not {value!r}"
     inside = item.low <= value <= item.high
     return "" if inside else f"{value:g} lies outside the bounds [{item.low:g}, {item.high:g}]"

@@ -95,7 +95,9 @@ class ErrorLimits(_Limits):
 class Expect(Frozen):
     """The expected result for any seed. `sdl run` ignores it; `sdl verify` and pytest check it."""
 
-    outcome: ExpectedOutcome = Field("reached", description="outcome for every seed; `done` without a goal")
+    outcome: ExpectedOutcome = Field(
+        "reached", description="outcome for every seed; `done` without a goal or with an objective"
+    )
     trials: TrialLimits | None = Field(
         None, description="upper limits of the trials until then: `{median: 6, p95: 9, most: 12}`"
     )
@@ -135,8 +137,16 @@ def expect_problems(campaign: CampaignFile) -> list[Problem]:
     problems = []
     if not campaign.goal and expect.outcome not in ("done", "failed"):
         problems.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
-    if campaign.goal and expect.outcome == "done":
-        problems.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
+    objective = any(target.objective is not None for target in (campaign.goal or {}).values())
+    if campaign.goal and not objective and expect.outcome == "done":
+        problems.append(
+            Problem("done: only a campaign without a goal, or with an objective, ends so", "expect.outcome")
+        )
+    if objective and expect.outcome in ("reached", "stalled"):
+        message = f"{expect.outcome}: a campaign that maximises or minimises a channel ends as done or spent"
+        problems.append(Problem(message, "expect.outcome"))
+    if objective and expect.error is not None:
+        problems.append(Problem("a channel to maximise or minimise has no error; remove it", "expect.error"))
     needing = [key for key in ("error", "verdict") if not campaign.goal and getattr(expect, key) is not None]
     return problems + [Problem("needs a goal; remove it or give one", f"expect.{key}") for key in needing]
 

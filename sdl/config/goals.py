@@ -20,7 +20,7 @@ from pydantic import (
 )  # fmt: skip
 
 from sdl.config.mistakes import short
-from sdl.core.goal import Band, Tolerance
+from sdl.core.goal import Band, Direction, Tolerance
 from sdl.errors import Problem, did_you_mean
 from sdl.types import Channel, Frozen
 
@@ -48,27 +48,49 @@ ToleranceKey = Annotated[
     WithJsonSchema({"anyOf": [PERCENTAGE_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
 ]
 
+
+def _improvement(value: Any) -> Tolerance:
+    try:
+        return Tolerance.parse(value)
+    except ValueError as error:
+        if "must be 2%" in str(error):
+            raise ValueError(f"must be 1% (of the best reading) or 3 (its unit), not {short(value)}") from error
+        raise
+
+
+ImprovementKey = Annotated[
+    Tolerance,
+    BeforeValidator(_improvement),
+    PlainSerializer(_plain_tolerance),
+    WithJsonSchema({"anyOf": [PERCENTAGE_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
+]
+
 MAX_READING = 1e12
 """Largest reading allowed in a goal; no sensor gives more, and the squares of larger numbers are not precise enough."""
 FORMS = ("target", "between", "at most", "at least")
-EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
+OBJECTIVES = tuple(str(direction) for direction in Direction)
+EXAMPLES = (
+    "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000}, {at least: 1000}, maximise or "
+    "minimise"
+)
 TOTAL_POWER = "power"  # the name in `prefer` for the sum of all inputs, each as a fraction of its range
 
 
 class Target(Frozen):
-    """The goal of one channel: a target (with an optional tolerance of its own), or limits.
+    """The goal of one channel: a target (with an optional tolerance of its own), limits, or to maximise or minimise it.
 
-    Exactly one of `target`, `between`, `at most` and `at least`. A single number is a target.
+    Exactly one of `target`, `between`, `at most`, `at least` and `objective`. A single number is a target, and
+    `maximise` or `minimise` alone an objective.
     """
 
     model_config = ConfigDict(
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
-        json_schema_extra={"oneOf": [{"required": [key]} for key in FORMS]},
+        json_schema_extra={"oneOf": [{"required": [key]} for key in (*FORMS, "objective")]},
     )
 
-    ORDER: ClassVar[tuple[str, ...]] = ("target", "tolerance", "between", "at most", "at least")
+    ORDER: ClassVar[tuple[str, ...]] = ("target", "tolerance", "between", "at most", "at least", "objective")
 
     target: float | None = Field(None, description="the target, a raw reading")
     tolerance: ToleranceKey | None = Field(
@@ -79,16 +101,23 @@ class Target(Frozen):
     )
     at_most: float | None = Field(None, alias="at most", description="instead of a target: the highest reading")
     at_least: float | None = Field(None, alias="at least", description="instead of a target: the lowest reading")
+    objective: Annotated[Direction, Field(strict=False), WithJsonSchema({"enum": list(OBJECTIVES)})] | None = Field(
+        None,
+        description="instead of a target: `maximise` or `minimise` the channel, alone `{R: maximise}`; at most one "
+        "channel, and all others are constraints",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _form(cls, value: Any) -> Any:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return {"target": value}
+        if isinstance(value, str) and value in OBJECTIVES:
+            return {"objective": value}
         if not isinstance(value, Mapping):
             raise ValueError(f"must be {EXAMPLES}; not {short(value)}")
         given = {str(key).replace("_", " "): item for key, item in value.items() if item is not None}
-        forms = [key for key in FORMS if key in given]
+        forms = [key for key in (*FORMS, "objective") if key in given]
         if {"at most", "at least"} == set(forms):
             low, high = given["at least"], given["at most"]
             raise ValueError(f"at least and at most together are a range; write between: [{short(low)}, {short(high)}]")
@@ -97,7 +126,11 @@ class Target(Frozen):
         if not forms and not set(given) - {"tolerance"}:
             raise ValueError(f"must be {EXAMPLES}; not {short(dict(value))}")
         if forms and forms != ["target"] and "tolerance" in given:
-            raise ValueError(f"a tolerance belongs to a target; the limits of {forms[0]} are exact")
+            raise ValueError(
+                "a tolerance belongs to a target; an objective has none"
+                if forms == ["objective"]
+                else f"a tolerance belongs to a target; the limits of {forms[0]} are exact"
+            )
         if forms == ["between"]:
             given["between"] = _pair(given["between"])
         return given
@@ -110,7 +143,9 @@ class Target(Frozen):
         return self
 
     @model_serializer(mode="plain")
-    def _plain(self) -> dict[str, Any]:
+    def _plain(self) -> dict[str, Any] | str:
+        if self.objective is not None:
+            return str(self.objective)
         between = None if self.between is None else list(self.between)
         limits = {"between": between, "at most": self.at_most, "at least": self.at_least}
         tolerance = None if self.tolerance is None else _plain_tolerance(self.tolerance)
@@ -119,6 +154,8 @@ class Target(Frozen):
 
     def band(self, tolerance: Tolerance) -> Band:
         """The accepted readings; `tolerance` is that of the campaign, for a target without its own."""
+        if self.objective is not None:
+            return Band.objective(self.objective)
         if self.between is not None:
             return Band.between(*self.between)
         if self.at_most is not None:
@@ -183,6 +220,12 @@ def goal_problems(
         else:
             messages = list(_conflicts(target, target.tolerance or tolerance, channels[name].high))
         problems += [Problem(message, f"{where}.{name}") for message in messages]
+    objectives = [name for name, target in goal.items() if target.objective is not None]
+    if len(objectives) > 1:
+        message = (
+            f"only one channel can be maximised or minimised, not {' and '.join(objectives)}; give the others limits"
+        )
+        problems.append(Problem(message, f"{where}.{objectives[1]}"))
     return problems
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from sdl import registry
 from sdl.config.expect import Expect
-from sdl.config.goals import Prefer, Target, ToleranceKey
+from sdl.config.goals import ImprovementKey, Prefer, Target, ToleranceKey
 from sdl.config.inputs import CampaignInput, free_constraints, free_inputs
 from sdl.config.mistakes import NAME, short
 from sdl.core.campaign import Plan
@@ -63,6 +63,12 @@ def _installed_rule(given: Any) -> Rule:
 
 class StopOptions(StopRules):
     """When a campaign ends without reaching its goal."""
+
+    improvement: ImprovementKey | None = Field(
+        None,
+        description="with a channel to maximise or minimise: done when less improvement than this is expected at two "
+        "proposals running, `1%` of the best reading or a number in its unit; null: only the budget ends it",
+    )
 
     rules: tuple[Annotated[Any, BeforeValidator(_installed_rule)], ...] = Field(
         (),
@@ -122,7 +128,17 @@ class CampaignRules(Frozen):
         """The instructions for the state machine; without a goal it measures `stop.trials` points."""
         retries = (self.retry.times, self.retry.wait, self.retry.longest)
         rules, trials = self.stop.active(), self.stop.trials
-        return Plan(self.goals(), rules, self.average, self.confirm, *retries, collect=trials, prices=prices)
+        improvement = self.stop.improvement
+        return Plan(
+            self.goals(),
+            rules,
+            self.average,
+            self.confirm,
+            *retries,
+            collect=trials,
+            improvement=improvement,
+            prices=prices,
+        )
 
 
 def prices_of(tree: Mapping[str, Any]) -> Prices | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdl import registry
+from sdl.config.goals import OBJECTIVES
 from sdl.config.model import GROUPS, CampaignFile
 from sdl.drivers.trust import USE
 from sdl.errors import ConfigError
@@ -34,7 +35,13 @@ def schema() -> dict[str, Any]:
         field = CampaignFile.model_fields[key]
         document["properties"][key] = {"description": field.description, "oneOf": [*options, {"enum": words}]}
     target = definitions["Target"]
-    definitions["Target"] = {"anyOf": [{"type": "number", "description": "the target, a raw reading"}, target]}
+    definitions["Target"] = {
+        "anyOf": [
+            {"type": "number", "description": "the target, a raw reading"},
+            {"enum": list(OBJECTIVES), "description": "the channel is to be as large or as small as possible"},
+            target,
+        ]
+    }
     definitions["Prior"] = {"anyOf": [{"type": "string", "description": "the source"}, definitions["Prior"]]}
     for name, value in (("TrialLimits", {"type": "number"}), ("ErrorLimits", {"type": "string"})):
         definitions[name] = {"anyOf": [{**value, "description": "the limit for every seed"}, definitions[name]]}

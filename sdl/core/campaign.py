@@ -19,8 +19,14 @@ open trial. A correction ends the open trial if its mean decides that now. A fin
 as reached exactly if the mean of its readings lies inside and all of its confirmations count: a campaign that had
 reached its goal goes on where none does any more, and one that had not has.
 
-A trial is `average` readings; if their mean lies inside every channel's band, `confirm × average` more are taken at the
-same settings. Reached means that the mean of all of them lies inside. A failed confirmation only adds rows.
+Without an objective a trial is `average` readings; if their mean lies inside every channel's band, `confirm × average`
+more are taken at the same settings. Reached means that the mean of all of them lies inside. A failed confirmation only
+adds rows.
+
+With an objective (a channel to maximise or minimise) every trial is `average` readings. Once two proposals running
+expect less than `improvement`, and in the last trial of the budget, the best settings are measured again in a trial of
+`confirm × average` readings. The campaign is done if the next proposal still expects less and the best settings are the
+same. A proposal that expects more, or other best settings, only continue the search.
 """
 
 from __future__ import annotations
@@ -51,7 +57,8 @@ from sdl.core.events import (
     Stop,
     Stopped,
 )
-from sdl.core.goal import Goal
+from sdl.core.goal import Goal, Tolerance
+from sdl.core.objective import ObjectiveResult
 from sdl.core.prices import Prices
 from sdl.core.stopping import Rule
 from sdl.core.trials import Trial, TrialState
@@ -73,7 +80,9 @@ class Plan:
         confirm: further `average`s at settings whose readings lie inside.
         retries: further attempts at a reading whose failure is retryable.
         backoff: seconds before the first further attempt; doubles each time, up to `backoff_most`.
-        collect: number of trials without a goal.
+        collect: number of trials without a goal, and their largest number with one.
+        improvement: with an objective, the expected improvement below which it is done; percent of the best reading, or
+            in its unit. None: it is never done.
         prices: what readings and trials cost; None: nothing.
     """
 
@@ -85,6 +94,7 @@ class Plan:
     backoff: float = 1.0
     backoff_most: float = 60.0
     collect: int = 0
+    improvement: Tolerance | None = None
     prices: Prices | None = None
 
 
@@ -100,6 +110,9 @@ class State(StrEnum):
 
 # Outcomes that changed rules can undo before they are written.
 _BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
+
+# Proposals running that must expect less improvement than is asked for.
+CONVERGED = 2
 
 
 @dataclass
@@ -120,10 +133,12 @@ class Campaign:
     wait: float = 0.0
     stop: Stop | None = None
     safe: Safe | None = None
+    converged: int = 0  # proposals running that expected less improvement than the plan asks for
     _at: float = 0.0
     _table: dict[State, dict[type, Callable[..., None]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._tell_optimum()
         anytime: dict[type, Callable[..., None]] = {
             Resumed: self._resumed,
             AbortAsked: self._abort_asked,
@@ -179,7 +194,7 @@ class Campaign:
         if self.paused or self.interrupted:
             return []
         if self.state is State.PROPOSE:
-            return [Propose(self.history.trials)]
+            return [Propose(self.history.trials, self._to_confirm())]
         if self.state is State.MEASURE and (trial := self.history.open_trial) is not None:
             return [Measure(trial.trial, trial.settings, trial.taken, self.attempt, self.wait)]
         if self.state is State.STOP and self.stop is not None:
@@ -222,6 +237,7 @@ class Campaign:
     def _resumed(self, event: Resumed) -> None:
         self.interrupted, self.safe = False, None
         self.history.active = 0.0
+        self._tell_optimum()
         if self.state is State.STOPPED:
             self.history.failures = self.history.unreachable = 0
         if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
@@ -251,7 +267,10 @@ class Campaign:
     def _judge(self, trial: Trial) -> None:
         """Take more readings of the open trial, or close it."""
         average, confirmed = self.plan.average, self._all_readings
-        if trial.readings < average or average < trial.readings < confirmed:
+        if self.history.optimum is not None:
+            if trial.readings >= (average * max(self.plan.confirm, 1) if trial.confirms else average):
+                self._close(TrialState.CLOSED)
+        elif trial.readings < average or average < trial.readings < confirmed:
             pass
         elif trial.inside and trial.readings < confirmed:
             trial.state = TrialState.CONFIRMING
@@ -300,7 +319,7 @@ class Campaign:
 
     def _judge_again(self, trial: Trial) -> None:
         """Decide anew whether a finished trial has reached the goal, and what follows for the campaign."""
-        if trial.failed or trial.skipped:
+        if trial.failed or trial.skipped or self.history.optimum is not None:
             return
         before, reached = trial.reached, trial.inside and trial.readings >= self._all_readings
         if reached == before:
@@ -337,6 +356,12 @@ class Campaign:
             self.history.cost += self.plan.prices.of_reading(settings)
 
     # What follows from them --------------------------------------------------------------------------------------
+    def _tell_optimum(self) -> None:
+        """Pass on what the plan says about an objective."""
+        if self.history.optimum is not None:
+            self.history.optimum.least = self.plan.improvement
+            self.history.optimum.enough = self.plan.average * (1 + self.plan.confirm)
+
     def _trial(self) -> Trial:
         if self.history.open_trial is None:
             raise OutOfTurn("no trial is open")
@@ -350,6 +375,53 @@ class Campaign:
             self._stop_reached(closed)
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._points_measured(), "design")
+        elif self.history.optimum is not None and not closed.failed and not closed.skipped:
+            self._count_improvement(closed)
+            if self.converged >= CONVERGED and self.history.optimum.is_confirmed and self._to_confirm() is None:
+                self._stop(Outcome.DONE, self._no_more_improvement(), "improvement")
+
+    def _count_improvement(self, closed: Trial) -> None:
+        """Extend or end the streak of proposals that expected less improvement than is asked for.
+
+        A confirmation leaves one of them, because the model has not seen its readings yet.
+        """
+        expected, estimate = closed.proposed.expected_improvement, closed.proposed.estimate
+        if closed.confirms:
+            self.converged = min(self.converged, CONVERGED - 1)
+        elif self.plan.improvement is None or expected is None or estimate is None:
+            self.converged = 0
+        else:
+            self.converged = self.converged + 1 if expected < self.plan.improvement.of(estimate) else 0
+
+    def _to_confirm(self) -> Settings | None:
+        """The settings that the next trial measures again: before the campaign is done, and at the budget's end."""
+        last = self.history.trials == self.plan.collect - 1
+        if self.history.optimum is None or not (last or self.converged >= CONVERGED):
+            return None
+        return self.history.optimum.to_confirm()
+
+    def objective(self) -> ObjectiveResult | None:
+        """What is known of the channel to maximise or minimise; None without one."""
+        optimum = self.history.optimum
+        if optimum is None:
+            return None
+        best, latest = optimum.incumbent, self.history.expectation
+        return ObjectiveResult(
+            optimum.channel,
+            str(optimum.direction),
+            best.mean[optimum.channel] if best is not None else None,
+            best.std_error(optimum.channel) if best is not None else None,
+            best.readings if best is not None else 0,
+            optimum.is_confirmed,
+            latest.estimate if latest is not None else None,
+            latest.estimate_error if latest is not None else None,
+            latest.expected_improvement if latest is not None else None,
+        )
+
+    def _no_more_improvement(self) -> str:
+        best = self.history.optimum.describe() if self.history.optimum is not None else ""
+        least = str(self.plan.improvement).replace("%", " %")
+        return f"Less than {least} improvement is expected at {CONVERGED} proposals running. Best: {best}."
 
     @property
     def _all_readings(self) -> int:
@@ -372,6 +444,9 @@ class Campaign:
     def _ask_rules(self) -> None:
         if self.state is State.STOP:
             return
+        if (prices := self.plan.prices) is not None:
+            trial = self.history.open_trial
+            self.history.next_cost = prices.of_reading(trial.settings) if trial else prices.trial + prices.reading
         for rule in self.plan.rules:
             if reason := rule.check(self.history, self.plan.goal):
                 self._stop(reason.outcome, reason.text, reason.rule)

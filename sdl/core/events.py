@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sdl.types import Outcome, Power, Settings, Verdict
+from sdl.types import Outcome, Power, Settings, Value, Verdict
 
 SCHEMA = 5  # version of the event format; `sdl.store.record` reads this version and every earlier one
 
@@ -25,7 +25,7 @@ class Opened:
     campaign: str
     config: Mapping[str, Any]
     prior: tuple[Mapping[str, Any], ...]  # {source, sha256, rows, left_out, copy_sha256} each
-    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}
+    instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}, also {constraints, fixed}
     clock: str
     versions: Mapping[str, str]
     simulated: bool
@@ -63,6 +63,12 @@ class Proposed:
     probability: float | None = None  # that any settings reach the goal; None: unknown
     model: str = ""  # that the goal was judged by
     lack_of_fit: Mapping[str, float] = field(default_factory=dict)  # what it misses beyond the noise, by channel
+    # With an objective: the best settings measured so far by the model, the noise-free raw reading that it estimates
+    # there with its standard error, and the improvement that it expects of this trial.
+    incumbent: Mapping[str, Value] = field(default_factory=dict)
+    estimate: float | None = None
+    estimate_error: float | None = None
+    expected_improvement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +220,10 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Ask the design or the solver for the settings of a trial."""
+    """Ask the design or the solver for the settings of a trial, or take those that are to be confirmed."""
 
     trial: int
+    confirm: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,10 @@ The *tolerance ratio* (`miss` in records) ranks trials; the worst channel's coun
 
 A reading at an end of its channel is a bound, not a value: it never reaches a target or a range, but at full scale it
 keeps a limit `at least` below it.
+
+One channel may have an *objective* instead: to be as large or as small as possible while the other bands, then called
+constraints, are kept. Its band has no limits, so that every reading lies inside; a reading at an end of its channel
+does not.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import contextlib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,18 @@ class Tolerance:
         return f"{self.amount:g}%" if self.percent else f"{self.amount:g}"
 
 
+class Direction(StrEnum):
+    """Whether the readings of a channel are to be as large or as small as possible."""
+
+    MAXIMISE = "maximise"
+    MINIMISE = "minimise"
+
+    @property
+    def sign(self) -> float:
+        """1 to maximise, -1 to minimise."""
+        return 1.0 if self is Direction.MAXIMISE else -1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Band:
     """The accepted readings of one channel.
@@ -71,19 +88,22 @@ class Band:
         target: the value to aim at, in [low, high]; None: anywhere inside.
         low, high: inclusive limits in the channel's unit; -inf or inf without a limit.
         unit: distance beyond a limit that adds 1 to the tolerance ratio; used without a target.
+        direction: of an objective, which has neither target nor limits; None: it is a goal or a constraint.
     """
 
     target: float | None
     low: float
     high: float
     unit: float = 1.0
+    direction: Direction | None = None
 
     def __post_init__(self) -> None:
         inside = self.low if self.target is None else self.target
         if not self.low <= inside <= self.high or self.low == self.high or not 0 < self.unit < math.inf:
             raise ValueError(f"a band needs low <= target <= high and some width, not {self!r}")
-        if self.target is None and math.isinf(self.low) and math.isinf(self.high):
-            raise ValueError("a band needs a target or a limit")
+        limited = self.target is not None or math.isfinite(self.low) or math.isfinite(self.high)
+        if limited is (self.direction is not None):
+            raise ValueError("a band needs a target or a limit, or else a direction")
 
     @classmethod
     def around(cls, target: float, tolerance: float) -> Band:
@@ -111,10 +131,15 @@ class Band:
         """Any reading from `limit` up; distances below are measured in `tolerance` (in 1 where that is 0)."""
         return cls(None, limit, math.inf, tolerance or 1.0)
 
+    @classmethod
+    def objective(cls, direction: Direction) -> Band:
+        """Any reading, the larger or the smaller the better."""
+        return cls(None, -math.inf, math.inf, direction=direction)
+
     @property
     def open_above(self) -> bool:
         """Whether it is a limit `at least`, which a reading at full scale keeps."""
-        return self.target is None and math.isinf(self.high)
+        return self.target is None and math.isinf(self.high) and self.direction is None
 
     def beyond(self, value: float) -> float:
         """Distance of a reading outside the band, in the channel's unit; 0 inside."""
@@ -144,11 +169,14 @@ class Band:
         """Low and high for JSON; None for one that does not exist."""
         return {name: None if math.isinf(end) else end for name, end in (("low", self.low), ("high", self.high))}
 
-    def plain(self) -> dict[str, float | None]:
-        """Target, low and high for JSON; None for one that does not exist."""
-        return {"target": self.target, **self.limits}
+    def plain(self) -> dict[str, float | str | None]:
+        """Target, low and high for JSON, None for one that does not exist; and the direction of an objective."""
+        direction = {} if self.direction is None else {"direction": str(self.direction)}
+        return {"target": self.target, **self.limits, **direction}
 
     def __str__(self) -> str:
+        if self.direction is not None:
+            return str(self.direction)
         if self.target is not None:
             up, down = self.high - self.target, self.target - self.low
             same = math.isclose(up, down, rel_tol=1e-9)
@@ -160,17 +188,34 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A band for each channel of the goal."""
+    """A band for each channel of the goal; at most one of them is an objective."""
 
     bands: Mapping[str, Band]
 
     def __post_init__(self) -> None:
         if not self.bands:
             raise ValueError("a goal needs at least one channel")
+        if len(objectives := [name for name, band in self.bands.items() if band.direction is not None]) > 1:
+            raise ValueError(f"only one channel can be maximised or minimised, not {' and '.join(objectives)}")
+
+    @property
+    def objective(self) -> str | None:
+        """The channel to maximise or minimise; None without one."""
+        return next((name for name, band in self.bands.items() if band.direction is not None), None)
+
+    @property
+    def direction(self) -> Direction | None:
+        """Whether to maximise or minimise that channel."""
+        return next((band.direction for band in self.bands.values() if band.direction is not None), None)
 
     @property
     def channels(self) -> tuple[str, ...]:
         return tuple(self.bands)
+
+    @property
+    def limited(self) -> dict[str, Band]:
+        """The bands that readings can leave: all but that of an objective."""
+        return {name: band for name, band in self.bands.items() if band.direction is None}
 
     @property
     def targets(self) -> dict[str, float]:
@@ -185,8 +230,8 @@ class Goal:
         )
 
     def worst_channel(self, readings: Mapping[str, float]) -> str:
-        """The channel with the largest tolerance ratio."""
-        return max(self.bands, key=lambda name: self.bands[name].miss(readings.get(name, math.nan)))
+        """The channel with the largest tolerance ratio; an objective has none."""
+        return max(self.limited or self.bands, key=lambda name: self.bands[name].miss(readings.get(name, math.nan)))
 
     def reached(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> bool:
         """Whether every channel lies inside its band, limits included."""
@@ -196,7 +241,9 @@ class Goal:
         )
 
     def error(self, readings: Mapping[str, float]) -> float | None:
-        """The worst channel's relative error; None if a channel is missing or its target is 0."""
+        """The worst channel's relative error; None with an objective, if a channel is missing or its target is 0."""
+        if self.objective is not None:
+            return None
         errors = [band.error(readings.get(name, math.nan)) for name, band in self.bands.items()]
         known = [error for error in errors if error is not None and not math.isnan(error)]
         return max(known) if len(known) == len(errors) else None
@@ -235,6 +282,14 @@ def format_reading(value: float, tolerance: float | None = None) -> str:
     if tolerance is None and value == round(value, 0):
         return f"{value:.0f}"
     return f"{value:.{decimals(value, tolerance)}f}"
+
+
+def format_with_error(value: float, error: float | None) -> str:
+    """A reading with its standard error, of which two figures are given: `128.0 ± 1.2`; without one as a reading."""
+    if not error or not math.isfinite(error):
+        return format_reading(value)
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> str:

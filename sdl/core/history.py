@@ -15,6 +15,7 @@ import numpy as np
 
 from sdl.core.events import Corrected, Measured, Proposed
 from sdl.core.goal import Goal
+from sdl.core.objective import Optimum
 from sdl.core.trials import Trial, TrialState
 from sdl.types import Outcome, Reading, Value, Verdict
 
@@ -55,9 +56,11 @@ class History:
     Attributes:
         open_trial: the current trial; None between two trials.
         last: the last finished trial.
-        best: the finished trial with the smallest tolerance ratio; the earliest of equals.
+        best: the finished trial with the smallest tolerance ratio; the earliest of equals. With an objective the first
+            trial at the best settings.
         trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
         cost: of trials begun and readings taken, also of those that may have been taken; in the user's unit.
+        next_cost: least price of the next reading, with that of a trial that it begins.
         failures: number of failed trials in a row.
         failed, skipped: numbers of failed and of skipped trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
@@ -70,6 +73,8 @@ class History:
         current_session: of the campaign's own rows.
         space: turns settings into columns; None: every input is one.
         closed: the finished trials.
+        optimum: the replicates by settings and the best of them; None without an objective.
+        expectation: the last proposal that estimated the best settings.
     """
 
     inputs: tuple[str, ...]
@@ -83,6 +88,7 @@ class History:
     readings: int = 0
     attempts: int = 0
     cost: float = 0.0
+    next_cost: float = 0.0
     unreachable: int = 0
     resolution_limited_streak: int = 0
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
@@ -97,6 +103,8 @@ class History:
     current_session: int = 0
     space: Space | None = None
     closed: list[Trial] = field(default_factory=list)
+    optimum: Optimum | None = None
+    expectation: Proposed | None = None
 
     def __post_init__(self) -> None:
         self._x = GrowingArray(len(self.inputs) if self.space is None else len(self.space.columns))
@@ -106,6 +114,10 @@ class History:
         self._resolution_limited: set[tuple[Value, ...]] = set()
         self._own: list[Reading | Measured | None] = []  # the rows after those of the priors; None: excluded
         self._places: dict[tuple[int, int], int] = {}  # of the readings in `_own`, by trial and repeat
+        objective = self.goal.objective if self.goal is not None else None
+        direction = self.goal.direction if self.goal is not None else None
+        if self.goal is not None and objective is not None and direction is not None:
+            self.optimum = Optimum(self.goal, objective, direction)
 
     # Rows for the solvers ---------------------------------------------------------------------------------------
     @property
@@ -151,12 +163,18 @@ class History:
 
     def begin(self, proposed: Proposed) -> None:
         self.open_trial = Trial(proposed, self.goal)
+        if self.optimum is not None:
+            self.optimum.name(proposed.incumbent, proposed.estimate)
+            self._take_incumbent()
+            self.expectation = proposed if proposed.estimate is not None else self.expectation
 
     def add_reading(self, reading: Reading | Measured) -> None:
         """Append a reading of the open trial."""
         if self.open_trial is not None:
             self._places[self.open_trial.trial, self.open_trial.taken] = len(self._own)
             self.open_trial.add(reading)
+            if self.optimum is not None:
+                self.optimum.add(reading, self.open_trial)
         self.attach(reading)
         self.readings += 1
         if reading.background is not None:
@@ -184,6 +202,11 @@ class History:
         for reading in self._own:
             if reading is not None:
                 self.add_row(reading, self.current_session)
+        if self.optimum is not None:
+            counted = ((self._own[at], self.trial(number)) for (number, _), at in self._places.items())
+            self.optimum.count_again((reading, one) for reading, one in counted if reading is not None)
+            self._take_incumbent()
+            return trial
         self.best, self.misses = None, []
         for closed in self.closed:
             self._rank(closed)
@@ -225,7 +248,16 @@ class History:
             and (self.best is None or closed.miss < self.best.miss or closed.reached)
         ):
             self.best = closed
+        if self.optimum is not None:
+            self.optimum.update()
+            self.optimum.confirm()
+            self._take_incumbent()
         self.misses.append(self.best.miss if self.best else math.inf)
+
+    def _take_incumbent(self) -> None:
+        """Make the first trial at the best settings the best trial; where none keeps the constraints it stays."""
+        if self.optimum is not None and self.optimum.incumbent is not None:
+            self.best = self.optimum.incumbent.trial
 
     def _count_verdict(self, closed: Trial) -> None:
         """Extend or end the streaks of verdicts."""

@@ -57,14 +57,17 @@ class Minutes(Frozen):
 
 
 class CostLimit(Frozen):
-    """At most `limit` spent on trials and readings; the last reading may exceed it."""
+    """At most `limit` spent on trials and readings; what the settings of a trial add may exceed it."""
 
     limit: float = Field(gt=0)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if history.cost < self.limit:
+        if history.cost < self.limit and history.cost + history.next_cost <= self.limit:
             return None
-        return Reason(Outcome.SPENT, f"cost {history.cost:g} of {self.limit:g} spent{_closest(history, goal)}", "cost")
+        text = f"cost {history.cost:g} of {self.limit:g} spent"
+        if history.cost < self.limit:
+            text += f", and the next reading costs {history.next_cost:g} or more"
+        return Reason(Outcome.SPENT, f"{text}{_closest(history, goal)}", "cost")
 
 
 class Failures(Frozen):
@@ -170,6 +173,8 @@ class StopRules(Frozen):
 
 def _closest(history: History, goal: Goal | None) -> str:
     best = history.best
+    if history.optimum is not None and (incumbent := history.optimum.describe()):
+        return f"; best: {incumbent}"
     if best is None or goal is None or math.isinf(best.miss):
         return ""
     return f"; closest: trial {best.trial}, {format_closest(goal, best.mean)}"

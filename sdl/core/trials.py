@@ -15,6 +15,9 @@ from sdl.core.events import Corrected, Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.types import Reading, Settings, Value, Verdict
 
+# `by` of a trial that measures the best settings of an objective again.
+CONFIRMATION = "confirmation"
+
 # Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back.
 SAME = 1e-6
 
@@ -164,6 +167,11 @@ class Trial:
         return self.proposed.verdict is not None
 
     @property
+    def confirms(self) -> bool:
+        """Whether it measures the best settings of an objective again."""
+        return self.proposed.by == CONFIRMATION
+
+    @property
     def judged(self) -> bool:
         """Whether it has a finite tolerance ratio."""
         return math.isfinite(self.miss)
@@ -175,8 +183,8 @@ class Trial:
 
     @property
     def worst_error(self) -> float | None:
-        """Relative distance of the worst channel from its target or limit; None if unknown."""
-        if self.goal is None or not self.judged:
+        """Relative distance of the worst channel from its target or limit; None if unknown or with an objective."""
+        if self.goal is None or self.goal.objective is not None or not self.judged:
             return None
         return self.goal.bands[self.worst].error(self.mean[self.worst])
 

@@ -73,9 +73,11 @@ class DesignInside:
             return len(self.space.columns) + 1
         if kind == "d-optimal":
             return self._d_optimal_size
-        size = design.size(self._numeric) if self._numeric else 1
-        if kind in CROSSED:
-            size *= len(self.space.region.codes)
+        blocks = len(self.space.region.codes)
+        if self._numeric or kind in ON_AXES:
+            size = design.size(self._numeric) * (blocks if kind in CROSSED else 1)
+        else:
+            size = blocks
         most = max((item for item in self.space.choices), key=lambda item: len(item.choices or ()), default=None)
         if most is not None and size < len(most.choices or ()):
             text = f"{size} points are fewer than the {len(most.choices or ())} choices of {most.name}; give more"

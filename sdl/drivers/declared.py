@@ -155,8 +155,11 @@ def _settle(value: Any) -> Any:
     return None if value is None else parse_duration(value)
 
 
+OffKey = Annotated[Mapping[str, Value] | Literal["nothing"], BeforeValidator(_off)]
+
+
 class Declared(RealInstrument):
-    """Base of the kinds `command`, `http`, `scpi` and `python`."""
+    """Base of the kinds `command`, `http`, `scpi`, `python` and `manual`."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_alias=True, validate_by_name=False)
 
@@ -180,7 +183,7 @@ class Declared(RealInstrument):
         description="channels computed from readings and inputs: + - * / ( ) log10 ln exp sqrt abs min max",
         examples=[{"absorbance": "-log10(R / 240)"}],
     )
-    declared_off: Annotated[Mapping[str, Value] | Literal["nothing"], BeforeValidator(_off)] = Field(
+    declared_off: OffKey = Field(
         alias="off",
         description="settings of every input at which it does no harm and where it is left; `nothing`: it may be left "
         "as it is",
@@ -291,7 +294,7 @@ class Declared(RealInstrument):
                 if not name or name.split() != [name] or set(name) & set('="') or len(name) > 60:
                     yield (key, name), "a name must be one word of at most 60 characters without '=' and quotes"
                 elif name in seen:
-                    yield (key, name), f"there is such a name in {seen[name]} already; choose another"
+                    yield (key, name), f"given twice: {name} is the name of one of the {seen[name]} already"
                 seen[name] = key
 
     def _off_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

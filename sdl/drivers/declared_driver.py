@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
@@ -195,23 +195,25 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
     """The state that a raw driver reports; off only where the answer gives exactly the settings `off`."""
     if state.state is not Power.OFF:
         return state
-    if state.applied is None:
-        return SafeState(Power.UNKNOWN, None, "the answer does not say which settings were applied")
-    wrong = [
-        f"{name} = {state.applied.get(name, 'unknown')}"
-        for name, value in off.items()
-        if not _is_same(state.applied.get(name), value)
-    ]
-    if wrong:
-        unknown = any(name not in state.applied for name in off)
-        why = f"asked to be off, it says {', '.join(wrong)}"
-        return SafeState(Power.UNKNOWN if unknown else Power.ON, state.applied, why)
-    return state
+    given: Mapping[str, object] = state.applied or {}
+    applied = {name: value for name in off if _is_value(value := given.get(name))}
+    if missing := [name for name in off if name not in applied]:
+        return SafeState(Power.UNKNOWN, None, f"the answer does not say what was applied of {', '.join(missing)}")
+    if wrong := [f"{name} = {applied[name]}" for name, value in off.items() if not _is_same(applied[name], value)]:
+        return SafeState(Power.ON, applied, f"asked to be off, it says {', '.join(wrong)}")
+    return SafeState(Power.OFF, applied, state.why)
 
 
-def _is_same(value: Value | None, other: Value) -> bool:
+def _is_value(value: object) -> TypeGuard[Value]:
+    """Whether an answer gives a finite number or a text."""
+    return isinstance(value, str) or (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+
+
+def _is_same(value: Value, other: Value) -> bool:
     """Whether two values of an input are equal apart from rounding."""
-    if isinstance(value, str) or isinstance(other, str) or value is None:
+    if isinstance(value, str) or isinstance(other, str):
         return value == other
     return math.isclose(value, other, rel_tol=ROUNDING, abs_tol=ROUNDING)
 

@@ -7,11 +7,16 @@ from dataclasses import replace
 
 from sdl.errors import BadReply
 from sdl.grammar import Formula, UndefinedValue
-from sdl.types import Reading
+from sdl.types import Reading, numbers
+
+NUDGE = 1e-6  # relative change of a saturated channel that tells which way a formula goes
 
 
 def with_derived(reading: Reading, formulas: Mapping[str, Formula], *, strict: bool = True) -> Reading:
-    """The reading with its derived channels; one is saturated where a channel that it is computed from is.
+    """The reading with its derived channels.
+
+    A channel at the end of its range is a lower bound. So is one derived from it that grows with it; of one that falls
+    nothing is known that a reading could say.
 
     Args:
         reading: with the applied inputs and the raw channels.
@@ -19,20 +24,26 @@ def with_derived(reading: Reading, formulas: Mapping[str, Formula], *, strict: b
         strict: whether an undefined one is an error; otherwise it is left out.
 
     Raises:
-        BadReply: one is undefined there.
+        BadReply: one is undefined there, or only an upper bound of it is known.
     """
-    numbers: dict[str, float] = {n: v for n, v in reading.applied.items() if not isinstance(v, str)}
-    numbers |= reading.readings
+    known = {**numbers(reading.applied), **reading.readings}
+    beyond = {n: v + NUDGE * max(abs(v), 1.0) if n in reading.saturated else v for n, v in known.items()}
     values, saturated = dict(reading.readings), list(reading.saturated)
     for name, formula in formulas.items():
         if name in values and not strict:
             continue  # a table that has it already
         try:
-            values[name] = numbers[name] = formula.value(numbers)
+            value, more = formula.value(known), formula.value(beyond)
+            if more < value:
+                full = ", ".join(reading.saturated)
+                raise UndefinedValue(
+                    f"{formula} is known only to be at most {value:g}: {full} is at the end of its range"
+                )
         except (UndefinedValue, KeyError) as error:
             if strict:
                 raise BadReply(f"derived channel {name}: {error}") from error
             continue
-        if name not in saturated and not set(formula.names).isdisjoint(saturated):
+        known[name], beyond[name], values[name] = value, more, value
+        if more > value:
             saturated.append(name)
     return replace(reading, readings=values, saturated=tuple(saturated))

@@ -5,69 +5,89 @@ from __future__ import annotations
 import math
 import select
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal, TextIO
+from typing import Annotated, Any, ClassVar, Literal, TextIO
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from sdl.clock import Clock
-from sdl.drivers.base import OpenDriver, RealInstrument, SessionGap, off_settings
+from sdl.drivers.base import OpenDriver, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
+from sdl.drivers.declared import NOTHING, Declared, DeclaredChannel, DeclaredInput, Keyed, OffKey
+from sdl.durations import Duration
 from sdl.errors import InstrumentError
-from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState, Settings, Value
+from sdl.types import Power, Reading, SafeState, Settings, Value
 
 # Seconds for a person to confirm that the instrument is off, before the question is repeated.
 CONFIRM = 55.0
 
 
-class Manual(RealInstrument):
+def _by_name(value: Any) -> Any:
+    """Items by name, from a mapping or, as older files have them, from a list."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
+        return value
+    names = [item.get("name") for item in value]
+    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
+        raise ValueError(f"given twice: {', '.join(twice)}")
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("each item of the list needs a `name`; or write a mapping by name")
+    return {item["name"]: {key: part for key, part in item.items() if key != "name"} for item in value}
+
+
+def _channels(value: Any) -> Any:
+    items = _by_name(value)
+    if items is value:
+        return value
+    return {name: {"unit": "counts", **item} for name, item in items.items()}  # the default of such a list
+
+
+class Manual(Declared):
     """A person who sets what is printed and types what the dials show. Needs a terminal."""
 
     may_repeat: ClassVar[bool] = True  # a person rounds what the dials show
-    reading_seconds: ClassVar[float] = 60.0
 
     kind: Literal["manual"] = "manual"
-    inputs: tuple[Input, ...] = Field(
-        default=tuple(Input(name=name) for name in "RGB"),
+    declared_inputs: Annotated[Mapping[str, Annotated[DeclaredInput, Keyed]], BeforeValidator(_by_name)] = Field(
+        default={name: DeclaredInput() for name in "RGB"},
+        alias="inputs",
         min_length=1,
-        description="what can be set: name, low, high, unit, step; or name, choices",
+        description="what can be set, by name: low, high, step, unit; or choices",
+        examples=[{"red": {"low": 0, "high": 300}}],
     )
-    channels: tuple[Channel, ...] = Field(
-        default=tuple(Channel(name=name) for name in ("445nm", "515nm", "630nm")),
+    declared_channels: Annotated[Mapping[str, Annotated[DeclaredChannel, Keyed]], BeforeValidator(_channels)] = Field(
+        default={name: DeclaredChannel(unit="counts") for name in ("445nm", "515nm", "630nm")},
+        alias="channels",
         min_length=1,
-        description="what is read: name, unit, low, high, resolution",
+        description="what is read, by name: unit, low, high, resolution",
+        examples=[{"pH": {}}],
     )
-    off: Settings | None = Field(
-        default=None,
+    declared_off: Annotated[OffKey, BeforeValidator(lambda value: {} if value is None else value)] = Field(
+        default={},
+        alias="off",
         description="settings at which it does no harm, such as {pump: 0, T: 20}; inputs left out: at their low or "
-        "first choice",
+        "first choice; `nothing`: it may be left as it is",
     )
+    takes: Duration = Field(60.0, description="a typical reading without settling, for estimates")
     background: Background = "none"
-    session_gap: SessionGap = SESSION_GAP
     label: str = Field(
         default="by hand", min_length=1, max_length=80, pattern=r"^[^\r\n]+$", description="what the person drives"
     )
 
-    @model_validator(mode="after")
-    def _different(self) -> Manual:
-        names = [*(item.name for item in self.inputs), *(item.name for item in self.channels)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"inputs and channels need names of their own; given twice: {', '.join(twice)}")
-        if odd := [name for name in names if not name or "=" in name or name.split() != [name]]:
-            raise ValueError(f"a name must be one word without '=', so that it can be typed; not {odd[0]!r}")
-        for name, value in (self.off or {}).items():
-            if (item := next((item for item in self.inputs if item.name == name), None)) is None:
-                raise ValueError(f"off: unknown input {name}; allowed: {', '.join(item.name for item in self.inputs)}")
-            if why := _why_not(item, value):
-                raise ValueError(f"off: {name} {why}")
-        return self
+    @property
+    def off(self) -> Settings | None:
+        if self.declared_off == NOTHING:
+            return None
+        given = {} if isinstance(self.declared_off, str) else self.declared_off
+        rest = {item.name: item.choices[0] if item.choices else item.low for item in self.inputs}
+        return {**rest, **given}
 
     @property
-    def identity(self) -> str:
-        return f"manual:{self.label}"
+    def address(self) -> str:
+        return self.label
 
-    def open(self, clock: Clock) -> ManualDriver:
+    def connect(self, clock: Clock) -> ManualDriver:
         """Open the terminal.
 
         Raises:
@@ -133,7 +153,7 @@ class ManualDriver(OpenDriver):
         manual, self._touched = self._manual, True
         units = {item.name: f" {item.unit}" if item.unit else "" for item in manual.inputs}
         self._say("Set    " + "   ".join(f"{name} = {_text(value)}{units[name]}" for name, value in settings.items()))
-        wanted = "  ".join(f"{item.name} ({item.unit})" if item.unit else item.name for item in manual.channels)
+        wanted = "  ".join(f"{item.name} ({item.unit})" if item.unit else item.name for item in manual.raw_channels)
         self._say(
             f"Type   {wanted}   as numbers with spaces between; {manual.inputs[0].name}=… first if it was set "
             "otherwise; or `fail` and why"
@@ -155,7 +175,7 @@ class ManualDriver(OpenDriver):
                 self._say(f"       {error}; once more:")
 
     def _read(self, line: str, settings: Settings) -> Reading:
-        names = [item.name for item in self._manual.channels]
+        names = [item.name for item in self._manual.raw_channels]
         applied, values = dict(settings), []
         choices = {item.name: item.choices for item in self._manual.inputs if item.choices}
         for word in line.replace(";", " ").split():
@@ -180,7 +200,7 @@ class ManualDriver(OpenDriver):
         if len(values) != len(names):
             raise ValueError(f"{len(values)} numbers for {len(names)} channels ({', '.join(names)})")
         readings = dict(zip(names, values, strict=True))
-        full = {item.name: item.high for item in self._manual.channels}
+        full = {item.name: item.high for item in self._manual.raw_channels}
         saturated = tuple(n for n, value in readings.items() if (top := full[n]) is not None and value >= top)
         return Reading(applied=applied, readings=readings, saturated=saturated)
 
@@ -190,12 +210,3 @@ class ManualDriver(OpenDriver):
 
 def _text(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:g}"
-
-
-def _why_not(item: Input, value: Value) -> str:
-    """Why an input cannot be set to a value; empty where it can."""
-    if item.choices:
-        return "" if value in item.choices else f"= {value!r} is none of {', '.join(item.choices)}"
-    if isinstance(value, str):
-        return f"= {value!r} is no number"
-    return "" if item.low <= value <= item.high else f"= {value:g} is outside {item.low:g} … {item.high:g}"

@@ -71,9 +71,10 @@ class Ramp:
         within = min(elapsed, self._step_seconds)
         ends = {n: (self._high[n] - rate * within, self._low[n] + rate * within) for n, rate in self._rates.items()}
         step = self._towards(target, ends)
-        if step is not None:
+        is_due = within >= self._step_seconds * (1 - SLACK)
+        if step is not None and (is_due or step == target):
             return step
-        if within >= self._step_seconds * (1 - SLACK):
+        if is_due:
             self._step_seconds *= 2  # rounding to steps or a constraint is in the way: wait for a longer step
         return self._step_seconds - elapsed
 

@@ -11,16 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from sdl.config import Prefer, Target, parse_kind
-from sdl.config.goals import MAX_READING, implausible, prefer_problems
+from sdl.config.goals import MAX_READING, OBJECTIVES, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
+from sdl.grammar import LinearConstraint
 from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
-from sdl.inverse.propose import Proposal, propose, translated
+from sdl.inverse.propose import ModelOptimum, Proposal, objective_of, optimum, propose, propose_fitted, translated
 from sdl.models.backward.local_regression import levels
 from sdl.models.constants import DISTINCT
-from sdl.solvers.base import Data, Solver, Targets, ask
+from sdl.models.data import Objective
+from sdl.solvers.base import Data, Solver, Targets, ask, optimises
 from sdl.space import Space
 from sdl.types import Channel, Input, Settings, Value, Verdict, numbers
 
@@ -55,6 +57,10 @@ class Solution:
         shortfall: if no settings reach the target: for each of its channels the band (`low`, `high`), the closest
             reading (`nearest`) and its distance from the band (`by`).
         solutions: (n, inputs) all settings found that reach it, if requested.
+        next: with a channel to maximise or minimise, (inputs,) where to measure next; `settings` are then the best ones
+            in the model of the data.
+        estimate, estimate_error: noise-free reading of that channel at `settings` by the model, and its standard error.
+        expected_improvement: of a reading at `next` over the best settings measured; NaN = unknown.
     """
 
     settings: Any
@@ -66,6 +72,10 @@ class Solution:
     why: str
     shortfall: Mapping[str, Mapping[str, float | None]]
     solutions: Any = None
+    next: Any = None
+    estimate: float | None = None
+    estimate_error: float | None = None
+    expected_improvement: float | None = None
 
 
 def solve(
@@ -89,8 +99,8 @@ def solve(
         X: (n, inputs) settings; an array or a DataFrame.
         Y: (n, channels) readings; NaN where a channel was not measured.
         target: target reading of each channel, in the order of Y, with NaN = free. Or a mapping by column name, whose
-            values may also be `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}`, or
-            `{"target": value, "tolerance": ...}`.
+            values may also be `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}`,
+            `{"target": value, "tolerance": ...}`, and for one column `"maximise"` or `"minimise"`.
         solver: a kind, a mapping with `kind` and options, or a solver.
         tolerance: accepted error, for the verdict: "2%" of the target or a number.
         prefer: which settings to take if several reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
@@ -142,13 +152,17 @@ def solve(
         tuple(Channel(name=name, high=saturation) for name in channels),
         prefer=parse_prefer(prefer, inputs),
         average=average,
+        objective=objective_of(goal, [Channel(name=name) for name in channels]),
     )
     try:
         solver_model = parse_kind("solver", solver)
     except ConfigError as error:
         problems = [Problem(p.message, "solver" if p.path == "kind" else f"solver.{p.path}") for p in error.problems]
         raise ConfigError(*problems) from error
+    check_objective(solver_model, goal)
     data, held = hold(data)
+    if data.objective is not None:
+        return _optimised(solver_model, data, held, goal, seed, (names, channels), (X, Y))
     answer = with_held(propose(solver_model, data, goal, np.random.default_rng([seed, 1, 0])), held)
     others = None
     if all_solutions:
@@ -168,6 +182,58 @@ def solve(
         answer.shortfall,
         others,
     )
+
+
+def _optimised(
+    solver: Solver,
+    data: Data,
+    held: Settings,
+    goal: Goal,
+    seed: int,
+    names: tuple[Sequence[str], Sequence[str]],
+    like: tuple[Any, Any],
+) -> Solution:
+    """The best settings in the model of the data, and where to measure next."""
+    following, best = optimise(solver, data, goal, np.random.default_rng([seed, 1, 0]))
+    following = with_held(following, held)
+    settings = _vector(numbers({**best.settings, **held}), names[0], like[0])
+    return Solution(
+        settings,
+        settings,
+        _vector(following.spread, names[0], like[0]),
+        _vector(following.uncertainty, names[0], like[0]),
+        _vector(best.expected, names[1], like[1]),
+        following.verdict,
+        following.why,
+        following.shortfall,
+        next=_vector(numbers(following.settings), names[0], like[0]),
+        estimate=best.estimate,
+        estimate_error=best.estimate_error,
+        expected_improvement=following.expected_improvement,
+    )
+
+
+def optimise(solver: Solver, data: Data, goal: Goal, rng: np.random.Generator) -> tuple[Proposal, ModelOptimum]:
+    """Where to measure next, and the best settings in the model of the data.
+
+    Raises:
+        NotEnoughData, Degenerate: the rows do not suffice for the solver.
+        SolverError: the solver failed.
+    """
+    with translated(solver.kind, len(data.X)):
+        fitted = fit(solver, data)
+        return propose_fitted(fitted, data, goal, rng), optimum(fitted, data, goal)
+
+
+def check_objective(solver: Solver, goal: Goal) -> None:
+    """Refuse a solver that cannot maximise or minimise the channel of the goal.
+
+    Raises:
+        ConfigError: it cannot; the message says which can.
+    """
+    if goal.objective is not None and not optimises(solver):
+        message = f"{solver.kind} cannot {goal.direction} {goal.objective}; use auto, gp, quadratic or linear"
+        raise ConfigError(Problem(message, "solver"))
 
 
 def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) -> tuple[float, ...] | None:
@@ -210,7 +276,12 @@ def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
 
 
 def data_from(
-    rows: Sequence[DatasetRow], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
+    rows: Sequence[DatasetRow],
+    inputs: tuple[Input, ...],
+    channels: tuple[Channel, ...],
+    wanted: Sequence[str],
+    objective: Objective | None = None,
+    constraints: tuple[LinearConstraint, ...] = (),
 ) -> Data:
     """The rows of records and logs as data for a solver, with the backgrounds subtracted."""
     base = [row.reading.background or {} for row in rows]
@@ -218,7 +289,7 @@ def data_from(
         [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
         for row, b in zip(rows, base, strict=True)
     ]
-    n, m, space = len(rows), len(channels), Space(inputs)
+    n, m, space = len(rows), len(channels), Space(inputs, constraints)
     return Data(
         np.array([space.encode(row.reading.applied) for row in rows], float).reshape(n, len(space.columns)),
         np.array(values, float).reshape(n, m),
@@ -230,6 +301,8 @@ def data_from(
         channels,
         current_session=1.0
         + max((row.session for row in rows), default=-1),  # the next reading will be of a new session
+        objective=objective,
+        constraints=constraints,
     )
 
 
@@ -241,8 +314,8 @@ def hold(data: Data) -> tuple[Data, dict[str, Value]]:
     rows = data.X[_usable(data)]
     varies = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
     parts = {name: data.space.columns_of(name) for name in data.space.names}
-    still = [name for name, part in parts.items() if not varies[part].any()]
-    if not still or len(still) == len(parts):
+    still = [name for name, part in parts.items() if part.stop > part.start and not varies[part].any()]
+    if not still or not varies.any():
         return data, {}
     first = data.space.decode(rows[0])
     held = {name: first[name] for name in still}
@@ -251,7 +324,16 @@ def hold(data: Data) -> tuple[Data, dict[str, Value]]:
         moved[parts[name]] = False
     prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
     inputs = tuple(item for item in data.inputs if item.name not in held)
-    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
+    constraints = tuple(one for given in data.constraints if (one := _without(given, held)) is not None)
+    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer, constraints=constraints), held
+
+
+def _without(constraint: LinearConstraint, held: Settings) -> LinearConstraint | None:
+    """A constraint on the other inputs, with these held at their values; None where it is about no other."""
+    fixed = {name: value for name, value in numbers(held).items() if name in constraint.coefficients}
+    rest = {name: part for name, part in constraint.coefficients.items() if name not in fixed}
+    bound = constraint.bound - sum(constraint.coefficients[name] * value for name, value in fixed.items())
+    return replace(constraint, coefficients=rest, bound=bound) if rest else None
 
 
 def with_held(answer: Proposal, held: Settings) -> Proposal:
@@ -323,7 +405,7 @@ def cross_validate(
     all_errors = np.concatenate(errors)
     rmse = np.sqrt((all_errors**2).mean(axis=0))
     return Validated(
-        data.space.by_input(rmse),
+        {name: value for name, value in data.space.by_input(rmse).items() if np.isfinite(value)},
         len(all_errors),
         len(folds),
         by,
@@ -423,7 +505,10 @@ def _goal(wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
             bands[name] = Band.around(value, tolerance.of(value) or 1e-9)
         else:
             bands[name] = parse_band(name, value, tolerance)
-    return Goal(bands)
+    try:
+        return Goal(bands)
+    except ValueError as error:
+        raise ConfigError(f"target: {error}") from error
 
 
 def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
@@ -446,7 +531,7 @@ def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
         unknown = [str(name) for name, _ in target.items() if str(name) not in channels]
         if unknown:
             raise ConfigError(f"target has unknown channels {', '.join(unknown)}; Y has {', '.join(channels)}")
-        return {str(name): v if isinstance(v, Mapping) else float(v) for name, v in target.items()}
+        return {str(name): v if isinstance(v, Mapping) or v in OBJECTIVES else float(v) for name, v in target.items()}
     values = np.asarray(target, float).ravel()
     if len(values) != len(channels):
         raise ConfigError(f"target has {len(values)} values, Y has {len(channels)} columns; NaN leaves one free")

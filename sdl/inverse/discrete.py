@@ -80,7 +80,7 @@ def on_steps(predict: Predict, settings: Sequence[float] | Floats, space: Space,
         targets: one goal, each part (m,).
 
     Returns:
-        None if no input has a step, or if there are too many combinations to compare.
+        None if no input has a step, if no combination keeps the constraints, or if there are too many to compare.
     """
     x = np.asarray(settings, float)
     grids = space.steps_near(x)
@@ -103,7 +103,9 @@ def on_steps(predict: Predict, settings: Sequence[float] | Floats, space: Space,
         back = -off @ np.linalg.pinv(K[:, free] * scale[free], rcond=1e-6).T * scale[free]
         moves[:, free] = np.clip(back, (low - x)[free], (high - x)[free])
     if space.constraints:
-        moves = moves[[space.contains(space.project(space.decode(x + move))[0]) for move in moves]]
+        moves = moves[space.region.keeps(x + moves)]
+        if not len(moves):
+            return None
     rough = tolerance_ratios(targets, here + moves @ slope.T)
     best = np.argsort(rough, kind="stable")[:MAX_PREDICTED]
     candidates = x + moves[best]

@@ -10,18 +10,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sdl.arrays import Floats
-from sdl.core.goal import Goal, background_exceeds, format_shortfall
+from sdl.core.goal import Direction, Goal, background_exceeds, format_shortfall
 from sdl.core.history import History
-from sdl.errors import SolverError
+from sdl.errors import ConfigError, SolverError
 from sdl.grammar import LinearConstraint
 from sdl.inverse.discrete import Stepped, on_steps
 from sdl.inverse.knowledge import with_knowledge
-from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask
+from sdl.models.data import Objective
+from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask, require_choices
 from sdl.space import Space
 from sdl.space.numeric import PRECISION
 from sdl.types import Channel, Input, Settings, Value, Verdict
@@ -50,6 +51,9 @@ class Proposal:
         probability: that any settings reach the goal; None = unknown.
         model: name of the model that the goal was judged by.
         lack_of_fit: standard deviation of that model's lack of fit, for channels where it is significant.
+        incumbent: with an objective, the best settings measured, as applied; empty if none keep the constraints.
+        estimate, estimate_error: noise-free raw reading of the objective there by the model, and its standard error.
+        expected_improvement: over the estimate, of the reading at the settings.
     """
 
     settings: Settings
@@ -64,6 +68,10 @@ class Proposal:
     probability: float | None = None
     model: str = ""
     lack_of_fit: Mapping[str, float] = field(default_factory=dict)
+    incumbent: Settings = field(default_factory=dict)
+    estimate: float | None = None
+    estimate_error: float | None = None
+    expected_improvement: float | None = None
 
 
 class Finding(NamedTuple):
@@ -80,6 +88,7 @@ def data_of(
     channels: tuple[Channel, ...],
     wanted: Sequence[str],
     *,
+    objective: Objective | None = None,
     prefer: tuple[float, ...] | None = None,
     average: int = 1,
     constraints: tuple[LinearConstraint, ...] = (),
@@ -101,16 +110,32 @@ def data_of(
         prefer=prefer,
         average=average,
         constraints=constraints,
+        objective=objective,
     )
 
 
+def objective_of(goal: Goal, channels: Sequence[Channel]) -> Objective | None:
+    """The channel to maximise or minimise; None without one."""
+    names = [channel.name for channel in channels]
+    if goal.objective is None or goal.direction is None:
+        return None
+    return Objective(names.index(goal.objective), goal.direction.sign)
+
+
 def targets_of(goal: Goal, channels: tuple[Channel, ...], background: Mapping[str, float] | None) -> Targets:
-    """The goal as (1, m) arrays, with the background subtracted."""
+    """The goal as (1, m) arrays, with the background subtracted.
+
+    The objective has the end of its channel as a limit, because a reading there is a bound and no value.
+    """
     value, low, high = ([fill] * len(channels) for fill in (math.nan, -math.inf, math.inf))
     for i, channel in enumerate(channels):
         if band := goal.bands.get(channel.name):
             base = (background or {}).get(channel.name, 0.0)
             low[i], high[i] = band.low - base, band.high - base
+            if band.direction is Direction.MAXIMISE and channel.high is not None:
+                high[i] = channel.high - base
+            if band.direction is Direction.MINIMISE and channel.low is not None:
+                low[i] = channel.low - base
             value[i] = math.nan if band.target is None else band.target - base
     return Targets(np.array([value]), np.array([low]), np.array([high]))
 
@@ -129,9 +154,13 @@ def propose(
 
     Raises:
         NotEnoughData, Degenerate: the rows do not suffice for the solver.
-        SolverError: the solver failed, or gave no number for an input.
+        SolverError: the solver failed, gave no number for an input, or cannot handle inputs with choices.
     """
     data = with_knowledge(solver, data)
+    try:
+        require_choices(solver, data.inputs)
+    except ConfigError as error:
+        raise SolverError(str(error)) from error
     with translated(solver.kind, len(data.X)):
         return propose_fitted(solver.fit(data), data, goal, rng, background)
 
@@ -162,7 +191,7 @@ def propose_fitted(
     settings, clipped = space.project(raw)
     predict = getattr(fitted, "predict", None)
     stepped = None
-    if predict is not None:
+    if predict is not None and data.objective is None:  # an objective is searched on the steps
         inside = space.region.project(row)
         stepped = on_steps(predict, inside, space, Targets(*(part[0] for part in targets)))
     if stepped is not None:
@@ -194,7 +223,43 @@ def propose_fitted(
         None if given.probability is None else _known(float(given.probability[0])),
         given.model,
         {} if given.lack_of_fit is None else _raw(given.lack_of_fit[0], data.channels, {}),
+        *_optimum(given, space, base.get(goal.objective or "", 0.0)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptimum:
+    """The best settings in the model of a data set, with the reading of the objective that it estimates there.
+
+    Attributes:
+        settings: rounded and clipped, ready for the instrument.
+        expected: noise-free raw readings there.
+        estimate, estimate_error: of the objective, with its standard error.
+    """
+
+    settings: Settings
+    expected: Mapping[str, float]
+    estimate: float
+    estimate_error: float
+
+
+def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float] | None = None) -> ModelOptimum:
+    """The settings with the best mean of a fitted model that keeps the constraints."""
+    space, base = data.space, background or {}
+    target = Targets(*(part[0] for part in targets_of(goal, data.channels, background)))
+    row, mean, sd = fitted.optimum(target, space)
+    expected, column = _raw(mean, data.channels, base), data.objective.column if data.objective is not None else 0
+    settings, _ = space.project(space.decode(row))
+    return ModelOptimum(settings, expected, expected[data.channels[column].name], float(sd[column]))
+
+
+def _optimum(given: Proposals, space: Space, base: float) -> tuple[Settings, float | None, float | None, float | None]:
+    """The incumbent, its estimated raw reading with the standard error, and the expected improvement."""
+    parts = given.estimate, given.estimate_error, given.expected_improvement
+    estimate, error, improvement = (None if part is None else _known(float(part[0])) for part in parts)
+    if given.incumbent is None or estimate is None:
+        return {}, None, None, None
+    return space.decode(given.incumbent[0]), estimate + base, error, improvement
 
 
 def _off_full_scale(settings: dict[str, Value], data: Data, goal: Goal, space: Space) -> dict[str, Value]:

@@ -30,6 +30,13 @@ class Knowledge(NamedTuple):
     sd: Floats
 
 
+class Objective(NamedTuple):
+    """The channel to maximise (sign 1) or minimise (sign -1), by its column."""
+
+    column: int
+    sign: float
+
+
 @dataclass(frozen=True)
 class Data:
     """The rows that a model is fitted to, oldest first. The background is subtracted from the readings."""
@@ -45,6 +52,7 @@ class Data:
     current_session: float | None = None  # session of the next reading; None: that of the newest row
     prefer: tuple[float, ...] | None = None  # (d,) cost of each column over its range; lower total cost is preferred
     average: int = 1  # number of readings averaged before they are compared with the goal
+    objective: Objective | None = None  # the other channels of the goal are then constraints
     knowledge: Knowledge | None = None  # prior knowledge of the instrument, for a solver that asks for it
     constraints: tuple[LinearConstraint, ...] = ()  # conditions on the inputs that every proposal keeps
 
@@ -87,3 +95,8 @@ class Proposals:
     probability: Floats | None = None  # (k,) that any settings reach the goal; NaN = unknown
     lack_of_fit: Floats | None = None  # (k, m) standard deviation of the lack of fit; NaN = not significant
     model: str = ""  # name of the model that the goals were judged by
+    # With an objective:
+    incumbent: Floats | None = None  # (k, d) best settings measured that keep the constraints; NaN = none
+    estimate: Floats | None = None  # (k,) noise-free reading of the objective there, by the model
+    estimate_error: Floats | None = None  # (k,) its standard error
+    expected_improvement: Floats | None = None  # (k,) of the reading at the settings over the estimate

@@ -27,14 +27,15 @@ from scipy.special import gammaln, log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
-from sdl.models.data import Data
+from sdl.models.data import Data, Objective
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
 
-LINE = 10.0
-"""Prior standard deviation of intercept and slopes, in standard deviations of the readings; a vague prior."""
+LINE, LINE_OPTIMISED = 10.0, 1.0
+"""Prior standard deviation of intercept and slopes, in standard deviations of the readings; a vague prior. With an
+objective a smaller one: where slopes are that uncertain, corners of the space would be measured first."""
 SUBSET, MAX_ROWS = 40, 300
 """Rows that the hyperparameters are fitted to before FINAL_STEPS with all rows (half the time, same median errors), and
 the largest number of rows that is used."""
@@ -55,8 +56,8 @@ GAIN = 0.02
 """Fisher scoring ends when a step raises the log posterior by less."""
 FLOOR = 1e-8
 """Lower bound of the noise variance, in units of the variance of the readings."""
-LOG_ODDS = float(np.log(4.0))
-"""Prior log odds of no transform against the logarithm. At 0, affine instruments would need one trial more."""
+ODDS = 4.0
+"""Prior odds of no transform against the logarithm. At 1, affine instruments would need one trial more."""
 NEGLIGIBLE = 1e-3
 """A component with a smaller share of the weight is dropped."""
 DRAWN_ROWS, DRAWS, LEAST_DRAW = 40, 16, 0.02
@@ -68,6 +69,8 @@ function has its own features, so mean and covariance over the functions are unb
 WRONG, WIDE, MAX_WRONG = 0.02, 5.0, 5
 """Prior probability that a row is wrong, the standard deviation of such a row (in standard deviations of the readings),
 and the largest number of rows left out as wrong."""
+LEAST_LOG = 0.1
+"""With an objective, the smallest value that a logarithm is taken of, in standard deviations of the readings."""
 SUSPECT = 3.5
 """Only rows at least this many standard deviations from the prediction of the others may be wrong."""
 SWEEPS, REFITS = 12, 2
@@ -85,14 +88,15 @@ class _Problem(NamedTuple):
     fixed: Floats  # (B, n) further variance of each row, which no parameter multiplies
     mean: Floats  # (B, P) prior means of the parameters
     sd: Floats  # (B, P) prior standard deviations of the parameters
+    line: float = LINE  # prior standard deviation of intercept and slopes
 
     def take(self, fits: Ints) -> _Problem:
         parts = self.z[fits], self.use[fits], self.noise[fits], self.fixed[fits], self.mean[fits], self.sd[fits]
-        return _Problem(self.U, *parts)
+        return _Problem(self.U, *parts, self.line)
 
     def rows(self, rows: Ints) -> _Problem:
         parts = self.z[:, rows], self.use[:, rows], self.noise[:, :, rows], self.fixed[:, rows]
-        return _Problem(self.U[rows], *parts, self.mean, self.sd)
+        return _Problem(self.U[rows], *parts, self.mean, self.sd, self.line)
 
 
 class _Scored(NamedTuple):
@@ -109,8 +113,8 @@ def _matern(r: Floats) -> tuple[Floats, Floats]:
     return (x + (5.0 / 3.0) * r**2) * decay, (5.0 / 3.0) * x * decay
 
 
-def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
-    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P)."""
+def _kernel(theta: Floats, U: Floats, V: Floats, line: float) -> Floats:
+    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P) and that of the line."""
     d = len(V.T)
     scale, (s2, a2) = np.exp(-theta[:, :d, None, None]), np.exp(2.0 * theta[:, d : d + 2, None, None]).swapaxes(0, 1)
     square, own = np.zeros((len(theta), len(U), len(V))), np.zeros((len(theta), len(U), len(V)))
@@ -118,11 +122,11 @@ def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
         r = np.abs(U[:, None, j] - V[:, j]) * scale[:, j]
         square += r**2
         own += _matern(r)[0]
-    kernel: Floats = _line(U, V) + s2 * _matern(np.sqrt(square))[0] + a2 * own
+    kernel: Floats = _line(U, V, line) + s2 * _matern(np.sqrt(square))[0] + a2 * own
     return kernel
 
 
-def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool = False) -> Floats:
+def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, line: float, *, slope: bool = False) -> Floats:
     """The functions sum_i weight_i cov(u, v_i), or their derivatives.
 
     Args:
@@ -130,6 +134,7 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
         U: (k, d) settings where they are evaluated; or (B, k, d), different ones for each function.
         V: (n, d) settings v_i.
         weight: (B, n) weights.
+        line: prior standard deviation of intercept and slopes.
         slope: return the derivatives with respect to U instead.
 
     Returns:
@@ -140,12 +145,12 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
     away = [(U[..., None, j] - V[:, j]) * scale[:, j] for j in range(d)]
     joint = s2 * _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)]
     own = [a2 * _matern(np.abs(one))[int(slope)] for one in away]
-    pull = LINE**2 * weight @ (V - 0.5)  # (B, d) slopes of the affine part
+    pull = line**2 * weight @ (V - 0.5)  # (B, d) slopes of the affine part
     if slope:
         parts = [_times((joint + one) * far, weight) for one, far in zip(own, away, strict=True)]
         return pull[:, None] - np.stack(parts, axis=-1) * np.exp(-theta[:, None, :d])
-    line: Floats = LINE**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
-    return line + _times(joint + sum(own), weight)
+    affine: Floats = line**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
+    return affine + _times(joint + sum(own), weight)
 
 
 def _times(features: Floats, weight: Floats) -> Floats:
@@ -154,9 +159,9 @@ def _times(features: Floats, weight: Floats) -> Floats:
     return product
 
 
-def _line(U: Floats, V: Floats) -> Floats:
-    line: Floats = LINE**2 * (1.0 + (U - 0.5) @ (V - 0.5).swapaxes(-1, -2))
-    return line
+def _line(U: Floats, V: Floats, line: float) -> Floats:
+    covariance: Floats = line**2 * (1.0 + (U - 0.5) @ (V - 0.5).swapaxes(-1, -2))
+    return covariance
 
 
 def _noise_var(problem: _Problem, theta: Floats) -> Floats:
@@ -175,7 +180,7 @@ def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Sc
     additive, own_slope = _matern(np.sqrt(squares))
     joint, slope = _matern(np.sqrt(squares.sum(axis=1)))
     joint, additive = s2 * joint, a2 * additive.sum(axis=1)
-    K = _line(U, U) + joint + additive
+    K = _line(U, U, problem.line) + joint + additive
     both = mask[:, :, None] * mask[:, None, :]
     if not problem.use.all():
         K *= both
@@ -253,11 +258,18 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
         NotEnoughData, Degenerate: as for every solver.
     """
     training = _training_set(data)
-    return fit_processes(training, _bounds(data, training), rows=rows)
+    return fit_processes(training, _bounds(data, training), rows=rows, objective=data.objective)
 
 
-def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS) -> GaussianProcess:
-    """Fit a process to each channel of the goal, from the usable rows and `bounds`."""
+def fit_processes(
+    training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS, objective: Objective | None = None
+) -> GaussianProcess:
+    """Fit a process to each channel of the goal, from the usable rows and `bounds`.
+
+    With an objective no row is taken for wrong, because an optimum may look like one. And the logarithm of a reading
+    close to 0 has so large a variance that nothing is known there, and the best is expected there: the logarithm of the
+    objective is that of its distance from the smallest reading; of another channel with such readings none is taken.
+    """
     goal, n = training.goal, len(training.Y)
     pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
     if len(pick) > rows:
@@ -268,8 +280,16 @@ def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: 
         U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
         censored = np.vstack([censored, bounds.censored[:, goal]])
     exact = np.isfinite(Y) & ~censored
-    channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
-    return GaussianProcess(training, tuple(_fit_channels(channels)), pick)
+    offset = np.zeros(len(training.channels))
+    if objective is not None:
+        y = Y[exact[:, at := int(np.flatnonzero(goal == objective.column)[0])], at]
+        offset[objective.column] = y.min() - LEAST_LOG * y.std()
+    Y = Y - offset[goal]
+    channels = [
+        _Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i])._replace(optimised=objective is not None)
+        for i in range(len(goal))
+    ]
+    return GaussianProcess(training, tuple(_fit_channels(channels)), pick, offset)
 
 
 def _training_set(data: Data) -> TrainingSet:
@@ -327,6 +347,7 @@ class _Channel(NamedTuple):
     upper: Bools
     slope: Floats  # (d,) of the linear model
     size: float  # standard deviation of the readings
+    optimised: bool = False
 
     @classmethod
     def of(cls, training: TrainingSet, index: int, U: Floats, y: Floats, exact: Bools, censored: Bools) -> _Channel:
@@ -349,7 +370,8 @@ class _Channel(NamedTuple):
         level = abs(float(self.y[self.exact].mean())) / self.size
         mean, sd = _priors(d, level)
         used = np.tile(np.where(exact, z, 0.0), (2, 1)), np.tile(exact, (2, 1)), np.tile(parts, (2, 1, 1))
-        return _Problem(self.U, *used, np.zeros((2, n)), mean, sd), z, centre, size
+        line = LINE_OPTIMISED if self.optimised else LINE
+        return _Problem(self.U, *used, np.zeros((2, n)), mean, sd, line), z, centre, size
 
 
 def _priors(d: int, level: float) -> tuple[Floats, Floats]:
@@ -376,32 +398,34 @@ class _Processes(NamedTuple):
     noise: Floats  # (B, n) noise variance of each row
     inverse_root: Floats  # (B, n, n) inverse of the Cholesky factor of the covariance of the rows
     alpha: Floats  # (B, n)
+    line: float  # prior standard deviation of intercept and slopes
 
     @classmethod
     def of(cls, problem: _Problem, theta: Floats) -> _Processes:
         use = problem.use[0]
         U, z, noise = problem.U[use], problem.z[:, use], _noise_var(problem, theta)[:, use]
-        covariance = _kernel(theta, U, U) + noise[:, None] * np.eye(len(U))
+        covariance = _kernel(theta, U, U, problem.line) + noise[:, None] * np.eye(len(U))
         inverse_root = np.linalg.inv(np.linalg.cholesky(covariance))
-        return cls(theta, U, z, noise, inverse_root, _times(inverse_root.swapaxes(1, 2), _times(inverse_root, z)))
+        alpha = _times(inverse_root.swapaxes(1, 2), _times(inverse_root, z))
+        return cls(theta, U, z, noise, inverse_root, alpha, problem.line)
 
     def mean(self, U: Floats, *, slope: bool = False) -> Floats:
         """(B, k) posterior mean at settings (k, d), or with `slope` its derivatives (B, k, d)."""
-        return _expand(self.theta, U, self.U, self.alpha, slope=slope)
+        return _expand(self.theta, U, self.U, self.alpha, self.line, slope=slope)
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
         """(B, k) posterior mean and variance at settings (k, d)."""
-        cross, d = _kernel(self.theta, U, self.U), U.shape[1]
+        cross, d = _kernel(self.theta, U, self.U, self.line), U.shape[1]
         s2, a2 = np.exp(2.0 * self.theta[:, d : d + 2]).T[..., None]
-        prior = LINE**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + s2 + d * a2
+        prior = self.line**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + s2 + d * a2
         known = self.inverse_root @ cross.swapaxes(1, 2)
         return _times(cross, self.alpha), np.maximum(prior - (known**2).sum(axis=1), 0.0)
 
     def covariance(self, U: Floats) -> tuple[Floats, Floats]:
         """(B, k) posterior mean and (B, k, k) covariance at settings (k, d)."""
-        cross = _kernel(self.theta, U, self.U)
+        cross = _kernel(self.theta, U, self.U, self.line)
         known = self.inverse_root @ cross.swapaxes(1, 2)
-        return _times(cross, self.alpha), _kernel(self.theta, U, U) - known.swapaxes(1, 2) @ known
+        return _times(cross, self.alpha), _kernel(self.theta, U, U, self.line) - known.swapaxes(1, 2) @ known
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """(B, n) leave-one-out residuals of z and their variances (Rasmussen and Williams, section 5.4.2)."""
@@ -472,6 +496,7 @@ class GaussianProcess:
     training: TrainingSet
     channels: tuple[ChannelProcess, ...]
     rows: Ints  # rows of the training set that are used; the rows of `channels` are these, then censored ones
+    offset: Floats  # (m,) subtracted from the readings before the fit
 
     @property
     def summary(self) -> str:
@@ -489,6 +514,7 @@ class GaussianProcess:
         parts = np.full((3, len(U), len(self.training.channels)), np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
             parts[:, :, column] = channel.predict(U)
+            parts[0, :, column] += self.offset[column]
         if self.training.session_cov is not None:
             X = np.column_stack([np.ones(len(U)), U])
             parts[1] += np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
@@ -498,7 +524,7 @@ class GaussianProcess:
         """(k, m) mean readings; faster than `predict`."""
         mean = np.full((len(U), len(self.training.channels)), np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
-            mean[:, column] = channel.mean(U)
+            mean[:, column] = channel.mean(U) + self.offset[column]
         return mean
 
     def jacobian(self, U: Floats) -> Floats:
@@ -513,7 +539,7 @@ class GaussianProcess:
         if self.training.session_cov is not None:
             root = symmetric_root(np.nan_to_num(self.training.session_cov[self.training.goal]))
             between = np.einsum("gpq,ngq->gnp", root, rng.standard_normal((n, *root.shape[:2])))
-        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, drawn, between)
+        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, drawn, between, self.offset)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
@@ -535,6 +561,7 @@ class _Drawn(NamedTuple):
     phase: Floats  # (w, 1, F)
     weight: Floats  # (w, F)
     update: Floats  # (w, n)
+    line_sd: float  # prior standard deviation of intercept and slopes
 
     def prior(self, U: Floats) -> Floats:
         """(w, k) the prior functions at settings (k, d) or (w, k, d)."""
@@ -542,13 +569,14 @@ class _Drawn(NamedTuple):
         return self.line[:, :1] + _times(U - 0.5, self.line[:, 1:]) + _times(features, self.weight)
 
     def __call__(self, U: Floats) -> Floats:
-        return self.prior(U) + _expand(self.theta, U, self.V, self.update)
+        return self.prior(U) + _expand(self.theta, U, self.V, self.update, self.line_sd)
 
     def slope(self, U: Floats) -> Floats:
         """(w, k, d) derivatives of the functions."""
         sines = np.sin(U @ self.frequency.swapaxes(1, 2) + self.phase)  # (w, k, F)
         waves = (sines * self.weight[:, None]) @ self.frequency
-        return self.line[:, None, 1:] - waves + _expand(self.theta, U, self.V, self.update, slope=True)
+        smooth = _expand(self.theta, U, self.V, self.update, self.line_sd, slope=True)
+        return self.line[:, None, 1:] - waves + smooth
 
 
 def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
@@ -573,11 +601,12 @@ def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
     drawn = _Drawn(
         theta,
         processes.U,
-        LINE * rng.standard_normal((n, d + 1)),
+        processes.line * rng.standard_normal((n, d + 1)),
         waves * np.exp(-theta[:, None, :d]),
         rng.uniform(0.0, 2.0 * np.pi, (n, 1, FEATURES)),
         size * rng.standard_normal((n, FEATURES)),
         np.empty(0),
+        processes.line,
     )
     noise = np.sqrt(processes.noise[which]) * rng.standard_normal((n, len(processes.U)))
     gap = processes.z[which] - drawn.prior(processes.U) - noise
@@ -605,11 +634,12 @@ class _Paths:
     channels: tuple[ChannelProcess, ...]
     drawn: tuple[_Drawn, ...]
     between: Floats | None  # (g, n, d + 1) offset and slopes that the current session adds
+    offset: Floats  # (m,) that was subtracted from the readings
 
     def __call__(self, U: Floats) -> Floats:
         Y = np.full((self.n, U.shape[-2], self.m), np.nan)
         for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
-            Y[:, :, column] = channel.to_readings(self.drawn[g](U))[0]
+            Y[:, :, column] = channel.to_readings(self.drawn[g](U))[0] + self.offset[column]
             if self.between is not None:
                 Y[:, :, column] += self.between[g, :, :1] + _times(U, self.between[g, :, 1:])
         return Y
@@ -628,7 +658,11 @@ class _Paths:
 
 def _join(problems: Sequence[_Problem]) -> _Problem:
     """Concatenate the fits of several problems with the same settings."""
-    return _Problem(problems[0].U, *(np.concatenate(parts) for parts in list(zip(*problems, strict=True))[1:]))
+    first = problems[0]
+    z, use, noise, fixed, mean, sd = (
+        np.concatenate([getattr(one, part) for one in problems]) for part in _Problem._fields[1:-1]
+    )
+    return _Problem(first.U, z, use, noise, fixed, mean, sd, first.line)
 
 
 def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
@@ -649,10 +683,13 @@ def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
 def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     """Fit every channel, without repeating the fit for wrong rows."""
     d = channels[0].U.shape[1]
-    options = [(c, t) for c in channels for t in _transforms(c)]
+    # A plane fits the first inputs + 1 rows on either scale, so they do not tell the transform.
+    telling = [bool(c.exact.sum() > d + 1) for c in channels]
+    allowed = [_transforms(c) if any(telling) else ("none",) for c in channels]
+    options = [(j, t) for j, transforms in enumerate(allowed) for t in transforms]
     # Where `log` is compared with `none`, readings of 0 or below are left out of both: `log` cannot use them.
-    positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
-    stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
+    positive = [c._replace(exact=c.exact & (c.y > 0)) if len(allowed[j]) > 1 else c for j, c in enumerate(channels)]
+    stated = [positive[j].problem(t) for j, t in options]
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
     few = (
         exact[np.sort(_spread(channels[0].U[exact], subset))] if len(exact) > (subset := max(SUBSET, d + 10)) else exact
@@ -660,31 +697,40 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
     theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
     evidence = _evidence(scored)
-    for i, (c, t) in enumerate(options):
-        evidence[i] += np.log(derivative(t, c.y[few][stated[i][0].use[0, few]]) / stated[i][3]).sum()
-        evidence[i] -= LOG_ODDS if t == "log" else 0.0
-    kept = [
-        max((i for i, (c, _) in enumerate(options) if c is channel), key=evidence.__getitem__) for channel in channels
-    ]
-    stated = [channels[j].problem(options[i][1]) for j, i in enumerate(kept)]
+    for i, (j, t) in enumerate(options):
+        evidence[i] += np.log(derivative(t, channels[j].y[few][stated[i][0].use[0, few]]) / stated[i][3]).sum()
+    gain = [telling[j] * (evidence[i] - evidence[i - 1]) for i, (j, t) in enumerate(options) if t == "log"]
+    logarithmic = iter(_are_logarithmic(np.array(gain)))
+    taken: list[Transform] = ["log" if len(one) > 1 and next(logarithmic) else "none" for one in allowed]
+    stated = [c.problem(t) for c, t in zip(channels, taken, strict=True)]
     both = _join([one[0] for one in stated])
     start = both.mean.copy()
-    start[::2] = theta[kept]
+    start[::2] = theta[[options.index((j, t)) for j, t in enumerate(taken)]]
     theta, scored = _chunked(both.rows(few), start, STEPS)
     evidence = _evidence(scored)
     more = len(few) < len(exact)
     return [
-        _finish(channels[j], options[i][1], stated[j], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
-        for j, i in enumerate(kept)
+        _finish(c, t, stated[j], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
+        for j, (c, t) in enumerate(zip(channels, taken, strict=True))
     ]
 
 
-def _transforms(channel: _Channel) -> tuple[Transform, ...]:
-    """The transforms to compare: `none`, and `log` if only a few readings, then taken for wrong, are 0 or below.
+def _are_logarithmic(gain: Floats) -> Bools:
+    """(c,) for which channels to take the logarithm, given the gain in log evidence (c,) by it.
 
-    The first inputs + 2 rows are not enough to compare them: a plane fits them on either scale.
+    With equal prior probability either each channel has its own transform, or all channels have the same one.
     """
-    if channel.exact.sum() <= channel.U.shape[1] + 2:
+    c, (none, log) = len(gain), np.array([ODDS, 1.0]) / (ODDS + 1.0)
+    own = gain > np.log(ODDS)
+    mixed = np.where(own, np.log(log) + gain, np.log(none)).sum()
+    alike = np.log([none + none**c, log + log**c]) + np.array([0.0, gain.sum()])
+    best = int(np.argmax([mixed, *alike]))
+    return own if best == 0 else np.full(c, best == 2)
+
+
+def _transforms(channel: _Channel) -> tuple[Transform, ...]:
+    """The transforms to compare: `none`, and `log` if only a few readings, then taken for wrong, are 0 or below."""
+    if channel.optimised and channel.y[channel.exact].min() < 0.99 * LEAST_LOG * channel.size:
         return ("none",)
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
     bounds_below = (channel.y[channel.censored] <= 0).any()
@@ -719,7 +765,9 @@ def _finish(
         problem = problem.take(use)
         theta, scored = _maximise(problem, theta[use], FINAL_STEPS)
         evidence = _evidence(scored)
-    problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
+    wrong = np.zeros(len(channel.y), bool)
+    if not channel.optimised:
+        problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
     if channel.censored.any():
         problem, theta, evidence = _with_bounds(channel, problem, z, theta, evidence)
     if problem.U.shape[1] + 2 < problem.use[0].sum() <= DRAWN_ROWS:

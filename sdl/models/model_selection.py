@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import SolverError
@@ -79,10 +80,12 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
         return SelectedModel(fitted[kind], f"{kind}: the others cannot answer yet{others}" if failed else kind)
     table = {kind: model.leave_one_out() for kind, model in fitted.items() if hasattr(model, "leave_one_out")}
     rest = fitted.keys() - table.keys()
-    static, why, missed = _simplest_of_the_best(table, len(data.inputs) + 1)
+    bounds = _log_probability_of_bounds(fitted, data)
+    static, why, missed = _simplest_of_the_best(table, bounds, len(data.inputs) + 1)
     kinds = [kind for kind in fitted if kind == static or kind in rest]
     scores, settings = predictive_score([solvers[kind] for kind in kinds], data, window) if rest else (np.zeros(1), 0)
-    densities = {kind: float(score) for kind, score in zip(kinds, scores, strict=True) if np.isfinite(score)}
+    scored = zip(kinds, scores, strict=True)
+    densities = {kind: float(score) + bounds[kind] for kind, score in scored if np.isfinite(score)}
     first, margin = next(iter(densities), kinds[0]), LATEST + missed * settings * int(data.goal.sum())
     best = max(densities, key=lambda kind: densities[kind] + margin * (kind == first), default=first)
     if best != static and settings:
@@ -91,11 +94,37 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
     return SelectedModel(fitted[best], f"{best}: {why or 'too few readings to compare solvers yet'}")
 
 
-def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tuple[str, str, float]:
+def _log_probability_of_bounds(fitted: dict[str, Any], data: Data) -> dict[str, float]:
+    """Log probability, by each candidate, that the saturated readings of the last session lie beyond their bounds.
+
+    A linear model leaves these rows out. Without this term it could be taken again and again where it predicts readings
+    inside the range at settings that were saturated.
+    """
+    read = np.isfinite(data.Y) & np.isfinite(data.X).all(axis=1, keepdims=True) & data.goal
+    bound = read & data.saturated & (data.session == data.session[-1])[:, None]
+    rows, clear = np.flatnonzero(bound.any(axis=1)), read & ~data.saturated
+    if not len(rows):
+        return dict.fromkeys(fitted, 0.0)
+    middle = np.where(clear, data.Y, 0.0).sum(axis=0) / np.maximum(clear.sum(axis=0), 1)
+    sign = np.where(data.Y[rows] >= middle, -1.0, 1.0)
+    each = []
+    for model in fitted.values():
+        mean, std = model.predict(data.X[rows])
+        std = np.where(np.isfinite(std) & (std > 0), std, NOMINAL * np.abs(data.Y[rows]) + 1e-300)
+        z = np.where(bound[rows], sign * (data.Y[rows] - mean) / std, 0.0)
+        each.append(np.where(bound[rows], log_ndtr(z), 0.0))
+    table = np.maximum(each, np.max(each, axis=0) - WORST)
+    return dict(zip(fitted, table.sum(axis=(1, 2)).tolist(), strict=True))
+
+
+def _simplest_of_the_best(
+    densities: dict[str, Floats], bounds: dict[str, float], coefficients: int
+) -> tuple[str, str, float]:
     """Take the first candidate whose log density is at most MARGIN for each channel below the greatest.
 
     Args:
         densities: by candidate, (n, m) log density of each reading; NaN = unknown.
+        bounds: by candidate, log probability of the saturated readings.
         coefficients: number of coefficients of a linear model of one channel.
 
     Returns:
@@ -106,9 +135,10 @@ def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tu
     table = np.array(list(known.values()))
     shared = np.isfinite(table).all(axis=0)
     if first not in known or len(known) < 2 or not shared.any():
-        return first, "", 0.0
+        kept = next((kind for kind in densities if bounds[kind] >= max(bounds[k] for k in densities) - MARGIN), first)
+        return kept, "" if kept == first else "its bounds of saturated readings are kept best", 0.0
     table = np.maximum(table, table.max(axis=0, where=shared, initial=-np.inf) - WORST)
-    total = dict(zip(known, table[:, shared].sum(axis=1).tolist(), strict=True))
+    total = {kind: float(row[shared].sum()) + bounds[kind] for kind, row in zip(known, table, strict=True)}
     rows, channels = (int(shared.any(axis=axis).sum()) for axis in (1, 0))
     few = np.clip((rows - coefficients) / (FEW * coefficients), 0.0, 1.0)
     least = max(total.values()) - few * MARGIN * channels
@@ -144,8 +174,8 @@ class SelectedModel:
         return mean, std
 
     def __getattr__(self, name: str) -> Any:
-        """Further attributes of the chosen candidate: `sample`, `modes`, `training`."""
-        if name not in ("sample", "modes", "training"):
+        """Further attributes of the chosen candidate: `sample`, `modes`, `optimum`, `training`."""
+        if name not in ("sample", "modes", "optimum", "training"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.model, name)
 

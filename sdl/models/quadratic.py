@@ -23,7 +23,7 @@ from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import NOMINAL
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, leave_one_out_t, log_density, symmetric_root
-from sdl.models.linear_model import POOL, t_factor
+from sdl.models.linear_model import POOL, TIE, t_factor
 from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 
@@ -51,6 +51,7 @@ class QuadraticModel:
         weight: (s, m) posterior probability of each tau.
         dof: (m,) degrees of freedom of `size`.
         shape: variance of the noise as a function of settings and reading.
+        trend: (m,) drift over all rows; 0 where it is not modelled.
     """
 
     training: TrainingSet
@@ -60,6 +61,7 @@ class QuadraticModel:
     weight: Floats
     dof: Floats
     shape: Shape
+    trend: Floats
 
     @property
     def summary(self) -> str:
@@ -77,6 +79,11 @@ class QuadraticModel:
             model_var = model_var + np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
         size = wide * (self.weight * self.size).sum(axis=0)
         return Prediction(mean, model_var, size * self._variance(U, mean))
+
+    def fitted(self) -> Floats:
+        """(n, m) means of the rows of the training set, with the drift at their time."""
+        n = len(self.training.Y)
+        return self.mean(self.training.U[:n]) + _time(n)[:, None] * self.trend
 
     def mean(self, U: Floats) -> Floats:
         mean: Floats = self._design(U) @ (self.weight[..., None] * self.coef).sum(axis=0).T
@@ -169,10 +176,17 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
     Q = quadratic_design(U, d <= MANY_INPUTS)
     if np.linalg.matrix_rank(Q[:, :p]) < p:
         raise Degenerate(f"the inputs were not varied independently in {n} usable rows")
-    fits = [_fit_shape(training, Q, shape, drifts) for shape in ("even", *SHAPES)]
-    best = fits[int(np.argmax([fit.score for fit in fits]))]
+    # The shape of the linear model first: without degrees of freedom all have the same evidence but for rounding.
+    shapes: dict[Shape, None] = dict.fromkeys((training.linear.shape, *SHAPES, "even"))
+    fits = [_fit_shape(training, Q, shape, drifts) for shape in shapes]
+    best = next(fit for fit in fits if fit.score >= max(one.score for one in fits) - TIE)
     dof = np.maximum(training.usable.sum(axis=0) - p + POOL, 1.0)
-    return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, best.shape)
+    return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, best.shape, best.trend)
+
+
+def _time(n: int) -> Floats:
+    """(n,) time of the rows, 0 at the next reading and -1 at the first."""
+    return np.arange(1 - n, 1) / n - 1.0 / n
 
 
 class _Fit(NamedTuple):
@@ -183,45 +197,46 @@ class _Fit(NamedTuple):
     gram: Floats
     size: Floats
     weight: Floats
+    trend: Floats
     score: float  # log evidence
 
 
 def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> _Fit:
     U, Y = training.U[: len(training.Y)], training.Y
     (n, q), p, m, s = Q.shape, U.shape[1] + 1, Y.shape[1], len(CURVATURES)
-    columns = np.column_stack([Q, np.arange(1 - n, 1) / n - 1.0 / n]) if drifts else Q
+    tau, probability = np.array(CURVATURES).T
+    columns = np.column_stack([Q, _time(n)]) if drifts else Q
     filled = np.where(training.usable, Y, np.nan_to_num(training.linear.mean(U)))
     variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, filled, rcond=None)[0])
     coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)
-    gram, total = np.full((s, m, q, q), np.nan), 0.0
+    gram, trend, total = np.full((s, m, q, q), np.nan), np.zeros(m), 0.0
     for c in training.goal:
         use = training.usable[:, c]
         dof = use.sum() - p + POOL
         root = 1.0 / np.sqrt(variance[use, c])
         A, y = root[:, None] * columns[use], root * Y[use, c]
         response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(Y[use, c]))) or 1.0
-        usual = (NOMINAL * response) ** 2 * float(np.mean(root**2))
-        linear = training.linear.noise[c, c] * training.linear.variance(U)[use, c].mean() * float(np.mean(root**2))
+        # In units of the shape: a constant noise by the geometric mean, that of the linear model row by row.
+        usual = (NOMINAL * response) ** 2 * float(np.exp(2.0 * np.log(root).mean()))
+        linear = training.linear.noise[c, c] * float((training.linear.variance(U)[use, c] * root**2).mean())
         nominal = max(float(np.fmin(usual, linear)), QUIET**2 * usual)
         normal, side = A.T @ A, A.T @ y
-        score = np.empty(s)
-        for i, (tau, probability) in enumerate(CURVATURES):
-            size[i, c] = nominal
-            for _ in range(ROUNDS):
-                ridge = np.full(columns.shape[1] - p, size[i, c] / (tau * response) ** 2)
-                ridge[q - p :] = 1.0 / (DRIFT**2 * variance[use, c].mean())
-                matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
-                beta = np.linalg.solve(matrix, side)
-                rest = y - A @ beta
-                square = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
-                size[i, c] = (square + POOL * nominal) / dof
-            volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum()
-            score[i] = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[i, c])
-            coef[i, c], gram[i, c] = beta[:q], np.linalg.inv(matrix)[:q, :q]
+        size[:, c] = nominal
+        for _ in range(ROUNDS):
+            ridge = np.repeat(size[:, c] / (tau * response) ** 2, columns.shape[1] - p).reshape(s, -1)
+            ridge[:, q - p :] = 1.0 / (DRIFT**2 * variance[use, c].mean())
+            matrix = normal + np.concatenate([np.zeros((s, p)), ridge], axis=1)[:, None] * np.eye(columns.shape[1])
+            beta = np.linalg.solve(matrix, np.broadcast_to(side, (s, len(side)))[..., None])[..., 0]
+            square = ((y - beta @ A.T) ** 2).sum(axis=1) + (ridge * beta[:, p:] ** 2).sum(axis=1)
+            size[:, c] = (square + POOL * nominal) / dof
+        volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum(axis=1)
+        score = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[:, c])
+        coef[:, c], gram[:, c] = beta[:, :q], np.linalg.inv(matrix)[:, :q, :q]
         evidence = np.logaddexp.reduce(score)
         weight[:, c] = np.exp(score - evidence)
+        trend[c] = weight[:, c] @ beta[:, q] if drifts else 0.0
         total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # independent of the shape's unit
-    return _Fit(shape, coef, gram, size, weight, total)
+    return _Fit(shape, coef, gram, size, weight, trend, total)
 
 
 def _variance(training: TrainingSet, shape: Shape, U: Floats, mean: Floats) -> Floats:

@@ -22,7 +22,7 @@ from sdl.models.gaussian_process import GaussianProcess, fit_processes
 from sdl.models.inversion.search import Bands
 from sdl.models.lack_of_fit import LackOfFit, assess_fit
 from sdl.models.linear_model import POOL, t_factor
-from sdl.models.quadratic import fit_quadratic
+from sdl.models.quadratic import QuadraticModel, fit_quadratic
 from sdl.models.reachability import Reachability, assess
 from sdl.models.training_set import TrainingSet
 from sdl.space import Space
@@ -123,7 +123,9 @@ class Judge:
             message = f"the model misses {name} by about {off[c]:.3g}, more than the tolerance; readings repeat better"
             return Assessment(Verdict.LACK_OF_FIT, _joined(message, untested), None, *rest)
         if message := self._below_noise(target, inside):
-            return Assessment(Verdict.BELOW_NOISE, _joined(message, untested), None, *rest)
+            repeated = np.isfinite(self.fit.dof[training.goal]).all()
+            ambiguous = "" if repeated else "noise or lack of fit: repeat a setting to tell"
+            return Assessment(Verdict.BELOW_NOISE, _joined(message, ambiguous, untested), None, *rest)
         return Assessment(Verdict.REACHABLE, untested, None, *rest)
 
     def _missed(self, target: Targets, bands: Bands, reach: Reachability) -> float:
@@ -232,7 +234,8 @@ def _lack_of_fit(training: TrainingSet, model: ForwardModel) -> LackOfFit:
     session = np.zeros(n) if training.session is None else training.session
     variance = training.linear.variance(training.U[:n])
     scale = np.sqrt(np.where(variance > 0, variance, np.nan))  # a channel that never changed has no shape
-    residual = (training.Y - model.predict(training.U[:n]).mean) / scale
+    mean = model.fitted() if isinstance(model, QuadraticModel) else model.mean(training.U[:n])
+    residual = (training.Y - mean) / scale
     usable = training.usable & np.isfinite(residual) & np.isin(np.arange(m), training.goal)
     return assess_fit(training.U[:n], np.where(usable, residual, 0.0), usable, training.U.shape[1] + 1, session)
 

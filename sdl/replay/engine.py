@@ -12,7 +12,18 @@ from sdl import config
 from sdl.clock import VirtualClock
 from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
-from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed
+from sdl.core.events import (
+    SCHEMA,
+    Action,
+    Event,
+    Failed,
+    Measure,
+    Measured,
+    Opened,
+    Propose,
+    Proposed,
+    Resumed,
+)
 from sdl.drivers.base import Driver
 from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
@@ -24,7 +35,10 @@ from sdl.types import numbers
 
 DECIDING = ("by", "verdict", "clipped")
 """The fields of a proposal, apart from its settings, that decide how a campaign continues."""
-FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
+FIGURES = (
+    *("targets", "spread", "uncertainty", "expected", "shortfall"),
+    *("incumbent", "estimate", "estimate_error", "expected_improvement"),
+)
 """The fields of a proposal that hold figures."""
 MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
@@ -94,7 +108,7 @@ class _Replayer:
                 self._configure()
         due = self._campaign.due()
         if isinstance(event, Proposed) or (isinstance(event, Failed) and event.stage == "propose"):
-            self._compare(event)
+            self._compare(event, due)
         elif isinstance(event, (Measured, Failed)) and due and isinstance(due[0], Measure) and self._driver is not None:
             self._measure_again(self._driver, event, due[0])
         try:
@@ -155,9 +169,10 @@ class _Replayer:
         except InstrumentError as error:  # such as a kind that plays back a file that no longer exists
             self.unasked = f"{instrument.kind} cannot be opened: {error}"
 
-    def _compare(self, event: Proposed | Failed) -> None:
+    def _compare(self, event: Proposed | Failed, due: Sequence[Action]) -> None:
         self.proposals += 1
-        now = self._proposer.propose(event.trial)
+        confirm = due[0].confirm if due and isinstance(due[0], Propose) else None
+        now = self._proposer.propose(event.trial, confirm)
         if isinstance(now, Failed) or isinstance(event, Failed):
             before, after = _proposal(event), _proposal(now)
             if before != after:
@@ -166,8 +181,14 @@ class _Replayer:
         other = [name for name in DECIDING if getattr(event, name) != getattr(now, name)]
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
-        if other or moved > STEP:
+        chosen = [
+            item.name
+            for item in self._config.instrument.inputs
+            if item.choices and event.settings[item.name] != now.settings[item.name]
+        ]
+        if other or chosen or moved > STEP:
             changes = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in other]
+            changes += [f"{n}: then {event.settings[n]}, now {now.settings[n]}" for n in chosen]
             self.decided.append(Difference(event.trial, "; ".join(changes), shifts))
         elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off

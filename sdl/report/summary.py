@@ -80,12 +80,16 @@ def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) 
         cells = {"name": name, "reading": reading + (", saturated" if saturated else ""), "unit": units[name]}
         if band is not None:
             miss = math.inf if saturated else band.miss(value)
-            cells |= {
-                "goal": str(band).replace("± ", "±\u00a0"),
-                "error": _error(band, value),
-                "ratio": formatting.ratio(miss),
-                "mark": "good" if miss <= 1 else "bad",
-            }
+            cells |= (
+                {"goal": str(band), "error": "", "ratio": "", "mark": ""}
+                if band.direction is not None
+                else {
+                    "goal": str(band).replace("± ", "±\u00a0"),
+                    "error": _error(band, value),
+                    "ratio": formatting.ratio(miss),
+                    "mark": "good" if miss <= 1 else "bad",
+                }
+            )
         rows.append(cells)
     return rows
 
@@ -114,14 +118,15 @@ def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
 def trial_cells(trial: Trial, spec: formatting.InstrumentSpec) -> dict[str, Any]:
     """The cells of every table of trials: number, origin, colour, settings, worst channel and its tolerance ratio."""
     settings = spec.settings(trial.settings)
+    has_ratio = trial.judged and trial.goal is not None and bool(trial.goal.limited)
     return {
         "rgb": style.swatch(trial.shown_settings, [spec.specs[name] for name in spec.inputs]),
         "settings": [settings[name] for name in spec.inputs],
         "trial": trial.trial,
         "by": trial.proposed.by,
-        "worst": trial.worst,
-        "ratio": formatting.ratio(trial.miss) if trial.judged else "",
-        "mark": "" if not trial.judged else "good" if trial.miss <= 1 else "bad",
+        "worst": trial.worst if has_ratio else "",
+        "ratio": formatting.ratio(trial.miss) if has_ratio else "",
+        "mark": "" if not has_ratio else "good" if trial.miss <= 1 else "bad",
     }
 
 

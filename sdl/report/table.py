@@ -11,7 +11,10 @@ from matplotlib.figure import Figure
 from sdl.arrays import Floats
 from sdl.formatting import instrument_spec
 from sdl.runs.runs import Run
-from sdl.types import numbers
+from sdl.types import Settings, numbers
+
+MOST_CHOICES = 6
+"""Largest number of choices that are labelled on an axis."""
 
 
 class TrialTable:
@@ -27,7 +30,8 @@ class TrialTable:
         final: the best trial, or the last one with readings where none is best.
         start, seconds: when the campaign was opened, and from then to the last event, by its own clock.
         numbers: (n,) the trials' numbers.
-        X: (n, inputs) settings: applied, or else asked for.
+        X: (n, inputs) settings: applied, or else asked for; of an input with choices the number of the choice, from 0.
+        choices: of the inputs that have them.
         Y: (n, channels) mean raw readings; NaN where there is none.
         expected: (n, channels) raw readings that the solver expected; NaN for design points.
         tolerance_ratios: (n,) of the worst channel; NaN where a trial is not judged.
@@ -45,13 +49,37 @@ class TrialTable:
         self.start = run.opened.at
         self.seconds = run.events[-1].at - self.start
         self.numbers = np.array([trial.trial for trial in run.trials], float)
-        self.X = _array((numbers(trial.shown_settings) for trial in run.trials), self.inputs)
+        self.choices = {name: tuple(spec["choices"]) for name, spec in self.specs.items() if spec.get("choices")}
+        self.X = _array((self._places(trial.shown_settings) for trial in run.trials), self.inputs)
         self.Y = _array((trial.mean for trial in run.trials), self.channels)
         self.expected = _array((trial.proposed.expected for trial in run.trials), self.channels)
         self.tolerance_ratios = np.array([trial.miss if trial.judged else np.nan for trial in run.trials], float)
         self.by_solver = np.array([trial.by_solver for trial in run.trials], bool)
         self.measured = np.array([trial.readings > 0 for trial in run.trials], bool)
         self.figures: dict[str, Figure | None] = {}
+
+    def _places(self, settings: Settings) -> dict[str, float]:
+        places = dict(numbers(settings))
+        for name, texts in self.choices.items():
+            text = settings[name]
+            places[name] = float(texts.index(text)) if text in texts else np.nan
+        return places
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """The ends of an input's range, or the numbers of its first and last choice."""
+        if name in self.choices:
+            return 0.0, len(self.choices[name]) - 1.0
+        return float(self.specs[name]["low"]), float(self.specs[name]["high"])
+
+    def ticks(self, name: str, *, middle: bool = False) -> tuple[list[float], list[str]]:
+        """Values and labels for an axis of an input: the ends of its range (and its middle), or its choices."""
+        low, high = self.range_of(name)
+        if name in self.choices:
+            step = -(-len(self.choices[name]) // MOST_CHOICES)
+            places = range(0, len(self.choices[name]), step)
+            return [float(place) for place in places], [self.choices[name][place][:12] for place in places]
+        values = [low, (low + high) / 2, high] if middle else [low, high]
+        return values, [f"{value:g}" for value in values]
 
     @classmethod
     def of(cls, run: Run | TrialTable) -> TrialTable:

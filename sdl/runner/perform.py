@@ -213,9 +213,9 @@ class Runner:
 
     def _execute(self, action: Action) -> Event:
         match action:
-            case Propose(trial):
+            case Propose(trial, confirm):
                 with self._signals.solving():
-                    return self._proposer.propose(trial)
+                    return self._proposer.propose(trial, confirm)
             case Stop():
                 return stopped_event(self.campaign, action, self.clock.now())
         return self._measure(action)

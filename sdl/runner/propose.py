@@ -20,10 +20,12 @@ from sdl.config import ResolvedCampaign, design_points
 from sdl.core.campaign import Campaign
 from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
+from sdl.core.trials import CONFIRMATION
 from sdl.designs.base import Learning, placed
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
-from sdl.inverse.propose import data_of, propose
+from sdl.inverse.propose import data_of, objective_of, propose
 from sdl.solvers.base import Data
+from sdl.types import Settings
 
 DESIGN, SOLVER = 0, 1  # streams of random numbers: default_rng([seed, stream, n])
 
@@ -43,8 +45,10 @@ class Proposer:
         self._first = design_points(config)
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
-    def propose(self, trial: int) -> Proposed | Failed:
-        """The next settings, or the reason why there are none."""
+    def propose(self, trial: int, confirm: Settings | None = None) -> Proposed | Failed:
+        """The next settings, or the reason why there are none; `confirm` are settings to be measured again."""
+        if confirm is not None:
+            return self._again(trial, confirm)
         history, goal = self._campaign.history, self._campaign.plan.goal
         why = ""
         if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
@@ -61,7 +65,12 @@ class Proposer:
         cost = (
             self._space.cost(dict(zip(self._space.names, prefer.cost(self._inputs), strict=True))) if prefer else None
         )
-        data = replace(self._data(goal.channels), prefer=cost, average=self._config.average)
+        data = replace(
+            self._data(goal.channels),
+            prefer=cost,
+            average=self._config.average,
+            objective=objective_of(goal, self._channels),
+        )
         answer = propose(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
         return Proposed(
             trial,
@@ -80,6 +89,27 @@ class Proposer:
             answer.probability,
             answer.model,
             answer.lack_of_fit,
+            answer.incumbent,
+            answer.estimate,
+            answer.estimate_error,
+            answer.expected_improvement,
+        )
+
+    def _again(self, trial: int, settings: Settings) -> Proposed:
+        feasible, clipped = self._space.project(settings)
+        return Proposed(
+            trial,
+            feasible,
+            self._targets(),
+            CONFIRMATION,
+            self._campaign.history.rows,
+            "the best settings so far, measured again: the result is the mean of all readings there",
+            self._unknown,
+            self._unknown,
+            {},
+            None,
+            clipped,
+            self._clock.now(),
         )
 
     def _by_design(self, trial: int, why: str) -> Proposed | Failed:

@@ -86,6 +86,8 @@ def opened_event(
         "inputs": [item.model_dump(mode="json") for item in config.free_inputs],
         "channels": [item.model_dump(mode="json") for item in instrument.channels],
     }
+    if fixed := [item for item in instrument.inputs if item.name in config.fixed]:
+        described["fixed"] = [item.model_dump(mode="json") for item in fixed]
     if constraints := config.free_constraints:
         described["constraints"] = [str(one) for one in constraints]
     return Opened(

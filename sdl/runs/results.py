@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Safe
+from sdl.core.objective import ObjectiveResult
 from sdl.types import Outcome, Settings
 
 
@@ -30,6 +31,8 @@ class Result:
         run: the run's directory; empty for a campaign in memory.
         safe: state of the instrument after it was told to switch off at the end; None for one simulated in virtual
             time, or if nothing was switched on.
+        objective: of the channel to maximise or minimise; None without one. `measured` is then the mean of all readings
+            at the best settings.
     """
 
     outcome: Outcome | None
@@ -47,6 +50,7 @@ class Result:
     by: str
     run: str
     safe: Safe | None = None
+    objective: ObjectiveResult | None = None
 
     @property
     def reached(self) -> bool:
@@ -60,6 +64,7 @@ def result_of(campaign: Campaign, folder: Path | None) -> Result:
     state = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
     shown = best or history.last
     judged = goal is not None and best is not None and best.judged
+    pooled = history.optimum.incumbent if history.optimum is not None else None
     return Result(
         outcome=history.outcome if campaign.state is State.STOPPED else None,
         reason=campaign.stop.reason if campaign.stop else state,
@@ -68,7 +73,7 @@ def result_of(campaign: Campaign, folder: Path | None) -> Result:
         failed=history.failed,
         settings=shown.settings if shown else {},
         applied=(shown.applied or {}) if shown else {},
-        measured=shown.mean if shown else {},
+        measured=dict(pooled.mean) if pooled is not None else shown.mean if shown else {},
         error=goal.error(best.mean) if goal and best and judged else None,
         miss=best.miss if best and judged else None,
         worst=best.worst if best and judged else None,
@@ -76,4 +81,5 @@ def result_of(campaign: Campaign, folder: Path | None) -> Result:
         by=campaign.stop.by if campaign.stop else "",
         run=str(folder) if folder else "",
         safe=campaign.safe,
+        objective=campaign.objective(),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sdl.errors import Degenerate, NotEnoughData
 from sdl.registry import find
-from sdl.solvers.base import Data, Solver, require_choices
+from sdl.solvers.base import Data, Solver, optimises, require_choices
 from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
@@ -19,7 +21,11 @@ Candidate = Literal["gp", "bayes", "linear", "quadratic", "gmm"]
 
 
 class Auto(Frozen):
-    """Chooses the candidate that predicts the readings best, and records which one and why."""
+    """Chooses the candidate that predicts the readings best, and records which one and why.
+
+    To maximise or minimise a channel it takes `gp`, where that is a candidate: a line or a parabola that fits the rows
+    so far expects no improvement elsewhere, and the search would end too early.
+    """
 
     takes_choices: ClassVar[bool] = True
 
@@ -53,6 +59,11 @@ class Auto(Frozen):
                 raise ValueError(f"none of the candidates ({', '.join(self.candidates)}) has the option `{name}`")
         return self
 
+    @property
+    def optimises(self) -> bool:
+        """Whether some candidate can maximise or minimise a channel; the others are then left out."""
+        return any(optimises(solver) for solver in self.solvers())
+
     def solvers(self) -> tuple[Solver, ...]:
         """The candidates, with the options that are passed on."""
         kinds = [find("solvers", kind) for kind in self.candidates]
@@ -78,6 +89,11 @@ class Auto(Frozen):
             candidates = {
                 kind: solver for kind, solver in candidates.items() if getattr(solver, "takes_choices", False)
             }
+        if data.objective is not None:
+            candidates = {kind: solver for kind, solver in candidates.items() if optimises(solver)}
+            if "gp" in candidates:  # only it says how little it knows of where nothing was measured
+                with contextlib.suppress(NotEnoughData, Degenerate):
+                    return select_model(data, {"gp": candidates["gp"]}, self.window)
         return select_model(data, candidates, self.window)
 
     def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:

@@ -71,6 +71,12 @@ class Solver(Protocol):
 
     # Optional: `needs(inputs) -> int | None`, the number of design points to measure before the first proposal.
     # 0 if the solver knows the instrument beforehand; None, or no such method: the whole design.
+    # Optional: `optimises`, whether `fit` handles `Data.objective`, a channel to maximise or minimise; without it: no.
     # Optional: `takes_choices`, true if it can handle inputs with choices: columns of 0 and 1 (`Space.categorical`),
     # searched within each combination (`Space.region`). Settings that break a constraint are moved inside it later.
     # Optional: `suits(inputs, channels)`, which raises ConfigError for an instrument that the solver cannot handle.
+
+
+def optimises(solver: object) -> bool:
+    """Whether a solver can maximise or minimise a channel."""
+    return bool(getattr(solver, "optimises", False))

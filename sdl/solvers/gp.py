@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Gp(Frozen):
     """A Gaussian process for each channel over all inputs together, for instruments that are not linear."""
 
+    optimises: ClassVar[bool] = True
     takes_choices: ClassVar[bool] = True
 
     kind: Literal["gp"] = "gp"
@@ -33,6 +34,6 @@ class Gp(Frozen):
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.gaussian_process import fit_gaussian_process
-        from sdl.models.inversion.forward import FittedForward
+        from sdl.models.inversion.objective import fitted_forward
 
-        return FittedForward(fit_gaussian_process(data, rows=self.rows))
+        return fitted_forward(fit_gaussian_process(data, rows=self.rows), data.objective)

@@ -11,6 +11,7 @@ from sdl.types import Frozen
 
 if TYPE_CHECKING:
     from sdl.models.backward.least_squares import FittedLeastSquares
+    from sdl.models.inversion.forward import FittedForward
 
 
 class Linear(Frozen):
@@ -45,17 +46,29 @@ class Linear(Frozen):
         return self
 
     @property
+    def optimises(self) -> bool:
+        """Whether it can maximise or minimise a channel: not without an intercept or with weights."""
+        return self.intercept and self.local is None and self.memory is None
+
+    @property
     def takes_choices(self) -> bool:
         """Whether inputs may have choices: each is an offset from the first, which needs an intercept."""
         return self.intercept
 
-    def fit(self, data: Data) -> FittedLeastSquares:
+    def fit(self, data: Data) -> FittedLeastSquares | FittedForward:
         """Fit the readings.
 
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.backward.least_squares import fit_least_squares
+        from sdl.models.forward_model import LinearForward
+        from sdl.models.inversion.objective import fitted_forward
+        from sdl.models.training_set import TrainingSet
+
+        if data.objective is not None:
+            training = TrainingSet.from_data(data, by_channel=True)
+            return fitted_forward(LinearForward(training, training.linear), data.objective)
 
         return fit_least_squares(
             data,

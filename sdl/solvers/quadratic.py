@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class Quadratic(Frozen):
     """A quadratic surface of each channel, for parabolas and for inputs that act together."""
 
+    optimises: ClassVar[bool] = True
     takes_choices: ClassVar[bool] = True
 
     kind: Literal["quadratic"] = "quadratic"
@@ -24,8 +25,8 @@ class Quadratic(Frozen):
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
-        from sdl.models.inversion.forward import FittedForward
+        from sdl.models.inversion.objective import fitted_forward
         from sdl.models.quadratic import fit_quadratic
         from sdl.models.training_set import TrainingSet
 
-        return FittedForward(fit_quadratic(TrainingSet.from_data(data, by_channel=True)))
+        return fitted_forward(fit_quadratic(TrainingSet.from_data(data, by_channel=True)), data.objective)

@@ -18,7 +18,7 @@ import numpy as np
 from sdl.arrays import Bools, Floats
 from sdl.grammar import LinearConstraint
 from sdl.space.choices import Choice
-from sdl.space.numeric import PRECISION, Numeric
+from sdl.space.numeric import Numeric
 from sdl.space.region import Region
 from sdl.types import Input, Settings, Value
 
@@ -199,7 +199,7 @@ class Space:
 
         Each input is rounded to its step and clipped to its bounds; without a step it is rounded to a millionth of its
         range, far below any instrument's jitter. Where these settings break a constraint, the closest ones are taken
-        that keep all of them: without steps by least squares, with steps by integer programming.
+        that keep all of them: without steps by least squares, with steps by branch and bound.
 
         Returns:
             The settings, and the inputs that lay outside their bounds by more than that.
@@ -290,7 +290,7 @@ class Space:
         low, high = (np.array([getattr(item, end) for item in self.numeric]) for end in ("low", "high"))
         width = high - low
         step = np.array([math.nan if item.step is None else item.step for item in self.numeric])
-        rounding = np.where(np.isfinite(step), 0.0, PRECISION * width)
+        rounding = np.array([self._numbers[item.name].rounding for item in self.numeric])
         margin = np.where(equal, 0.0, np.abs(A) @ rounding)  # so that a constraint is kept after rounding
         G, h = np.vstack([A, -A[equal]]), np.concatenate([b - margin, -b[equal]])
         for bound in (h, h + np.concatenate([margin, np.zeros(int(equal.sum()))])):
@@ -301,9 +301,9 @@ class Space:
             if self._holds(numbers):
                 return numbers
             if np.isfinite(step).any():
-                limit = np.where(equal, b, bound[: len(b)])
-                stepped = polytope.nearest_on_steps(low + inside * width, low, high, step, A, limit, equal, width)
-                if stepped is not None and self._holds(numbers := self._rounded(stepped)):
+                ends = np.zeros(len(x)), np.ones(len(x))
+                stepped = polytope.nearest_on_steps(inside, *ends, step / width, G * width, bound - G @ low)
+                if stepped is not None and self._holds(numbers := self._rounded(low + stepped * width)):
                     return numbers
         return None
 

@@ -19,6 +19,12 @@ class Numeric:
         self._decimals = 6 - math.floor(math.log10(self._width))
 
     @property
+    def rounding(self) -> float:
+        """Largest change of a value by rounding to decimals; 0 where the steps have no more of them."""
+        exact = self._step is not None and all(round(x, self._decimals) == x for x in (self._low, self._step))
+        return 0.0 if exact else 0.5 * 10.0**-self._decimals
+
+    @property
     def last_step(self) -> int:
         """Number of the highest step inside the bounds, counted from `low`; 0 for an input without steps."""
         return math.floor(self._width / self._step + 1e-9) if self._step is not None else 0

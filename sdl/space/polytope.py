@@ -5,15 +5,24 @@ A set is given by low…high (p,) and rows A (c, p), b (c,) of A x ≤ b.
 
 from __future__ import annotations
 
+import heapq
+import itertools
+
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp, nnls
+from scipy.optimize import linprog, nnls
 
 from sdl.arrays import Bools, Floats
 
 RIDGE = 1e-8
 """Weight of the distance to `near` in least squares, relative to the largest squared singular value: of several equally
 good points, the one closest to `near` is taken."""
+ROUNDING = 1e-9
+"""Conditions count as kept within this relative error."""
+NODES, WHOLE = 10_000, 1e-6
+"""Search on steps: a limit that bounds its time, and the distance from a step, in steps, that is rounding."""
+CORNERS = 10
+"""Largest number of stepped columns of which the steps on either side are combined."""
 WALK = 25
 """Steps of the random walk to each point, for each dimension."""
 
@@ -52,7 +61,19 @@ def least_squares(E: Floats, f: Floats, near: Floats, low: Floats, high: Floats,
 
 def nearest(x: Floats, low: Floats, high: Floats, A: Floats, b: Floats) -> Floats | None:
     """(p,) the point of the set closest to x (p,); None for an empty set."""
-    return least_squares(np.zeros((0, len(x))), np.zeros(0), x, low, high, A, b)
+    free = high > low
+    rest = b - A[:, ~free] @ low[~free]
+    some = np.abs(A[:, free]).sum(axis=1) > 0
+    if (rest[~some] < -ROUNDING * (1.0 + np.abs(b[~some]))).any():
+        return None
+    point = low.copy()
+    if free.any():
+        none = np.zeros((0, int(free.sum()))), np.zeros(0)
+        found = least_squares(*none, x[free], low[free], high[free], A[some][:, free], rest[some])
+        if found is None:
+            return None
+        point[free] = found
+    return point
 
 
 def centre(low: Floats, high: Floats, A: Floats, b: Floats) -> tuple[Floats, float] | None:
@@ -88,47 +109,52 @@ def random_walk(
     return X
 
 
-def nearest_on_steps(
-    x: Floats,
-    low: Floats,
-    high: Floats,
-    step: Floats,
-    A: Floats,
-    b: Floats,
-    equal: Bools,
-    width: Floats,
-) -> Floats | None:
-    """(p,) the point of the set closest to x (p,) with every stepped input on a step, by integer programming.
+def nearest_on_steps(x: Floats, low: Floats, high: Floats, step: Floats, A: Floats, b: Floats) -> Floats | None:
+    """(p,) the point of the set closest to x (p,) with every stepped column on a step counted from `low`.
 
-    Args:
-        x: the distances are sums of |difference| / width.
-        low: lower bounds, from which steps are counted.
-        high: upper bounds.
-        step: of each input; NaN without steps.
-        A: coefficients of the conditions.
-        b: their right-hand sides.
-        equal: (c,) which conditions are equalities.
-        width: (p,) unit of the distance in each input.
-
-    Returns:
-        None if no such point exists.
+    The closest combination of the steps on either side is taken if one is inside. Otherwise by branch and bound (Land
+    and Doig, Econometrica 28 (1960) 497): the closest point without steps bounds the distance of those with steps.
+    `step` (p,) is NaN for columns without steps. None where no such point is found among NODES.
     """
-    p, stepped = len(x), np.isfinite(step)
-    size = np.where(stepped, step, width)  # unknowns: numbers of steps or fractions of the width, then the distances
-    last = np.where(stepped, np.floor((high - low) / size + 1e-9), (high - low) / size)
-    away = np.diag(size / width)
-    eye, at = np.eye(p), (x - low) / width
-    rows = [np.hstack([away, -eye]), np.hstack([-away, -eye]), np.hstack([A * size, np.zeros((len(A), p))])]
-    upper = np.concatenate([at, -at, b - A @ low])
-    lower = np.concatenate([np.full(2 * p, -np.inf), np.where(equal, b - A @ low, -np.inf)])
-    found = milp(
-        np.concatenate([np.zeros(p), np.ones(p)]),
-        integrality=np.concatenate([stepped.astype(float), np.zeros(p)]),
-        bounds=Bounds(np.zeros(2 * p), np.concatenate([last, np.full(p, np.inf)])),
-        constraints=LinearConstraint(np.vstack(rows), lower, upper),
-        options={"time_limit": 5.0},
-    )
-    if found.x is None:
+    stepped = np.isfinite(step)
+    size = np.where(stepped, step, 1.0)
+    top = np.where(stepped, low + np.floor((high - low) / size + 1e-9) * size, high)
+    if (beside := _beside(x, low, top, size, stepped, A, b)) is not None:
+        return beside
+    heap: list[tuple[float, int, Floats, Floats, Floats]] = []
+
+    def add(start: Floats, end: Floats) -> None:
+        if (start <= end).all() and (found := nearest(x, start, end, A, b)) is not None:
+            heapq.heappush(heap, (float(((found - x) ** 2).sum()), next(number), found, start, end))
+
+    number = itertools.count()
+    add(low, top)
+    while heap and next(number) < NODES:
+        _, _, point, start, end = heapq.heappop(heap)
+        count = np.where(stepped, (point - low) / size, 0.0)
+        off = np.abs(count - np.round(count))
+        if off.max(initial=0.0) < WHOLE:
+            return np.where(stepped, low + np.round(count) * size, point)
+        column = int(off.argmax())
+        below, above = end.copy(), start.copy()
+        below[column] = low[column] + np.floor(count[column]) * size[column]
+        above[column] = low[column] + np.ceil(count[column]) * size[column]
+        add(start, below)
+        add(above, end)
+    return None
+
+
+def _beside(x: Floats, low: Floats, top: Floats, size: Floats, stepped: Bools, A: Floats, b: Floats) -> Floats | None:
+    """(p,) the closest to x (p,) of the combinations of the steps on either side of it that lie in the set."""
+    if not 0 < stepped.sum() <= CORNERS:
         return None
-    count = np.where(stepped, np.round(found.x[:p]), found.x[:p])
-    return np.asarray(np.clip(low + count * size, low, high), dtype=np.float64)
+    count = (x[stepped] - low[stepped]) / size[stepped]
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=int(stepped.sum()))))
+    rows = np.tile(x, (len(corners), 1))
+    rows[:, stepped] = low[stepped] + (np.floor(count + WHOLE) + corners) * size[stepped]
+    inside = ((rows >= low - WHOLE * size) & (rows <= top + WHOLE * size)).all(axis=1)
+    inside &= (rows @ A.T - b <= ROUNDING * (np.abs(A).sum(axis=1) + np.abs(b))).all(axis=1)
+    if not inside.any():
+        return None
+    found: Floats = rows[inside][int(((rows[inside] - x) ** 2).sum(axis=1).argmin())]
+    return found

@@ -30,7 +30,7 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import SESSION_GAP, Channel, Input, Reading, Settings, Value
+from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings, Value
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -199,12 +199,14 @@ class FileColumns:
         inputs: names of inputs; empty if the file has none.
         unnamed: number of inputs listed without names.
         channels: names of channels; empty if they cannot be distinguished from other columns.
+        texts: the different texts of the columns that hold nothing else and could be choices, sorted.
     """
 
     columns: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     unnamed: int = 0
     channels: tuple[str, ...] = ()
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def describe_columns(file: Path) -> FileColumns:
@@ -220,11 +222,26 @@ def describe_columns(file: Path) -> FileColumns:
         named = dict.fromkeys(name for part in given if isinstance(part, Mapping) for name in part)
         channels = dict.fromkeys(name for cells in rows if isinstance(out := cells.get("out"), Mapping) for name in out)
         unnamed = max((len(part) for part in given if isinstance(part, list)), default=0)
-        return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels))
+        texts = _texts([part for part in given if isinstance(part, Mapping)], named)
+        return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels), texts)
     inputs = tuple(name for name in table.columns if f"{name}{ASKED_SUFFIX}" in table.columns)
     own = (*inputs, *EXPORT_COLUMNS)
     rest = (n for n in table.columns if n not in own and not n.endswith((ASKED_SUFFIX, BACKGROUND_SUFFIX)))
-    return FileColumns(table.columns, inputs, 0, tuple(rest) if inputs else ())
+    texts = _texts([cells for _, cells in table.rows if not isinstance(cells, Unusable)], table.columns)
+    return FileColumns(table.columns, inputs, 0, tuple(rest) if inputs else (), texts)
+
+
+def _texts(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The different texts of each column that holds only texts, where they are as many as an input has choices."""
+    found = {}
+    for name in columns:
+        values = {
+            value.strip() if isinstance(value, str) else value for row in rows if (value := row.get(name)) is not None
+        }
+        texts = sorted(value for value in values - {""} if isinstance(value, str))
+        if len(texts) == len(values - {""}) and 2 <= len(texts) <= MOST_CHOICES:
+            found[name] = tuple(texts)
+    return found
 
 
 def find_column(name: str, columns: Sequence[str]) -> str | None:

@@ -108,7 +108,10 @@ CAMPAIGN = EventSchema(
     after=(Safe, Attached, Corrected),
     file=FILE,
     added_in={
-        "Proposed": {"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}},
+        "Proposed": {
+            **{"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}},
+            **{"incumbent": {}, "estimate": None, "estimate_error": None, "expected_improvement": None},
+        },
         "Measured": {"note": ""},
     },
 )

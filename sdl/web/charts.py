@@ -90,7 +90,7 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
         }  # fmt: skip
         if value is not None:
             bar |= {"top": y(value), "high": round(BOTTOM - y(value), 1)}
-        if band is not None:
+        if band is not None and band.direction is None:
             upper = y(band.high)
             bar["band"] = {
                 "x": round(at + step * 0.04, 1), "wide": round(step * 0.92, 1), "top": upper,

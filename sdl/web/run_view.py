@@ -113,7 +113,7 @@ class RunView:
         return {
             "rgb": self._colour(self.trials[-1]),
             "text": self._progress(),
-            "best": formatting.best_trial(self.campaign.history.best),
+            "best": formatting.best_so_far(self.campaign.history),
         }
 
     def shown(self, process: str) -> dict[str, Any]:
@@ -131,13 +131,14 @@ class RunView:
             "instrument": formatting.instrument_line(opened),
             "goal": formatting.goal_line(goal),
             "has_goal": goal is not None,
+            "objective": (goal.objective or "") if goal is not None else "",
             "used": (history.trials, campaign.plan.collect),
-            "counts": ", ".join(filter(None, [formatting.counts(history), formatting.best_trial(history.best)])),
+            "counts": ", ".join(filter(None, [formatting.counts(history), formatting.best_so_far(history)])),
             "now": self._now(),
             "channels": channel_cells(measured, channels, self._spec.units) if measured else [],
             "of": measured.trial if measured else None,
             "spectrum": charts.spectrum(self._spec.channels, goal, mean),
-            "error": charts.error(self._ratios) if goal is not None else None,
+            "error": charts.error(self._ratios) if goal is not None and goal.objective is None else None,
             "inputs": self._spec.inputs,
             "rows": [
                 trial_cells(trial, self._spec)

@@ -541,3 +541,18 @@ def test_a_campaign_of_kind_external_is_not_run(runs: Path) -> None:
 def test_keys_that_only_a_driver_can_keep_are_refused(runs: Path, key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"instrument.{key}"):
         begun(runs, instrument={**RIG["instrument"], key: value})
+
+
+# With a channel to maximise ------------------------------------------------------------------------------------------
+def test_the_best_settings_of_an_objective_follow_a_correction(runs: Path) -> None:
+    opened = begun(runs, goal={"R": "maximise"}, solver="gp", design={"kind": "latin-hypercube", "trials": 4})
+    for value in (10, 900, 50):
+        opened.tell(asked(opened), {"R": value, "B": 2})
+    assert opened.result.best == 1
+    opened.correct(1, 0, {"R": 20}, "typed wrongly")
+    assert (opened.result.best, opened.result.measured["R"]) == (2, 50)
+    opened.correct(2, 0, None, "lid open")
+    assert (opened.result.best, opened.result.measured["R"]) == (1, 20)
+    opened.skip(asked(opened), "out of reagent")
+    assert asked(opened).trial == 4
+    assert open_run(opened.folder).campaign.history.best is not None

@@ -252,3 +252,32 @@ def test_export_overwrites_nothing(run: Path, sdl: Sdl) -> None:
     done = sdl("export", "latest", "--to", "csv", "-o", "out.csv")
     assert (done.code, Path("out.csv").read_text(encoding="utf-8")) == (2, "mine")
     assert sdl("export", "latest", "--to", "csv", "-o", "no/such/folder.csv").code == 2
+
+
+def test_a_run_that_maximises_tells_the_best_with_its_standard_error_and_what_was_expected(
+    tmp_path: Path, sdl: Sdl
+) -> None:
+    tree = {
+        "name": "brightest",
+        "instrument": {"kind": "twin"},
+        "goal": {"445nm": "maximise", "515nm": {"at most": 20000}},
+        "solver": "linear",
+        "stop": {"trials": 25, "improvement": "1%"},
+    }
+    done = runner.run(tree, runs=tmp_path / "runs")
+    assert done.objective is not None
+    shown = sdl("show", "brightest")
+    assert re.search(r"  445nm:  ?\d+(\.\d)? ± \d+(\.\d+)? \(mean of \d readings\); the model estimated", shown.out)
+    assert "confirmation" in shown.out
+    assert "0.00 × tolerance" not in shown.out
+    object_ = sdl("show", "brightest", "--json").json["objective"]
+    assert (object_["value"], object_["readings"]) == (done.objective.value, done.objective.readings)
+    trials = sdl("explain", "brightest", "--json").json["trials"]
+    assert [trial["expected_improvement"] is None for trial in trials[:5]] == [True] * 4 + [False]
+    confirmed = next(trial["trial"] for trial in trials if trial["by"] == "confirmation")
+    assert f"trial {confirmed}: proposed by the campaign: the best settings so far" in sdl("explain", "brightest").out
+    one = sdl("explain", "brightest", str(confirmed - 1)).out
+    assert "best before: R " in one
+    assert "expected improvement: " in one
+    (listed,) = sdl("list", "--json").json["runs"]
+    assert (listed["outcome"], listed["goal"]) == ("done", "maximise at 445nm, at most 20000 at 515nm")

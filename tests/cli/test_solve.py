@@ -315,3 +315,36 @@ def test_long_options_of_a_solver_go_below_its_name() -> None:
     rows = solve._block(printed, [Input(name="R")], Goal({"y": Band.around(1, 0.1)}))
     assert [row[0] for row in rows] == ["forest", "trend none, n_t", "50, duplicate_K", "100, n_estimators", "100", "x"]
     assert rows[0][1:] == ("R", "0.5000", "?", "?", "?", "y", "?")
+
+
+def test_a_channel_is_maximised_in_the_model_of_the_data_and_the_next_settings_are_named(
+    collected: Path, sdl: Sdl
+) -> None:
+    asked = ("solve", collected, "--goal", "445nm=maximise", "--goal", "515nm={at most: 20000}")
+    (answer,) = sdl(*asked, "--json").json["answers"]
+    assert answer["solver"] == "auto"
+    assert {name: answer["settings"][name] for name in "RB"} == pytest.approx({"R": 1.0, "B": 1.0}, abs=0.01)
+    assert answer["expected"]["515nm"] == pytest.approx(20000, rel=0.01)
+    assert answer["estimate"] == answer["expected"]["445nm"] > answer["best_measured_estimate"]
+    assert answer["estimate_error"] > 0
+    assert answer["expected_improvement"] > 0
+    assert set(answer["next"]) == set(answer["best_measured"]) == set("RGB")
+    printed = sdl(*asked, "--solver", "linear")
+    assert "goal: 445nm maximise, 515nm at most 20000" in printed.out
+    assert "linear: measure next: R " in printed.out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--solver", "gmm"), "gmm cannot maximise 445nm; use auto, gp, quadratic or linear"),
+        (("--goal", "515nm=minimise"), "only one channel can be maximised or minimised, not 445nm and 515nm"),
+        (("--all-solutions",), "--all-solutions: the settings that maximise 445nm leave no choice"),
+    ],
+)
+def test_what_has_no_meaning_for_a_maximum_is_refused(
+    more: tuple[str, ...], message: str, collected: Path, sdl: Sdl
+) -> None:
+    refused = sdl("solve", collected, "--goal", "445nm=maximise", *more)
+    assert refused.code == 2
+    assert message in refused.err

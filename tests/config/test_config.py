@@ -346,8 +346,8 @@ WORDS = """\
 name: led 1                       | name: must be 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit, not 'led 1'
 name: 12                          | name: must be text, in quotes where it looks like a number: "12", not 12
 name: [a]                         | name: must be text, in quotes where it looks like a number: "12", not ['a']
-stop: 40                          | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, rules, not 40
-stop: null                        | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, rules, not null
+stop: 40                          | stop: must be a mapping with the keys trials, minutes, cost, failures, stagnation, unreachable, improvement, rules, not 40
+stop: null                        | stop: must be a mapping with the keys trials, minutes, cost, failures, stagnation, unreachable, improvement, rules, not null
 stop: {trials: 40.0}              | stop.trials: must be a whole number from 1 to 1000000, not 40.0
 stop: {trials: '40'}              | stop.trials: must be a whole number from 1 to 1000000, not '40'
 stop: {trials: 0}                 | stop.trials: must be a whole number from 1 to 1000000, not 0
@@ -355,7 +355,7 @@ stop: {minutes: 20:00}            | stop.minutes: must be a number above 0, not 
 stop: {minutes: 0}                | stop.minutes: must be a number above 0, not 0
 stop: {stagnation: 10}            | stop.stagnation: must be a mapping with the keys trials, by, not 10
 stop: {stagnation: {by: .1}}      | stop.stagnation.trials: missing; number of trials to look back
-stop: {trails: 9}                 | stop.trails: unknown key; allowed: trials, minutes, failures, stagnation, unreachable, rules; did you mean 'trials'?
+stop: {trails: 9}                 | stop.trails: unknown key; allowed: trials, minutes, cost, failures, stagnation, unreachable, improvement, rules; did you mean 'trials'?
 goal: text                        | goal: must be a mapping such as {'445nm': 16384}, not 'text'
 goal: 445nm=16384                 | goal: must be a mapping such as {'445nm': 16384}, not '445nm=16384'
 goal: [445nm]                     | goal: must be a mapping such as {'445nm': 16384}, not ['445nm']

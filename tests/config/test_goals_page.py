@@ -18,8 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "goals.md"
 
 @pytest.fixture
 def example() -> dict[str, Any]:
-    _, _, rest = PAGE.read_text(encoding="utf-8").partition("```yaml\n")
-    tree: dict[str, Any] = yamlfile.parse(rest.partition("```")[0]).value
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("```yaml\nname: white-light\n")
+    tree: dict[str, Any] = yamlfile.parse("name: white-light\n" + rest.partition("```")[0]).value
     return tree
 
 
@@ -62,3 +62,10 @@ def test_more_than_the_instrument_has_ends_before_the_budget_with_the_shortfall(
     assert short["by"] == pytest.approx(39200 - short["nearest"])
     assert last.shortfall["515nm"]["by"] == 0
     assert "out of reach on these readings (probability 0 %): the nearest are 445nm" in last.why
+
+
+def test_the_campaign_of_the_page_about_maximising_is_done_with_what_the_page_prints() -> None:
+    page = (PAGE.parents[1] / "how-to" / "maximise.md").read_text(encoding="utf-8")
+    done = sdl.run(yamlfile.parse(page.partition("```yaml\n")[2].partition("```")[0]).value, runs=None)
+    assert done.outcome is Outcome.DONE
+    assert f"done: {done.reason}" in page

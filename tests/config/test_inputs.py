@@ -221,7 +221,7 @@ def test_a_campaign_ends_when_its_money_is_spent_and_a_resume_knows_what_was_spe
     run = sdl.open_run(str(result.run))
     spent = sum(2 + 0.01 * e.applied["a"] + 0.1 * e.applied["c"] for e in run.measured()) + len(run.trials)
     assert run.campaign.history.cost == pytest.approx(spent)
-    assert spent - 5 < 8 <= spent
+    assert spent < 8 + 0.6
     again = sdl.resume(str(result.run), changes=["stop.cost=100"])
     assert again.outcome is Outcome.REACHED
 
@@ -234,7 +234,5 @@ def test_the_largest_cost_is_estimated_before_the_campaign(folder: Path):
     instrument = {"use": "rigs/rig.yaml", "cost": COST}
     campaign = parsed(folder, instrument=instrument, inputs={"c": 10, "a": {"high": 50}}, stop={"trials": 10})
     assert config.cost(campaign).price == pytest.approx(10 * 1 + 30 * (2 + 0.5 + 1))
-    assert config.cost(parsed(folder, instrument=instrument, stop={"cost": 8})).price == pytest.approx(
-        8 + 2 + 1 + 5 + 1
-    )
+    assert config.cost(parsed(folder, instrument=instrument, stop={"cost": 8})).price == pytest.approx(8 + 1 + 5)
     assert config.cost(parsed(folder)).price is None

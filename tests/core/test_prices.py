@@ -38,10 +38,17 @@ def test_trials_readings_and_what_may_have_been_a_reading_cost():
 
 
 def test_the_rule_ends_a_campaign_whose_cost_is_reached():
-    campaign = new_campaign(prices=PRICES, rules=(CostLimit(limit=7),))
+    campaign = new_campaign(prices=PRICES, rules=(CostLimit(limit=7.5),))
     play(campaign, opened(), proposed(), measured())
     assert campaign.stop is None
     play(campaign, measured(repeat=1))
     assert campaign.stop is not None
     assert (campaign.stop.outcome, campaign.stop.by) == (Outcome.SPENT, "cost")
-    assert campaign.stop.reason.startswith("cost 7.5 of 7 spent")
+    assert campaign.stop.reason.startswith("cost 7.5 of 7.5 spent")
+
+
+def test_no_reading_is_begun_that_is_certain_to_exceed_the_limit():
+    campaign = new_campaign(prices=PRICES, rules=(CostLimit(limit=7.4),))
+    play(campaign, opened(), proposed(), measured())
+    assert campaign.stop is not None
+    assert campaign.stop.reason.startswith("cost 4.25 of 7.4 spent, and the next reading costs 3.25 or more")

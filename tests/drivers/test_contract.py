@@ -7,15 +7,31 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sdl.clock import VirtualClock
+from sdl.config import parse_kind
 from sdl.drivers.base import Instrument
 from sdl.registry import OURS, find
 from sdl.testing.instrument_contract import InstrumentContract
 from sdl.twin.serve import TwinServer
 
+DECLARED: dict[str, Any] = {
+    "inputs": {"a": {"high": 100.0, "step": 0.5}, "b": {"low": -1.0}},
+    "channels": {"R": {"high": 100.0}, "Q": {}},
+    "derived": {"half": "R / 2"},
+    "off": {"a": 0, "b": 0},
+}
+RIG = """
+import json, sys
+for line in sys.stdin:
+    ask = json.loads(line)
+    settings = ask.get("measure") or ask["off"]
+    readings = {"R": settings["a"], "Q": 1.0}
+    print(json.dumps({"id": ask["id"], "readings": readings, "applied": settings}), flush=True)
+"""
 ELSEWHERE = {"sdl-light": "test_sdl_light.py"}
 """Kinds that need more around them than the server here: where their contract is tested."""
 
@@ -30,6 +46,18 @@ class TestDrivers(InstrumentContract):
             case "claude-light":  # what would go out into the world is given a twin to talk to
                 with TwinServer(speed=1000, latency=0.1) as server:
                     yield model(url=server.url)
+            case "command":
+                (tmp_path / "rig.py").write_text(RIG)
+                yield parse_kind(
+                    "instrument", {**DECLARED, "kind": "command", "command": [sys.executable, "rig.py"]}, tmp_path
+                )
+            case "python":
+                (tmp_path / "my_rig.py").write_text(
+                    "def measure(settings):\n    return {'R': settings['a'], 'Q': 1.0}\n"
+                )
+                yield parse_kind(
+                    "instrument", {**DECLARED, "kind": "python", "function": "my_rig.py:measure"}, tmp_path
+                )
             case "manual":
                 monkeypatch.setattr(sys, "stdin", Person())
                 yield model(background="each")

@@ -160,9 +160,16 @@ def test_an_undefined_derived_channel_is_an_error_of_the_reading():
     assert caught.value.retryable
 
 
-def test_a_reading_at_the_end_of_a_range_is_a_bound_and_so_is_what_is_derived_from_it():
+def test_a_reading_at_the_end_of_a_range_is_a_bound_and_so_is_what_grows_with_it():
+    raw = Raw(lambda *_: {"R": 255.0, "pH": 7.0})
+    driver, _, _ = opened(raw=raw, derived={"ratio": "R / pH", "twice": "2 * ratio", "acid": "7 - pH"})
+    assert driver.measure({"red": 5, "yellow": 5}).saturated == ("R", "ratio", "twice")
+
+
+def test_an_upper_bound_of_a_derived_channel_is_no_reading():
     driver, _, _ = opened(raw=Raw(lambda *_: {"R": 255.0, "pH": 7.0}))
-    assert driver.measure({"red": 5, "yellow": 5}).saturated == ("R", "ratio", "absorbance")
+    with pytest.raises(BadReply, match=r"absorbance: .* is known only to be at most -0.0263.*: R is at the end"):
+        driver.measure({"red": 5, "yellow": 5})
 
 
 def test_a_reading_outside_its_range_is_refused():
@@ -305,6 +312,13 @@ def test_a_ramp_is_kept_by_steps_in_between():
     assert beyond(raw.sent, 1.0) <= 1 + 1e-6
     assert 240 <= clock.monotonic() <= 330
     assert all(value % 5 == 0 for value in values)
+
+
+def test_quick_readings_do_not_make_many_small_steps():
+    driver, raw, clock = opened(ramp={"yellow": "60 per min"}, raw=Raw(lambda *_: {"R": 1.0, "pH": 7.0}, seconds=0.01))
+    driver.measure({"red": 0, "yellow": 60})
+    assert len(raw.sent) <= 65
+    assert 50 <= clock.monotonic() <= 65
 
 
 def test_after_an_hour_at_rest_an_input_does_not_jump():

@@ -17,7 +17,7 @@ from waiting import TIMEOUT
 
 from sdl.clock import RealClock
 from sdl.drivers.manual import Manual, ManualDriver
-from sdl.errors import InstrumentError, Rejected
+from sdl.errors import InstrumentError, Interlock, Rejected
 from sdl.types import Power, SafeState
 
 ASKED = {"R": 0.1, "G": 0.2, "B": 0.3}
@@ -179,3 +179,34 @@ def test_a_campaign_is_typed_through_in_a_terminal(tmp_path: Path) -> None:
     assert b"\x1b[2K" not in shown.partition(b"Set ")[2], "nothing is redrawn while a person types"
     events = [line["event"] for line in lines_of(record)]
     assert events == ["Opened", "Proposed", "Measured", "Stopped", "Safe"]
+
+
+def test_a_mapping_by_name_and_the_list_of_older_files_are_the_same_instrument() -> None:
+    listed = Manual(
+        inputs=({"name": "red", "high": 300.0}, {"name": "dye", "choices": ("a", "b")}), channels=({"name": "R"},)
+    )
+    named = Manual(inputs={"red": {"high": 300.0}, "dye": {"choices": ("a", "b")}}, channels={"R": {"unit": "counts"}})
+    assert listed == named
+    assert Manual.model_validate(named.model_dump()) == named
+    assert named.off == {"red": 0.0, "dye": "a"}
+
+
+def test_a_person_has_derived_channels_limits_and_constraints_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    manual = Manual(
+        inputs={"red": {"high": 300.0}, "yellow": {"high": 300.0}},
+        channels={"R": {}},
+        constraints=("red + yellow <= 300",),
+        derived={"A": "-log10(R / 240)"},
+        limits={"R": {"at most": 250}},
+    )
+    answers, said = io.StringIO("24\n251\n"), io.StringIO()
+    monkeypatch.setattr(answers, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", answers)
+    monkeypatch.setattr("sys.stderr", said)
+    driver = manual.open(RealClock())
+    assert driver.measure({"red": 1.0, "yellow": 0.0}).readings == {"R": 24.0, "A": 1.0}
+    with pytest.raises(Rejected, match="breaks the constraint"):
+        driver.measure({"red": 200.0, "yellow": 200.0})
+    with pytest.raises(Interlock, match="R = 251 is above its limit 250"):
+        driver.measure({"red": 1.0, "yellow": 0.0})
+    assert "Please leave it safe: red = 0, yellow = 0" in said.getvalue()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
+from waiting import TIMEOUT
 
 import sdl
 from sdl.clock import RealClock
@@ -110,7 +114,7 @@ def test_a_file_that_is_missing_is_said_before_the_campaign_begins(tmp_path: Pat
 
 def test_a_mistake_in_the_function_ends_the_campaign_and_names_its_line(tmp_path: Path):
     (tmp_path / "my_rig.py").write_text("def measure(settings):\n    return settings + 1\n")
-    (tmp_path / "rig.json").write_text(__import__("json").dumps(CAMPAIGN))
+    (tmp_path / "rig.json").write_text(json.dumps(CAMPAIGN))
     result = sdl.run(tmp_path / "rig.json", runs=None)
     assert result.outcome is Outcome.FAILED
     assert "TypeError" in result.reason
@@ -148,3 +152,42 @@ def test_what_the_function_raises_fails_the_reading(tmp_path: Path):
     driver.close()
     with pytest.raises(InstrumentError, match="closed"):
         driver.measure(SETTINGS)
+
+
+DYING = """
+import os, pathlib
+log = pathlib.Path(__file__).with_name("log")
+
+def measure(settings):
+    with log.open("a") as file:
+        file.write(f"{settings['a']:g} {settings['b']:g}\\n")
+    if len(log.read_text().splitlines()) == 3:
+        os._exit(9)
+    return {"R": 3 * settings["a"] + settings["b"], "Q": settings["a"] - 2 * settings["b"]}
+"""
+
+
+def test_after_a_process_died_a_ramp_begins_where_the_instrument_is_off(tmp_path: Path):
+    (tmp_path / "my_rig.py").write_text(DYING)
+    instrument = {**KEYS, "ramp": {"a": "100 per s"}}
+    (tmp_path / "rig.json").write_text(json.dumps({**CAMPAIGN, "instrument": instrument}))
+    code = "import sys, sdl; sdl.run(sys.argv[1], runs=sys.argv[2])"
+    words = [sys.executable, "-P", "-c", code, str(tmp_path / "rig.json"), str(tmp_path / "runs")]
+    assert subprocess.run(words, check=False, timeout=TIMEOUT, env=processes.environment()).returncode == 9
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert sdl.resume(run).outcome is Outcome.REACHED
+    asked = (tmp_path / "log").read_text().splitlines()
+    assert asked[3] == "0 0"
+    assert asked[2] in asked[4:7]
+    assert asked[-1] == "0 0"
+
+
+def test_after_a_process_died_an_instrument_that_may_be_left_alone_is_not_touched(tmp_path: Path):
+    (tmp_path / "my_rig.py").write_text(DYING)
+    (tmp_path / "rig.json").write_text(json.dumps({**CAMPAIGN, "instrument": {**KEYS, "off": "nothing"}}))
+    code = "import sys, sdl; sdl.run(sys.argv[1], runs=sys.argv[2])"
+    words = [sys.executable, "-P", "-c", code, str(tmp_path / "rig.json"), str(tmp_path / "runs")]
+    assert subprocess.run(words, check=False, timeout=TIMEOUT, env=processes.environment()).returncode == 9
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert sdl.resume(run).outcome is Outcome.REACHED
+    assert "0 0" not in (tmp_path / "log").read_text().splitlines()

@@ -202,3 +202,22 @@ def test_check_says_which_secrets_are_not_there_yet(tmp_path: Path, monkeypatch:
     assert "notify.to.ada: environment variable NO_SUCH_MAIL: not set" in done.stdout
     monkeypatch.setenv("NO_SUCH_MAIL", "json://127.0.0.1")
     assert "NO_SUCH_MAIL" not in CliRunner().invoke(app, ["lab", "check", str(path)]).stdout
+
+
+def test_an_instrument_in_a_file_of_its_own_is_that_file_s_with_paths_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "rigs").mkdir()
+    (tmp_path / "rigs" / "rig.yaml").write_text(
+        "kind: command\ncommand: [python, rig.py]\ninputs: {a: {high: 9}}\nchannels: {R: {}}\noff: {a: 0}\n"
+    )
+    (tmp_path / "lab.yaml").write_text(
+        "name: lab\ninstruments: {rig: {instrument: {use: rigs/rig.yaml}}}\n"
+        "jobs: {night: {instrument: rig, campaign: {name: night, goal: {R: 3}, tolerance: 1}, when: {asked: true}}}\n"
+    )
+    campaign = load(tmp_path / "lab.yaml").campaigns["night"]
+    assert campaign.instrument.kind == "command"
+    assert campaign.instrument.folder == str(tmp_path / "rigs")
+    (tmp_path / "rigs" / "rig.yaml").write_text("kind: command\ninputs: {a: {high: 9}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "lab.yaml")
+    assert "rigs/rig.yaml" in str(caught.value)
+    assert "channels: missing" in str(caught.value)

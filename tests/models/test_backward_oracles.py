@@ -9,10 +9,11 @@ import pytest
 from led import GAINS, data, hypercube, measure, night, space, targets
 from scipy import stats
 
-from sdl.models.backward.partial_least_squares import fit_partial_least_squares
+from sdl.models.backward.partial_least_squares import _weight, fit_partial_least_squares
 from sdl.models.linear_model import fit_linear, t_factor
 from sdl.models.session_effects import GAINS as GAIN_SIZES
 from sdl.models.session_effects import OFFSETS, _lines, _sums, align_to_current
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.pls import Pls
 
@@ -47,6 +48,23 @@ def test_all_components_of_partial_least_squares_are_ordinary_least_squares_with
         assert answer.settings[0, j] == pytest.approx(predicted.predicted_mean[0], abs=1e-9)
         assert answer.uncertainty[0, j] == pytest.approx(factor * predicted.se_mean[0], rel=1e-6)
         assert answer.spread[0, j] == pytest.approx(factor * predicted.se_obs[0], rel=1e-6)
+
+
+def test_all_components_of_weighted_partial_least_squares_are_weighted_least_squares():
+    import statsmodels.api as sm
+
+    rows = night(30)
+    weight = _weight(TrainingSet.from_data(rows))
+    found = ask(Pls(), rows, GOAL).settings[0]
+    design, at = sm.add_constant(rows.Y), np.concatenate([[1.0], GOAL])
+    for j in range(3):
+        assert found[j] == pytest.approx(sm.WLS(rows.X[:, j], design, weight[:, j]).fit().params @ at, abs=1e-8)
+
+
+def test_with_no_more_rows_than_readings_determine_fewer_components_are_taken():
+    rows = night(4)
+    assert fit_partial_least_squares(rows).components == 3
+    assert fit_partial_least_squares(rows, components=2).components == 2
 
 
 def test_one_gaussian_is_conditioned_by_the_closed_form():

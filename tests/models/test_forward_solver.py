@@ -78,3 +78,21 @@ def test_a_turn_that_the_rows_do_not_exclude_keeps_a_goal_reachable():
         fitted = FittedForward(fit_gaussian_process(data(X[:n], y[:n], inputs=inputs, channels=channels)))
         answer = fitted.propose(wanted, space(np.zeros(1), np.ones(1)), np.random.default_rng(0))
         assert answer.verdict != (Verdict.UNREACHABLE,)
+
+
+def test_settings_are_drawn_from_the_posterior_of_one_reading():
+    """Against numerical integration on a grid, where two solutions have unequal probability."""
+    line = (Input(name="x", low=0.0, high=1.0),)
+    rng = np.random.default_rng(3)
+    X = rng.random((60, 1))
+    bent = lambda X: 3000 + 9000 * X * (1.3 - X)  # noqa: E731
+    Y = bent(X) + 60 * rng.standard_normal(X.shape)
+    fitted = FittedForward(fit_gaussian_process(data(X, Y, inputs=line, channels=TWO[:1])))
+    target = float(bent(np.array([[0.45]]))[0, 0])
+    grid = (np.arange(2000) + 0.5)[:, None] / 2000
+    mean, sd = fitted.predict(grid)
+    density = np.exp(-0.5 * ((target - mean[:, 0]) / sd[:, 0]) ** 2) / sd[:, 0]
+    density /= density.sum()
+    drawn = fitted.sample(np.array([target]), 4000, np.random.default_rng(0))[:, 0]
+    for part in (0.4, 0.5, 0.6, 0.8, 0.9):
+        assert (drawn < part).mean() == pytest.approx(density[grid[:, 0] < part].sum(), abs=0.03)

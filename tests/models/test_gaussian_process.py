@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from sdl.models.gaussian_process import (
     LINE,
     LOG_2PI,
     GaussianProcess,
+    _are_logarithmic,
     _draw,
     _Problem,
     _Processes,
@@ -100,7 +102,7 @@ def test_the_information_is_the_covariance_of_the_gradient() -> None:
     rng = np.random.default_rng(0)
     prior = -THETA[0] / given.sd[0] ** 2
     draws = (covariance @ rng.standard_normal((14, 4000))).T
-    many = _Problem(given.U, *(np.repeat(part, 4000, axis=0) for part in given[1:]))._replace(z=draws)
+    many = _Problem(given.U, *(np.repeat(part, 4000, axis=0) for part in given[1:-1]))._replace(z=draws)
     gradients = _score(many, np.repeat(THETA, 4000, axis=0)).gradient - prior
     found = _score(given, THETA).information[0] - np.eye(7) / given.sd[0] ** 2
     size = np.sqrt(np.diag(found))
@@ -136,8 +138,38 @@ def bend(n: int, censor: float = np.inf) -> Data:
     return rows
 
 
+def fade(n: int) -> Data:
+    """Two channels that fall exponentially, which are modelled by their logarithms."""
+    rng = np.random.default_rng(0)
+    X = rng.random((n, 2))
+    Y = 300 + 58000 * np.exp(-X @ np.array([[1.5, 0.3], [0.4, 1.4]]))
+    return led.data(X, Y * (1 + 0.0035 * rng.standard_normal(Y.shape)), inputs=PAIR, channels=led.CHANNELS[:2])
+
+
 def fitted(n: int = 30, censor: float = np.inf) -> GaussianProcess:
     return fit_gaussian_process(bend(n, censor))
+
+
+BOTH = pytest.mark.parametrize("make", [bend, fade], ids=["none", "log"])
+"""Channels without a transform, and logarithmic ones."""
+
+
+@BOTH
+def test_the_variance_of_the_model_is_that_of_its_drawn_functions(make: Callable[[int], Data]) -> None:
+    model, U = fit_gaussian_process(make(12)), np.random.default_rng(2).random((5, 2))
+    drawn = model.sample_paths(4000, np.random.default_rng(0))(U)[..., model.training.goal]
+    prediction = model.predict(U)
+    assert drawn.std(axis=0) == pytest.approx(np.sqrt(prediction.model_var[:, model.training.goal]), rel=0.15)
+    assert model.mean(U) == pytest.approx(prediction.mean, nan_ok=True)
+
+
+@BOTH
+def test_slopes_of_the_mean_reading_are_those_of_finite_differences(make: Callable[[int], Data]) -> None:
+    model, U, h = fit_gaussian_process(make(20)), np.random.default_rng(2).random((4, 2)), 1e-5
+    for j in range(2):
+        step = h * np.eye(2)[j]
+        difference = (model.mean(U + step) - model.mean(U - step)) / (2 * h)
+        assert model.jacobian(U)[..., j] == pytest.approx(difference, rel=1e-4, abs=1.0, nan_ok=True)
 
 
 def test_drawn_functions_have_the_mean_and_the_covariance_of_the_posterior() -> None:
@@ -163,8 +195,9 @@ def test_a_path_is_one_function_whose_derivatives_are_those_of_finite_difference
         assert paths.jacobian(U)[..., j] == pytest.approx(difference, rel=1e-3, abs=1.0)
 
 
-def test_the_density_of_a_reading_given_the_others_is_in_counts() -> None:
-    model = fitted()
+@BOTH
+def test_the_density_of_a_reading_given_the_others_is_in_counts(make: Callable[[int], Data]) -> None:
+    model = fit_gaussian_process(make(30))
     density = model.leave_one_out()
     training = model.training
     prediction = model.predict(training.U)
@@ -239,9 +272,16 @@ def test_a_transform_is_undone_and_its_derivative_that_of_finite_differences(tra
 
 
 def test_readings_that_fall_exponentially_are_learnt_on_their_logarithms() -> None:
-    rng = np.random.default_rng(0)
-    X = rng.random((30, 2))
-    Y = 300 + 58000 * np.exp(-X @ np.array([[1.5, 0.3], [0.4, 1.4]]))
-    rows = led.data(X, Y * (1 + 0.0035 * rng.standard_normal(Y.shape)), inputs=PAIR, channels=led.CHANNELS[:2])
-    assert [one.transform for one in fit_gaussian_process(rows).channels] == ["log", "log"]
+    assert [one.transform for one in fit_gaussian_process(fade(30)).channels] == ["log", "log"]
     assert [one.transform for one in fitted().channels] == ["none", "none"]
+    below = replace(fade(30), Y=fade(30).Y - 25000.0)  # no logarithm of a third of the readings
+    assert [one.transform for one in fit_gaussian_process(below).channels] == ["none", "none"]
+
+
+def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_is_strong() -> None:
+    shared = _are_logarithmic
+    assert shared(np.array([1.0, 1.1, 0.9])).all()  # none would be enough alone
+    assert not shared(np.array([1.0])).any()
+    assert shared(np.array([6.0, -6.0, -5.0])).tolist() == [True, False, False]
+    assert not shared(np.array([0.5, 0.2, -0.1])).any()
+    assert shared(np.array([])).tolist() == []

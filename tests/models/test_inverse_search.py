@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scipy.optimize import least_squares, lsq_linear
+from scipy.optimize import least_squares, lsq_linear, minimize
 
 from sdl.arrays import Floats
 from sdl.models.inversion.search import Bands, cheapest, search
@@ -116,3 +118,45 @@ def test_the_cheapest_of_a_continuum_is_found_on_a_curve() -> None:
     u = cheapest(product, jacobian, goal, start, np.array([1.0, 4.0]), box(2))
     # (x + .5)(y + .5) = 1, least x + 4 y: x = 1 and y = 1 / 6, the bound of x
     assert u == pytest.approx([1.0, 1 / 6], abs=2e-3)
+
+
+def test_under_linear_constraints_the_search_ends_where_a_general_optimiser_ends() -> None:
+    rng = np.random.default_rng(8)
+    inside = 0
+    for _ in range(30):
+        slope, base, mean, jacobian = plane(rng, 3, 3)
+        A = rng.normal(size=(2, 3))
+        A /= np.linalg.norm(A, axis=1)[:, None]
+        region = replace(box(3), A=A, b=A @ np.full(3, 0.5) + 0.05)
+        value = base + slope @ rng.uniform(0, 1, 3)
+        starts = region.sample(6, rng)
+        found = search(mean, jacobian, bands_of(value), starts, region)
+        best = found.U[int(found.cost.argmin())]
+        exact = nearest_by(slope, value - base, region)
+        assert (A @ best <= region.b + 1e-9).all()
+        assert best == pytest.approx(exact, abs=1e-4)
+        inside += bool((A @ exact < region.b - 1e-6).all())
+    assert 0 < inside < 30
+
+
+def nearest_by(slope: Floats, gap: Floats, region: Region) -> Floats:
+    kept = [{"type": "ineq", "fun": lambda u: region.b - region.A @ u}]
+    found = minimize(
+        lambda u: ((slope @ u - gap) ** 2).sum(), np.full(3, 0.5), bounds=[(0, 1)] * 3, constraints=kept,
+        options={"ftol": 1e-14, "maxiter": 500},
+    )  # fmt: skip
+    return np.asarray(found.x)
+
+
+def test_each_search_keeps_to_the_choices_of_its_start() -> None:
+    categorical = np.array([False, True])
+    region = replace(box(2), categorical=categorical, codes=np.array([[0.0, 0.0], [0.0, 1.0]]))
+    starts = np.array([[0.5, 0.0], [0.5, 1.0]])
+    found = search(
+        lambda U: U[..., :1] + 0.5 * U[..., 1:],
+        lambda U: np.broadcast_to([[1.0, 0.5]], (*U.shape[:-1], 1, 2)),
+        bands_of([0.9]),
+        starts,
+        region,
+    )
+    assert pytest.approx(np.array([[0.9, 0.0], [0.4, 1.0]]), abs=1e-6) == found.U

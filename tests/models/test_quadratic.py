@@ -14,6 +14,7 @@ from sdl.models.lack_of_fit import assess_fit
 from sdl.models.quadratic import QuadraticModel, design_jacobian, fit_quadratic, quadratic_design
 from sdl.models.reachability import untested_curvature
 from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import Judge
 from sdl.types import Input
 from tests import led
 
@@ -168,3 +169,20 @@ def test_lack_of_fit_cries_wolf_no_more_often_than_it_says() -> None:
 def test_without_replicates_nothing_is_said() -> None:
     x = np.linspace(0, 1, 9)[:, None]
     assert np.isnan(assess_fit(x, x - 0.5, np.ones((9, 1), bool), 2, np.zeros(9)).probability).all()
+
+
+def repeated_rows(seed: int) -> TrainingSet:
+    """56 rows of the LED, 16 of them replicates, with proportional noise and some faint readings."""
+    rng = np.random.default_rng(seed)
+    X = np.vstack([led.hypercube(40, rng), np.repeat(led.hypercube(4, rng), 4, axis=0)])
+    return TrainingSet.from_data(led.data(X, X @ led.GAINS.T * (1 + 0.0035 * rng.standard_normal((len(X), 3)))))
+
+
+def test_proportional_noise_is_recognised_with_faint_readings_among_the_rows() -> None:
+    """A reading near 0 has little noise on this scale, which must not make the prior of the noise large."""
+    assert [fit_quadratic(repeated_rows(seed)).shape for seed in range(10)].count("proportional") >= 9
+
+
+def test_lack_of_fit_is_seldom_found_where_the_model_is_right() -> None:
+    """Also with faint readings, where the estimate of a drift that does not exist is large beside the noise."""
+    assert sum(bool(Judge(repeated_rows(seed)).fit.is_sure.any()) for seed in range(30)) <= 1

@@ -31,13 +31,13 @@ def flat(gains, n, rng, bend=0.0, drift=0.0):
 @pytest.mark.parametrize("solver", [Linear(), Bayes(), Gmm()], ids=lambda solver: solver.kind)
 def test_two_channels_that_see_the_same_light_and_contradict_each_other_by_three_percent(solver):
     said = []
-    for seed in range(30):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         rows = data(*flat(FOUR, 24, rng), channels=CHANNELS)
         goal = FOUR @ rng.uniform(0.1, 0.9, 3)
         goal[3] *= 1 + rng.choice([-1, 1]) * rng.uniform(0.03, 0.06)
         said += ask(solver, rows, goal, tolerance=0.005).verdict
-    assert said.count(Verdict.UNREACHABLE) >= 29
+    assert said.count(Verdict.UNREACHABLE) >= 11
 
 
 @pytest.mark.parametrize("solver", [Linear(), Bayes()], ids=lambda solver: solver.kind)
@@ -93,6 +93,17 @@ def test_a_tolerance_below_the_noise_says_how_many_readings_to_average():
     assert 0.88 < pass_rate(u, many, 0.005) < 0.99
     enough = replace(night(60), average=many)
     assert ask(Linear(), enough, GAINS @ u, tolerance=0.005).verdict == (Verdict.REACHABLE,)
+
+
+def test_without_repeated_settings_noise_and_lack_of_fit_are_not_told_apart_and_that_is_said():
+    X, Y = flat(GAINS, 40, np.random.default_rng(0))
+    once = ask(Linear(), data(X, Y), [16384.0] * 3, tolerance=0.001)
+    again = np.vstack([X, np.repeat(X[10:14], 4, axis=0)])
+    light = again @ GAINS.T * (1 + 0.0035 * np.random.default_rng(1).normal(size=(len(again), 3)))
+    repeated = ask(Linear(), data(again, np.floor(light)), [16384.0] * 3, tolerance=0.001)
+    assert once.verdict == repeated.verdict == (Verdict.BELOW_NOISE,)
+    assert "noise or lack of fit: repeat a setting to tell" in once.why[0]
+    assert "repeat a setting" not in repeated.why[0]
 
 
 @pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "gp", "bayes"])

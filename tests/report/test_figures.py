@@ -32,6 +32,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrialTable]:
         "failed": kit.campaign(below, "failed", instrument=refused),
         "unreachable": kit.campaign(below, "unreachable", goal=kit.GOAL | {"445nm": 60000}),
         "spent": spent,
+        "maximised": kit.campaign(
+            below,
+            "maximised",
+            goal={"445nm": "maximise", "515nm": {"at most": 20000}},
+            solver="linear",
+            stop={"trials": 10, "improvement": "1%"},
+        ),
         "aborted": kit.aborted(spent, below / "aborted" / "20260101T000000Z-abc123"),
         "collected": kit.campaign(
             below, "collected", collect=True, goal=None, design={"kind": "latin-hypercube", "trials": 12}
@@ -41,12 +48,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrialTable]:
 
 
 EMPTY = {
-    "reached": {"spread"},  # four rows leave a plane hardly any uncertainty
-    "failed": {"error", "spectrum", "parity", "pairs", "spread", "conditions"},
-    "unreachable": set(),
-    "spent": set(),
-    "aborted": set(),
-    "collected": {"error", "spread"},
+    "reached": {"spread", "objective"},  # four rows leave a plane hardly any uncertainty
+    "failed": {"error", "objective", "spectrum", "parity", "pairs", "spread", "conditions"},
+    "unreachable": {"objective"},
+    "spent": {"objective"},
+    "maximised": {"error", "spread"},
+    "aborted": {"objective"},
+    "collected": {"error", "objective", "spread"},
 }
 
 
@@ -302,3 +310,20 @@ def test_without_a_goal_no_figure_speaks_of_one(tmp_path: Path) -> None:
         if kind.home not in ("trials:error", "spread:spread"):  # those are not drawn
             assert "goal" not in title + text
             assert "best" not in title + text
+
+
+def test_the_objective_is_drawn_with_what_broke_a_constraint_and_the_best_by_the_model(
+    runs: dict[str, TrialTable],
+) -> None:
+    table = runs["maximised"]
+    figure = draw(table, "objective")
+    assert figure is not None
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    column = table.channels.index("445nm")
+    (broken,) = [line for label, line in lines.items() if label.startswith("a constraint broken")]
+    over = table.Y[:, table.channels.index("515nm")] > 20000
+    assert over.any()
+    assert broken.get_xydata().tolist() == np.column_stack([table.numbers, table.Y[:, column]])[over].tolist()
+    (best,) = [line for label, line in lines.items() if label.startswith("best so far")]
+    expected = [t.proposed.estimate for t in table.trials if t.proposed.estimate is not None]
+    assert best.get_ydata().tolist() == expected

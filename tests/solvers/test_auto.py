@@ -197,6 +197,22 @@ def test_a_saturated_reading_is_not_held_against_anybody():
     )
 
 
+def test_a_model_that_predicts_less_than_a_bound_at_saturated_settings_is_not_taken():
+    """Four rows fit a plane exactly; that settings beyond them were saturated, contradicts it."""
+    X = np.vstack([0.3 * axis(), [[0.35, 0.35, 0.35]], [[0.4, 0.4, 0.4]]])
+    Y = measure(X, np.random.default_rng(0))
+    Y[4:] = measure(X, np.random.default_rng(0))[4:].max() * 1.3
+    full = [channel.model_copy(update={"high": float(Y[4, i])}) for i, channel in enumerate(CHANNELS)]
+    rows = replace(data(X, Y, channels=tuple(full)), saturated=np.repeat(np.arange(6) >= 4, 3).reshape(6, 3))
+    assert select_model(rows, {"linear": Linear(), "gp": Gp()}, 6).why.startswith("gp")
+    clear = replace(
+        rows, saturated=np.zeros((6, 3), bool), X=X[:4], Y=Y[:4], age=rows.age[2:], session=rows.session[2:]
+    )
+    assert select_model(
+        replace(clear, saturated=clear.saturated[:4]), {"linear": Linear(), "gp": Gp()}, 6
+    ).why.startswith("linear")
+
+
 def test_with_many_rows_the_latest_are_foreseen_by_one_fit_each():
     rows, fits = bent(MANY + 10), []
 

@@ -14,7 +14,7 @@ from sdl.cli.display.table import trial_table
 from sdl.core import events
 from sdl.core.events import Event, Failed, Measured, Opened, Skipped
 from sdl.formatting import (
-    best_trial,
+    best_so_far,
     cause,
     count,
     goal_line,
@@ -196,7 +196,7 @@ class LiveTable:
 
         limit = campaign.plan.collect  # stop.trials, also where a resume has changed it
         used, taken = campaign.history.trials, campaign.history.readings
-        best = best_trial(campaign.history.best)
+        best = best_so_far(campaign.history)
         text = f"{used} of at most {count(limit, 'trial')}, {count(taken, 'reading')}"
         text += (f"; {best}" if best else "") + self._time_left(campaign)
         bar_width = min(columns - len(text) - 1, 30)
@@ -234,6 +234,7 @@ def line(trial: Trial, plan: Plan, opened: Opened) -> str:
     means = [f"{name} {reading(trial.mean[name], goal.bands[name] if goal else None)}" for name in shown]
     means += [f"+{len(channels) - len(shown)}"] if len(shown) < len(channels) else []
     means += [f"(mean of {trial.readings})"] if trial.readings > 1 else []
-    worst = f"worst {trial.worst}: {tolerance_ratio(trial.miss)}" if trial.judged else ""
+    judged = trial.judged and (goal is None or goal.objective is None or trial.miss > 1)  # or constraints that are kept
+    worst = f"worst {trial.worst}: {tolerance_ratio(trial.miss)}" if judged else ""
     parts = [f"{trial.trial:>4} {trial.proposed.by:<8}", settings_text, " ".join(means), worst]
     return "  ".join(filter(None, [*parts, "; ".join(trial_remarks(trial, plan))]))

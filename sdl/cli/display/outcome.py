@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from sdl.cli.options import emit
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError
-from sdl.formatting import cause, count, display, is_external, not_off, reading, settings, units, worst
+from sdl.formatting import (
+    cause,
+    count,
+    display,
+    is_external,
+    not_off,
+    objective_line,
+    reading,
+    settings,
+    units,
+    worst,
+)
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
 
@@ -42,7 +53,9 @@ def print_outcome(
 
     run = open_run(done.run)
     reason, then, more = cause(reason or done.reason), [] if running else next_steps(done, run), more or {}
+    price = None if run.campaign.plan.prices is None else run.campaign.history.cost
     if json:
+        more = more if price is None else {**more, "cost": round(price, 6)}
         emit(dataclasses.asdict(done) | {"reason": reason, "next": " ".join(then), **more})
         return
     say(f"{display(done.outcome or 'unfinished')}: {reason}")
@@ -53,9 +66,13 @@ def print_outcome(
         best = ", ".join(f"{name} {text}" for name, text in came.items())
         other = ", ".join(f"{name} {text}" for name, text in requested.items() if came.get(name) != text)
         say(f"  best:   trial {done.best} at {best}" + (f" (asked for {other})" if other else ""), 10)
-        if done.miss is not None:
+        if done.objective is not None:
+            say(f"  {done.objective.channel}: {objective_line(done.objective)}", 10)
+        if done.miss is not None and goal.limited:
             say(f"  worst:  {worst(goal, done.measured, units(run.opened))}", 10)
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
+    if price is not None:
+        print(f"  cost:   {price:g}")
     for line in _failures(run):
         say(f"  failed: {line}", 10)
     if on := not_off(done.safe):
@@ -89,15 +106,21 @@ def next_steps(done: Result, run: Run) -> list[str]:
     name, goal, kind = _short(run.folder), run.campaign.plan.goal, run.config.get("solver", {}).get("kind", "")
     external = is_external(run.opened)
     resume, other = f"sdl {'ask' if external else 'resume'} {name}", "bayes" if kind != "bayes" else "gp"
+    if done.objective is not None:
+        other = "gp" if kind != "gp" else "quadratic"
     latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
     coarse = latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
     if goal is not None and coarse and done.outcome in (Outcome.UNREACHABLE, Outcome.SPENT):
         return [_coarse_steps(goal, done, run)]
     explain = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
     more_trials = ("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}")
+    more_cost = ("allow more with", f"{resume} --set stop.cost={2 * (run.config['stop'].get('cost') or 0):g}")
     minutes = f"{resume} --set stop.minutes={run.config['stop'].get('minutes')}" if external else resume
     more_minutes = ("allow the same number of minutes again with", minutes)
-    other_solver = ("try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}")
+    other_solver = (
+        "try another solver with",
+        f"{resume} --set solver.kind={other if kind != 'linear' or done.objective else 'gmm'}",
+    )
     failed = ("failed trials are not in the data: check the instrument, then run the command again",)
     again = f"{resume} --set stop.failures={run.config['stop'].get('failures')}" if external else resume
     steps: dict[Outcome | None, tuple[str, ...]] = {
@@ -108,7 +131,7 @@ def next_steps(done: Result, run: Run) -> list[str]:
             "more trials will not help: widen the tolerance, raise `average`, or try another solver with",
             f"{resume} --set solver.kind={other} --set stop.stagnation=null",
         ),
-        Outcome.SPENT: more_trials if done.by == "trials" else more_minutes,
+        Outcome.SPENT: {"trials": more_trials, "cost": more_cost}.get(done.by, more_minutes),
         Outcome.FAILED: other_solver if done.by == "solver" else ("check the instrument, then continue with", again),
         Outcome.ABORTED: ("if that was a mistake, continue with", resume),
     }

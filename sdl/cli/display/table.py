@@ -79,9 +79,10 @@ def _columns(trials: Sequence[Trial], opened: Opened, plan: Plan, *, colour: boo
     for name in goal.channels if goal else [str(item["name"]) for item in instrument["channels"]]:
         texts = iter(readings([t.mean[name] for t in trials if name in t.mean], goal.bands[name] if goal else None))
         table[f"channel {name}"] = TableColumn(name, [next(texts) if name in t.mean else "…" for t in trials])
-    if goal is not None:
+    if goal is not None and goal.limited:
         table["worst"] = judged("worst", lambda t: t.worst)
-        table["error"] = judged("error", _error)
+        if goal.objective is None:
+            table["error"] = judged("error", _error)
         table["tol"] = judged("× tol.", lambda t: ratio(t.miss))
     remarks, styles = (
         ["; ".join(trial_remarks(t, plan)) for t in trials],

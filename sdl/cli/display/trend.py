@@ -49,7 +49,8 @@ class TrendTable(LiveTable):
         tint = swatch(latest, opened)
         if colour and tint:
             line.append("█" * max(min(columns - len(line.plain), 24), 0), style=tint)
-        ratios = [trial.miss for trial in self._trials if trial.judged]
+        objective = campaign.history.optimum is not None  # then ratios say only whether the constraints are kept
+        ratios = [] if objective else [trial.miss for trial in self._trials if trial.judged]
         rows = 1 if self._console.height < 20 else 3 if self._console.height < 36 else 8
         blocks = (getattr(self._console.file, "encoding", None) or "").lower().replace("-", "").startswith("utf")
         return [

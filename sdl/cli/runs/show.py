@@ -13,6 +13,7 @@ from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.table import trial_table
 from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit
 from sdl.cli.terminal import aligned, print_table, say, width
+from sdl.core.trials import CONFIRMATION
 from sdl.errors import ConfigError, Damaged, OutOfTurn, SdlError
 from sdl.formatting import (
     cause,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sdl.runs.runs import Run
 
 
+OBJECTIVE_KEYS = ("incumbent", "estimate", "estimate_error", "expected_improvement")
 LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
 
 
@@ -211,12 +213,14 @@ def _explained(run: Run, trial: Trial) -> dict[str, Any]:
         "readings": trial.readings,
         "miss": goal.miss(means) if goal and means else None,
         "failed": [event.error for event in run.failed(trial.trial)],
+        **({key: getattr(proposed, key) for key in OBJECTIVE_KEYS} if goal and goal.objective else {}),
     }
 
 
 def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
     """The lines that explain a trial, from its JSON object."""
     origin = f"{trial['by']} from {count(trial['rows'], 'row')}" if trial["verdict"] else f"the design ({trial['by']})"
+    origin = "the campaign" if trial["by"] == CONFIRMATION else origin
     yield f"trial {trial['trial']}: proposed by {origin}: {trial['why']}"
     yield from _settings_table(trial, run)
     if trial["clipped"]:
@@ -224,10 +228,14 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
     if trial["verdict"] is not None:
         yield f"  verdict: {display(trial['verdict'])}"
     goal, means = run.campaign.plan.goal, trial["measured"]
+    if trial.get("estimate") is not None:
+        best = ", ".join(f"{name} {text}" for name, text in settings(trial["incumbent"], run.opened).items())
+        yield f"  best before: {best}, estimated {trial['estimate']:.5g} ± {trial['estimate_error']:.2g}"
+        yield f"  expected improvement: {trial['expected_improvement']:.2g}"
     if means:
         yield from _readings_table(trial, goal)
         yield f"  measured: {'mean of ' if trial['readings'] > 1 else ''}{count(trial['readings'], 'reading')}"
-    if goal and means and trial["miss"] is not None:
+    if goal and goal.limited and means and trial["miss"] is not None:
         inside = ", within tolerance" if trial["miss"] <= 1 else ""
         yield f"  worst: {worst(goal, means, units(run.opened))}{inside}"
     for error in trial["failed"]:

@@ -172,7 +172,10 @@ class _Loader:
                 instrument = config.parse_kind("instrument", item.instrument, self.path.parent)
             except ConfigError as error:
                 for problem in error.problems:
-                    self._add(problem.message, f"{where}.{problem.path}".rstrip("."))
+                    if problem.file:  # of its own
+                        self.problems.append(problem)
+                    else:
+                        self._add(problem.message, f"{where}.{problem.path}".rstrip("."))
                 continue
             if instrument.kind in UNSUITABLE_KINDS:
                 text = f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs unattended"

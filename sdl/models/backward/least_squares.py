@@ -203,4 +203,6 @@ class FittedLeastSquares:
             )
             if result.fun < least * (1 - 1e-6) - 1e-15:
                 best, least = result.x, result.fun
+            if least <= 1e-15:  # no later start can be clearly better
+                break
         return np.asarray(best, dtype=np.float64)

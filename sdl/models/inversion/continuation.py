@@ -47,7 +47,7 @@ def fit_continuation(data: Data, *, model: ForwardKind = "gp", precision: float 
     complete = training.usable[:, training.goal].all(axis=1)
     if not complete.any():
         raise NotEnoughData(0, 1, "usable rows to start from")
-    return FittedContinuation(model, precision, fitted, training, tuple(item.name for item in data.inputs))
+    return FittedContinuation(model, precision, fitted, training, data.space.columns)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.special import logsumexp
 
 from sdl.arrays import Floats, Ints
+from sdl.models.constants import NOMINAL
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
@@ -27,6 +29,11 @@ PATHS, STEPS = 64, 12
 """Number of sample paths that are solved if the mean does not enter every band, and steps of each search."""
 SAMPLES, STARTS = 24, 14
 """Number of sample paths that are solved to find all solutions, and random starts on each; two starts miss modes."""
+CANDIDATES, WIDTH = 4000, 0.05
+"""Number of candidates from which settings are drawn again, and the standard deviation along directions that the
+readings do not tell, as a fraction of the range."""
+KEPT = 1e8
+"""Precision of the columns of choices, in units of the range: candidates keep to the choices of their solution."""
 SOLVED = 1e-3
 """A search ended at a solution if half the sum of its squared residuals, in tolerances, is below this."""
 LINKED, WIDE = 0.06, 0.3
@@ -99,18 +106,61 @@ class FittedForward:
         return np.sqrt(self.model.predict(self.training.units(X)).model_var)
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draw n settings (n, d) from all solutions for the readings `target` (m,); NaN = no target."""
-        d = len(self.training.low)
+        """Draw n settings (n, d) from their posterior given one reading `target` (m,); NaN = no target.
+
+        The prior is uniform inside the bounds. Importance sampling (Robert and Casella, Monte Carlo Statistical
+        Methods, 2nd ed., section 14.4): candidates come from a mixture of normal distributions around the solutions of
+        the sample paths, and are drawn again with weights proportional to posterior over mixture.
+        """
         value = np.where(np.isfinite(target), target, np.nan)
         free = np.isnan(value)
         band = Targets(value, np.where(free, -np.inf, value), np.where(free, np.inf, value))
         bands = Bands.of(self.training, band)
         if not len(bands.columns):
-            return self.training.settings(rng.random((n, d)))
+            return self.training.settings(self._region.sample(n, rng))
         U = self.solutions(bands, self._region, rng)[0]
         if not len(U):
             U = self.settings(band, self._region, rng)[None]
-        return self.training.settings(U[rng.choice(len(U), size=n, replace=n > len(U))])
+        candidates, density = self._mixture(U, bands.columns, CANDIDATES + 4 * n, rng)
+        weight = self._log_likelihood(candidates, value, bands.columns) - density
+        weight = np.exp(weight - weight.max())
+        steps = (rng.random() + np.arange(n)) / n  # systematic resampling
+        drawn = np.searchsorted(np.cumsum(weight) / weight.sum(), steps).clip(max=len(weight) - 1)
+        return self.training.settings(candidates[rng.permutation(drawn)])
+
+    def _mixture(self, U: Floats, columns: Ints, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Settings (≤ n, d) drawn around the solutions U (k, d), inside the bounds, and their log density (≤ n,).
+
+        Each normal distribution has the curvature of the likelihood at its solution, and a standard deviation of WIDTH
+        along directions that the readings do not tell.
+        """
+        J, sd = self.model.jacobian(U)[:, columns], self._reading_sd(U)[:, columns]
+        fixed = self._region.categorical  # each distribution keeps to the choices of its solution
+        slope = np.where(fixed, 0.0, J / sd[..., None])
+        precision = np.swapaxes(slope, 1, 2) @ slope + np.diag(np.where(fixed, KEPT, 1.0 / WIDTH**2))
+        root = np.linalg.cholesky(precision)
+        which = rng.integers(len(U), size=n)
+        z = rng.standard_normal((n, U.shape[1]))
+        drawn = U[which] + np.linalg.solve(np.swapaxes(root[which], 1, 2), z[..., None])[..., 0]
+        drawn = np.where(fixed, U[which], drawn)
+        drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1) & self._region.keeps(drawn)]
+        drawn = drawn if len(drawn) else U
+        volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+        parts = [v - 0.5 * (((drawn - u) @ L) ** 2).sum(axis=1) for u, L, v in zip(U, root, volume, strict=True)]
+        return drawn, np.asarray(logsumexp(parts, axis=0), dtype=np.float64)
+
+    def _reading_sd(self, U: Floats) -> Floats:
+        """(k, m) standard deviation of one reading at settings U (k, d), never 0."""
+        prediction = self.model.predict(U)
+        sd = np.sqrt(prediction.model_var + prediction.noise_var)
+        least = NOMINAL * np.abs(self.training.linear.slope).sum(axis=1) + 1e-12
+        return np.asarray(np.where(np.isfinite(sd), np.maximum(sd, 1e-3 * least), least), dtype=np.float64)
+
+    def _log_likelihood(self, U: Floats, value: Floats, columns: Ints) -> Floats:
+        """(k,) log density of the readings `value` (m,) at settings U (k, d), up to a constant."""
+        sd = self._reading_sd(U)[:, columns]
+        off = (value[columns] - self.model.mean(U)[:, columns]) / sd
+        return np.asarray(-0.5 * (off**2).sum(axis=1) - np.log(sd).sum(axis=1), dtype=np.float64)
 
     def solutions(self, bands: Bands, region: Region, rng: np.random.Generator) -> tuple[Floats, Ints]:
         """Settings (k, d) that solve some sample path, and the number (k,) of that path."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, minimize
 from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
@@ -37,12 +37,24 @@ EXACT = 1e-6
 """Residuals below this, in tolerances, count as 0."""
 NEAREST, RANDOM = 3, 6
 """Number of starting points: settings of the rows closest to the goal, and random settings."""
+CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
+"""Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
+and step of the differences that give its gradient."""
 MOST_BLOCKS = 60
 """Largest number of combinations of choices that one search starts in."""
 TIGHT = 1e-9
 """A constraint is active if the distance to it is below this fraction of the range."""
 ROUNDS, SHRINK = 20, 0.5
 """Search for cheaper settings: largest number of linear programs, and factor on the trust radius after a failure."""
+
+
+def log_inside(low: Floats, high: Floats) -> Floats:
+    """Log probability of a standard normal variable inside low…high; the tail is used without cancellation."""
+    side = np.where(low > 0, -1.0, 1.0)
+    upper, lower = np.where(side > 0, high, -low), np.where(side > 0, low, -high)
+    big, small = log_ndtr(upper), log_ndtr(lower)
+    inside: Floats = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+    return inside
 
 
 class Bands(NamedTuple):
@@ -93,11 +105,7 @@ class Bands(NamedTuple):
         y, square = mean[..., self.columns], variance[..., self.columns]
         sd = np.sqrt(np.maximum(square, 1e-12 * self.unit**2))
         sd = np.where(np.isfinite(sd), sd, self.unit)
-        above, below = (self.low - y) / sd, (self.high - y) / sd
-        side = np.where(above > 0, -1.0, 1.0)  # use the tail without cancellation
-        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
-        big, small = log_ndtr(upper), log_ndtr(lower)
-        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+        inside = log_inside((self.low - y) / sd, (self.high - y) / sd)
         return np.asarray(inside.sum(axis=-1), dtype=np.float64)
 
     def beyond(self, Y: Floats) -> Floats:
@@ -133,14 +141,18 @@ def search(
     eye = np.eye(U.shape[-1])
     for _ in range(steps):
         gradient = (slope * residual[..., None]).sum(axis=-2)
-        free = ~(((low >= U) & (gradient > 0)) | ((high <= U) & (gradient < 0)))
+        if len(region.A):
+            free = np.broadcast_to(high > low, U.shape)
+        else:
+            free = ~(((low >= U) & (gradient > 0)) | ((high <= U) & (gradient < 0)))
         normal = slope.swapaxes(-1, -2) @ slope * (free[..., None] & free[..., None, :])
         size = np.maximum(np.diagonal(normal, axis1=-2, axis2=-1).max(axis=-1), 1e-300)
         matrix = normal / size[..., None, None] + damping[..., None, None] * eye
         downhill = np.where(free, -gradient, 0.0) / size[..., None]
-        trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
         if len(region.A):
-            trial = _kept(region, U, trial, matrix, downhill, free)
+            trial = _kept(region, U, matrix, downhill)
+        else:
+            trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
         moved = np.abs(trial - U).max(axis=-1)
         new = bands.residuals(function(trial))
         then = 0.5 * (new**2).sum(axis=-1)
@@ -156,23 +168,32 @@ def search(
     return Search(U, cost, settled)
 
 
-def _kept(region: Region, U: Floats, trial: Floats, matrix: Floats, downhill: Floats, free: Bools) -> Floats:
-    """(…, d) the steps from U to `trial` (…, d) along the constraints that they would break."""
-    (low, high), room = region.bounds_at(U), region.b - U @ region.A.T
-    active = np.zeros(room.shape, bool)
-    for _ in range(len(region.A)):
-        broken = (room <= TIGHT) & ((trial - U) @ region.A.T > TIGHT**2) & ~active
-        if not broken.any():
+def _kept(region: Region, U: Floats, matrix: Floats, downhill: Floats) -> Floats:
+    """(…, d) the steps from U (…, d) along the constraints and bounds that they would break, up to the next of them."""
+    low, high = region.bounds_at(U)
+    d = U.shape[-1]
+    eye = np.eye(d)
+    A = np.vstack([region.A, eye, -eye])
+    room = np.concatenate([region.b - U @ region.A.T, high - U, U - low], axis=-1)
+    tight, active = room <= TIGHT, np.zeros(room.shape, bool)
+    step = np.linalg.solve(matrix, downhill[..., None])[..., 0]
+    for _ in range(d):
+        rate = step @ A.T
+        broken = tight & (rate > TIGHT * np.abs(step).max(axis=-1, keepdims=True)) & ~active
+        some = broken.any(axis=-1)
+        if not some.any():
             break
-        active |= broken
-        N = region.A * active[..., None] * free[..., None, :]
-        along = np.eye(U.shape[-1]) - np.linalg.pinv(N, rcond=1e-9) @ N  # projects onto the constraints
-        inner = along @ matrix @ along + np.eye(U.shape[-1]) - along
-        step = along @ np.linalg.solve(inner, along @ downhill[..., None])
-        trial = np.clip(U + step[..., 0], low, high)
-    rate = (trial - U) @ region.A.T
-    reach = np.where(rate > 0, np.maximum(room, 0.0) / np.where(rate > 0, rate, 1.0), np.inf).min(axis=-1)
-    return np.asarray(U + np.minimum(reach, 1.0)[..., None] * (trial - U), dtype=np.float64)
+        # Only the worst of each search: the others may be kept once it is.
+        worst = np.where(broken, rate, 0.0).argmax(axis=-1)
+        active |= broken & (np.arange(len(A)) == worst[..., None])
+        N = A * active[some][..., None]
+        along = eye - np.linalg.pinv(N, rcond=1e-9) @ N  # projects onto the active constraints
+        inner = along @ matrix[some] @ along + eye - along
+        step[some] = (along @ np.linalg.solve(inner, along @ downhill[some][..., None]))[..., 0]
+    rate = step @ A.T
+    limits = (rate > 1e-15) & ~active
+    reach = np.where(limits, np.maximum(room, 0.0) / np.where(limits, rate, 1.0), np.inf).min(axis=-1)
+    return np.asarray(np.clip(U + np.minimum(reach, 1.0)[..., None] * step, low, high), dtype=np.float64)
 
 
 def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
@@ -236,3 +257,45 @@ def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, co
         if radius < 1e-6:
             break
     return u
+
+
+def maximise(function: Function, candidates: Floats, region: Region, steps: int = STEPS) -> Floats:
+    """(d,) the settings inside a region with the greatest value of a function (k, d) -> (k,).
+
+    The best CLIMBS of the candidates (k, d) that lie apart are climbed from, each with its own choices, by L-BFGS-B
+    (Byrd et al., SIAM J. Sci. Comput. 16 (1995) 1190), or with linear constraints by SLSQP (Kraft, 1988). Gradients are
+    differences: the variance of a model has no derivative here.
+    """
+    values = function(candidates)
+    order = np.argsort(-values, kind="stable")
+    starts = [order[0]]
+    for i in order:
+        if len(starts) == CLIMBS:
+            break
+        if np.abs(candidates[starts] - candidates[i]).max(axis=1).min() > APART:
+            starts.append(i)
+
+    def downhill(u: Floats) -> tuple[float, Floats]:
+        step = np.where(u + DIFFERENCE > region.high, -DIFFERENCE, DIFFERENCE)
+        at = function(np.vstack([u, u + np.diag(step)]))
+        return -float(at[0]), (at[0] - at[1:]) / step
+
+    best: Floats
+    best, greatest = candidates[order[0]], float(values[order[0]])
+    kept = [LinearConstraint(region.A, -np.inf, region.b)] if len(region.A) else []
+    for i in starts:
+        end = minimize(
+            downhill,
+            candidates[i],
+            method="SLSQP" if kept else "L-BFGS-B",
+            jac=True,
+            bounds=Bounds(*region.bounds_at(candidates[i])),
+            constraints=kept,
+            options={"maxiter": steps},
+        )
+        if -end.fun > greatest:
+            inside = region.project(end.x)
+            value = float(function(inside[None])[0])
+            if value > greatest:
+                best, greatest = inside, value
+    return best

@@ -49,6 +49,12 @@ KINDS = {
         "Tolerance ratio of the worst channel by trial. In the shaded band, up to 1, all channels are within "
         "tolerance. The line is the best so far.",
     ),
+    "objective": FigureKind(
+        "trials:objective",
+        "Objective per trial",
+        "Readings of the channel to maximise or minimise by trial; crosses broke a constraint or were saturated. The "
+        "line is the reading that the model estimated at the best settings so far, the shaded band its standard error.",
+    ),
     "settings": FigureKind(
         "trials:settings",
         "Settings per trial",

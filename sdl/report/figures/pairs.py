@@ -5,7 +5,7 @@ Drawn without seaborn, whose import alone takes more than a second of CPU (docs/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import matplotlib
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from sdl.arrays import Bools, Floats
 from sdl.report import style
@@ -26,11 +26,11 @@ MOST_INPUTS, MOST_VARIABLES = 4, 6
 
 
 class PairVariable(NamedTuple):
-    """One variable: its (n,) values, and the spec of an input with its range; None for a channel."""
+    """One variable: its (n,) values, and whether it is an input, whose range is known, or a channel."""
 
     name: str
     values: Floats
-    spec: Mapping[str, Any] | None = None
+    is_input: bool = False
 
 
 def pairs(table: TrialTable) -> Figure | None:
@@ -40,7 +40,7 @@ def pairs(table: TrialTable) -> Figure | None:
         return None
     picked = with_readings[style.thinned(len(with_readings), MOST_TRIALS)]
     columns = [
-        PairVariable(name, table.X[picked, n], table.specs[name]) for n, name in enumerate(table.inputs[:MOST_INPUTS])
+        PairVariable(name, table.X[picked, n], is_input=True) for n, name in enumerate(table.inputs[:MOST_INPUTS])
     ]
     channels = [PairVariable(name, table.Y[picked, table.channels.index(name)]) for name in table.goal_channels]
     channels = [column for column in channels if np.isfinite(column.values).any()]
@@ -91,13 +91,16 @@ def _empty() -> Figure:
 def _scale(table: TrialTable, axes: Axes, which: Literal["x", "y"], column: PairVariable, *, labels: bool) -> None:
     """Set the same limits and few ticks in every panel of a variable; label only the panels at the edges."""
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
-    if column.spec is not None:  # an input is shown over its whole range
-        low, high = float(column.spec["low"]), float(column.spec["high"])
-    ticks = [low, high] if column.spec is not None else style.two_ticks(low, high)
+    if column.is_input:  # it is shown over its whole range
+        low, high = table.range_of(column.name)
+    ticks, texts = table.ticks(column.name) if column.is_input else (style.two_ticks(low, high), [])
     axes.set(**{f"{which}lim": style.with_margin(low, high, 0.08)})
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
+    if column.name in table.choices:
+        axis.set_major_formatter(FixedFormatter(texts))
+    else:
+        axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
         unit = table.units[column.name]
         text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")

@@ -58,8 +58,8 @@ def parity_sets(table: TrialTable) -> list[ParitySet]:
     X, Y = history.X[:first], np.where(history.saturated, np.nan, history.Y)[:first][:, index]
     made, ones = np.full_like(Y, np.nan), np.c_[np.ones(len(X)), X]
     for k in range(Y.shape[1]):
-        use = np.isfinite(Y[:, k])
-        if use.sum() > len(table.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
+        use = np.isfinite(Y[:, k]) & np.isfinite(X).all(axis=1)
+        if use.sum() > X.shape[1] + 2:  # with as many rows as unknowns a plane passes through all of them
             made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
     sets = [ParitySet("train", made, Y)]
     if np.isfinite(table.expected[:, index]).any():

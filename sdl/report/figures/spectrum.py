@@ -76,7 +76,7 @@ def _errors(axes: Axes, goal: Goal, trial: Trial, names: list[str]) -> None:
     axes.axhline(0, color=FAINT, lw=0.7)
     tints, limit = style.channel_colours(names), 1.0
     for at, name in enumerate(names):
-        if name not in goal.bands:
+        if name not in goal.limited:
             continue
         band, value = goal.bands[name], trial.mean[name]
         centre = band.target if band.target is not None else (band.low if value < band.low else band.high)

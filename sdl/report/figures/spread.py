@@ -21,7 +21,8 @@ def spread(table: TrialTable) -> Figure | None:
     rows, best = [trial for trial in table.trials if trial.by_solver], table.best
     if not rows or best is None:
         return None
-    names, x = table.inputs[:MOST_INPUTS], table.numbers[table.by_solver]
+    names = [name for name in table.inputs if name not in table.choices][:MOST_INPUTS]
+    x = table.numbers[table.by_solver]
 
     def positive(values: list[float | None]) -> Floats:
         """(n,) values; NaN for those that have no logarithm."""

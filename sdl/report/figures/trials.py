@@ -24,7 +24,7 @@ MOST_POINTS = 2500  # most points in a cloud, chosen evenly among more
 def error(table: TrialTable) -> Figure | None:
     """The worst channel's tolerance ratio, and the best so far; None without a goal or a judged trial."""
     known = np.isfinite(table.tolerance_ratios)
-    if table.goal is None or not known.any():
+    if table.goal is None or table.goal.objective is not None or not known.any():
         return None
     x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], style.LEAST_RATIO)
     figure = style.canvas()
@@ -52,6 +52,36 @@ def error(table: TrialTable) -> Figure | None:
     return figure
 
 
+def objective(table: TrialTable) -> Figure | None:
+    """The channel to maximise or minimise, and the best so far by the model; None without one or without a reading."""
+    name = table.goal.objective if table.goal is not None else None
+    if name is None or not (measured := np.isfinite(table.Y[:, table.channels.index(name)])).any():
+        return None
+    x, y = table.numbers[measured], table.Y[measured, table.channels.index(name)]
+    kept = np.array([trial.inside for trial in table.trials], bool)[measured]
+    figure = style.canvas()
+    (axes,) = figure.axes
+    for mask, look, label in (
+        (kept & ~table.by_solver[measured], style.series(0), "by the design, or confirming"),
+        (kept & table.by_solver[measured], style.series(1), "by the solver"),
+    ):
+        if mask.any():
+            style.points(axes, x[mask], y[mask], look[1], 5, color=look[0], mec="none", label=label)
+    if (~kept).any():
+        style.points(axes, x[~kept], y[~kept], "x", 5, color=FAINT, label="a constraint broken, or saturated")
+    rows = [trial.proposed for trial in table.trials if trial.proposed.estimate is not None]
+    if rows:
+        at, best, error = (
+            np.array([getattr(row, key) for row in rows], float) for key in ("trial", "estimate", "estimate_error")
+        )
+        axes.step(at, best, where="post", color=INK, lw=1, label="best so far, by the model (± standard error)")
+        axes.fill_between(at, best - error, best + error, step="post", color=BAND, lw=0, zorder=0)
+    axes.set(xlabel="trial", ylabel=style.axis_label(name, table.units[name]))
+    style.whole_numbers(axes)
+    style.legend(figure, 2, borderpad=0.1, markerscale=3 if len(x) > RASTER else 1)
+    return figure
+
+
 def settings(table: TrialTable) -> Figure | None:
     """Every input by trial, over its whole range, below a strip of the colours; None without a trial."""
     if not table.trials:
@@ -71,14 +101,14 @@ def settings(table: TrialTable) -> Figure | None:
         strip.tick_params(length=0)
     tints, shown = style.input_colours(table.inputs), _shown(table)
     for one, name in zip(axes, names, strict=True):
-        column, spec = table.X[:, table.inputs.index(name)], table.specs[name]
+        column = table.X[:, table.inputs.index(name)]
         for mask, label in ((shown & ~table.by_solver, "design"), (shown & table.by_solver, "solver")):
             if mask.any():
                 look: dict[str, Any] = {"ms": 1.5, "alpha": 0.4, "rasterized": True} if many else {"ms": 4.5}
                 face = tints[name] if label == "solver" or many else PAPER
                 one.plot(x[mask], column[mask], "o", color=tints[name], mfc=face, label=label, **look)
-        ends = (spec["low"], spec["high"])
-        one.set(ylim=style.with_margin(*ends, 0.07), yticks=ends, yticklabels=[f"{end:g}" for end in ends])
+        places, labels_of = table.ticks(name)
+        one.set(ylim=style.with_margin(*table.range_of(name), 0.07), yticks=places, yticklabels=labels_of)
         one.set_ylabel(style.axis_label(name, table.units[name], 11))
     axes[-1].set(xlabel="trial", xlim=(low, high))
     style.whole_numbers(axes[-1])
@@ -98,7 +128,7 @@ def space(table: TrialTable) -> Figure | None:
     high, below = style.WIDTH / columns * (0.85 if len(pairs) > 1 else 0.7), -(-len(pairs) // columns)
     figure = style.canvas(below, columns, height=0.6 + high * below)
     seen, shown, many = colours(table), _shown(table), len(table.trials) > RASTER
-    best = table.best.shown_settings if table.best is not None else None
+    best = None if table.best is None else table.X[int(np.flatnonzero(table.numbers == table.best.trial)[0])]
     for axes, (a, b) in zip(figure.axes, pairs, strict=True):
         axes.set_facecolor(GREY if seen is not None else PAPER)
         axes.grid(seen is None)
@@ -107,9 +137,9 @@ def space(table: TrialTable) -> Figure | None:
                 tint: Any = seen[mask] if seen is not None else style.OKABE_ITO[0]
                 look: Any = {"s": 3, "linewidths": 0, "rasterized": True} if many else {"s": size, "linewidths": 0.4}
                 axes.scatter(table.X[mask, a], table.X[mask, b], c=tint, marker=marker, edgecolors="#2b2b2b", **look)
-        if best:
+        if best is not None:
             for edge, thickness in (("#ffffff", 2.6), ("#111111", 1.2)):
-                axes.plot(best[names[a]], best[names[b]], "o", ms=11, mfc="none", mec=edge, mew=thickness)
+                axes.plot(best[a], best[b], "o", ms=11, mfc="none", mec=edge, mew=thickness)
         _bounds(axes, table, names[a], names[b])
     if many or len(set(table.by_solver.tolist())) < 2:
         figure.set_figheight(0.35 + high * below)  # no space for a legend that is not there
@@ -117,7 +147,7 @@ def space(table: TrialTable) -> Figure | None:
     kinds: list[dict[str, Any]] = [
         {"marker": "s", "mfc": GREY, "label": "by the design"},
         {"marker": "o", "mfc": GREY, "label": "by the solver"},
-        *([{"marker": "o", "mfc": "none", "ms": 9, "label": "best"}] if best else []),
+        *([{"marker": "o", "mfc": "none", "ms": 9, "label": "best"}] if best is not None else []),
     ]
     handles = [Line2D([], [], ls="", mec=INK, **kind) for kind in kinds]
     figure.legend(handles=handles, loc="outside upper left", ncols=3)
@@ -133,11 +163,11 @@ def _shown(table: TrialTable) -> Bools:
 
 def _bounds(axes: Axes, table: TrialTable, a: str, b: str) -> None:
     for which, name in (("x", a), ("y", b)):
-        low, high = table.specs[name]["low"], table.specs[name]["high"]
-        ticks = [low, (low + high) / 2, high]
+        low, high = table.range_of(name)
+        ticks, labels = table.ticks(name, middle=True)
         label = style.axis_label(name, table.units[name], 20)
         axes.set(**{f"{which}lim": style.with_margin(low, high, 0.06), f"{which}label": label})
-        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": [f"{tick:g}" for tick in ticks]})
+        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": labels})
     axes.set_box_aspect(1)
 
 
