@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
 from sdl.core.campaign import State
-from sdl.core.events import AbortAsked, Corrected, Event, Measured, Opened, Paused, Proposed, Resumed
+from sdl.core.events import AbortAsked, Corrected, Event, Measure, Measured, Opened, Paused, Proposed, Resumed
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
@@ -115,6 +115,13 @@ class RunView:
             "text": self._progress(),
             "best": formatting.best_so_far(self.campaign.history),
         }
+
+    def asked(self) -> dict[str, Any] | None:
+        """The reading that others are asked for; None where nothing is asked, or sdl drives the instrument."""
+        due = self.campaign.due() if self.campaign is not None and formatting.is_external(self.opened) else []
+        if not due or not isinstance(due[0], Measure):
+            return None
+        return {"trial": due[0].trial, "repeat": due[0].repeat, "settings": dict(due[0].settings)}
 
     def shown(self, process: str) -> dict[str, Any]:
         """All values for the templates, not yet escaped."""
