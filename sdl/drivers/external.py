@@ -22,7 +22,7 @@ class External(Declared):
 
     kind: Literal["external"] = "external"
     declared_off: Literal["nothing"] = Field(
-        "nothing", alias="off", description="always `nothing`: whoever drives it makes it safe"
+        "nothing", alias="off", description="always `nothing`: the caller makes it safe"
     )
 
     @model_validator(mode="after")
