@@ -28,6 +28,7 @@ def campaign():
 
 def measured(trial, repeat, settings):
     """A noisy plant that gives the same reading for the same trial and repeat."""
+    time.sleep(0.001)
     noise = random.Random(f"{trial} {repeat}")
     red, blue = settings["red"], settings["blue"]
     return {

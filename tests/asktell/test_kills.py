@@ -89,5 +89,5 @@ def test_a_script_that_is_killed_thirty_times_loses_and_doubles_nothing(way: str
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["python", "shell"])
 def test_a_script_that_is_killed_two_hundred_times_loses_and_doubles_nothing(way: str, tmp_path: Path) -> None:
-    steps = check(way, tmp_path, kills=200, trials=110)
+    steps = check(way, tmp_path, kills=200, trials=150)
     assert {"before ask", "asked", "telling", "told"} <= steps.keys(), steps
