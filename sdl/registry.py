@@ -36,6 +36,8 @@ OURS: dict[str, dict[str, str]] = {
         "claude-light": "sdl.drivers.claude_light.config:ClaudeLight",
         "sdl-light": "sdl.drivers.sdl_light.config:SdlLight",
         "command": "sdl.drivers.command:Command",
+        "http": "sdl.drivers.http_api.config:HttpApi",
+        "scpi": "sdl.drivers.scpi.config:Scpi",
         "python": "sdl.drivers.python_function:PythonFunction",
         "manual": "sdl.drivers.manual:Manual",
         "external": "sdl.drivers.external:External",

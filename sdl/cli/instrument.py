@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl import config
+from sdl import config, yamlfile
 from sdl.cli.instrument_new import new
 from sdl.cli.options import Json, Set, argument, emit, option
 
 if TYPE_CHECKING:
+    from sdl.config import CampaignFile
     from sdl.drivers.base import Driver
     from sdl.types import SafeState
 
 instrument = typer.Typer(no_args_is_help=True, help="Test an instrument before a campaign.")
 instrument.command()(new)
+PART_UNASKED = 0.5  # of the way to the ends that is gone where nobody can be asked
 MARKS = {True: "ok", False: "NOT OK", None: ""}
 
 
 @instrument.command()
 def check(
-    file: Annotated[Path, argument("FILE", "A campaign file (YAML); a goal is not needed.")],
+    file: Annotated[
+        Path, argument("FILE", "A campaign file (YAML), a goal is not needed; or the file of an instrument alone.")
+    ],
     changes: Set = None,
-    repeats: Annotated[int, option("--repeats -n", "Readings in the middle of the inputs.", min=1, max=1000)] = 5,
+    repeats: Annotated[int, option("--repeats -n", "Readings in the middle of the inputs.", min=2, max=1000)] = 5,
+    yes: Annotated[bool, option("--yes -y", "Go to every end of the inputs without asking.")] = False,
     json: Json = False,
 ) -> None:
-    """Test the instrument of a campaign file.
+    """Test the instrument of a campaign file, one input at a time.
 
-    It takes about twelve readings and reports their duration, the background, the noise, whether the settings are
-    applied, whether the goal is within the range of the channels, and whether the instrument is off at the end.
-    Nothing is recorded. It is refused while a campaign on this machine uses the instrument. Progress is on stderr.
+    From off it goes to the middle of the inputs and repeats readings there, then takes one input after the other to
+    its ends and back. It reports noise, repeatability, settling time, resolution, inputs without effect, channels that
+    several inputs change, whether settings are applied, whether the goal can be expected, and whether the instrument is
+    off at the end. Constraints, `settle`, `ramp` and `limits` are kept.
+
+    At a terminal it asks before a real instrument goes where it has not been. Without a terminal and without --yes it
+    goes half of the way from the middle to the ends. Nothing is recorded. It is refused while a campaign on this
+    machine uses the instrument. Progress is on stderr.
 
     \b
     sdl instrument check led.yaml
+    sdl instrument check rig.yaml --yes --json
     sdl instrument check led.yaml --set instrument.url=http://127.0.0.1:5000/api
 
     Exit code 1 if a campaign could not run with it, 3 if it gives no reading.
@@ -44,10 +56,13 @@ def check(
     from sdl import runner
     from sdl.drivers.commissioning import Examination
 
-    campaign = config.load(file, changes or (), collect=True)
+    campaign = load_instrument(file, changes or ())
     instrument, findings = campaign.instrument, []
     clock, say = runner.clock_for(instrument), partial(print, file=sys.stderr, flush=True)
-    watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
+    watched: dict[str, Any] = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
+    if not (yes or instrument.simulated):
+        asked = sys.stdin.isatty() and sys.stderr.isatty()
+        watched |= {"consent": Consent()} if asked else {"part": PART_UNASKED}
 
     def make_safe(driver: Driver) -> SafeState:
         return runner.switch_off(driver, instrument, clock)
@@ -62,3 +77,30 @@ def check(
         plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in findings]
         emit({"findings": plain, "not_ok": bad, "exit_code": 1 if bad else 0})
     raise typer.Exit(1 if bad else 0)
+
+
+class Consent:
+    """Asks at the terminal before the instrument goes where it has not been."""
+
+    def __init__(self) -> None:
+        self._all = False
+
+    def __call__(self, place: str) -> bool:
+        if self._all:
+            return True
+        answer = typer.prompt(f"Set {place}? [y]es, [n]o, [a]ll that follows", default="y", err=True)
+        self._all = answer.strip().lower().startswith("a")
+        return self._all or answer.strip().lower().startswith("y")
+
+
+def load_instrument(file: Path, changes: Sequence[str]) -> CampaignFile:
+    """Load a campaign file, whose goal may be missing, or the file of an instrument alone.
+
+    Raises:
+        ConfigError: lists every mistake.
+    """
+    tree = yamlfile.read(file)
+    if tree.problems or not isinstance(tree.value, Mapping) or "kind" not in tree.value or "instrument" in tree.value:
+        return config.load(file, changes, collect=True)
+    plain: dict[str, Any] = {"name": "check", "instrument": {"use": file.name}}
+    return config.parse(reduce(config.override, changes, plain), base=file.parent, collect=True)

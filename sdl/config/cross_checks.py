@@ -141,6 +141,6 @@ def _why_not(item: Input, value: Value) -> str:
     if item.choices:
         return "" if value in item.choices else f"{value!r} is none of the choices {', '.join(item.choices)}"
     if isinstance(value, str):
-        return f"must be a number, not {value!r}"
+        return f"must be a number, not {short(value)}"
     inside = item.low <= value <= item.high
     return "" if inside else f"{value:g} lies outside the bounds [{item.low:g}, {item.high:g}]"

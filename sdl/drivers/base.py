@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from sdl.clock import Clock
 from sdl.errors import InstrumentError
 from sdl.grammar import LinearConstraint, parse_constraint
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState, Settings, Value
+
+if TYPE_CHECKING:
+    from sdl.space import Space
 
 # The option `session_gap` of an instrument.
 SessionGap = Annotated[
@@ -125,6 +128,17 @@ def constraints_of(instrument: Instrument) -> tuple[LinearConstraint, ...]:
     """
     given = getattr(instrument, "constraints", None) or ()
     return tuple(parse_constraint(one) if isinstance(one, str) else one for one in given)
+
+
+def space_of(instrument: Instrument) -> Space:
+    """The settings that an instrument can take; a campaign may fix or narrow inputs (`ResolvedCampaign.space`).
+
+    Raises:
+        ValueError: the constraints do not fit the inputs.
+    """
+    from sdl.space import Space  # it needs numpy, which a validation should not load
+
+    return Space(instrument.inputs, constraints_of(instrument))
 
 
 def session_gap(instrument: Instrument) -> float:

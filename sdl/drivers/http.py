@@ -1,11 +1,11 @@
-"""One GET over HTTP, bounded in time and size: the only module that uses httpx and translates its exceptions.
+"""One request over HTTP, bounded in time and size: the only module that uses httpx and translates its exceptions.
 
 httpx limits the wait for each piece of an answer, not for the whole, so an answer that drips in could take for ever.
 A timer cuts the connection when the whole is overdue. The hook that gives it the socket also notes when the request
 leaves: after that the instrument may have measured. No request is repeated.
 
-No cache may answer, because a stored answer is no measurement. Every request tells caches so and has a unique number
-(an additional parameter, which the published server ignores), and an answer with an age is refused.
+No cache may answer, because a stored answer is no measurement. Every request tells caches so, that of `get` has a
+unique number (an additional parameter, which the published server ignores), and an answer with an age is refused.
 
 Each request has its own connection: a kept one that the server closes in the meantime could not be distinguished from
 one that breaks during a measurement, and bytes after an answer would be taken for the next answer.
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from sdl.drivers.environment import check_variables, proxy_for
@@ -58,13 +59,35 @@ _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
 )
 
 
+def check_address(url: str) -> None:
+    """Check the address of an instrument, before it is written anywhere.
+
+    Raises:
+        ValueError: it cannot be read, is not http or https, or holds a user name or password.
+    """
+    if not url.isprintable() or " " in url:
+        raise ValueError("the url holds spaces or control characters")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError as error:
+        raise ValueError(f"the url cannot be read: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the url must not hold a user name or password: it is written to the record")
+    if parts.scheme not in ("http", "https") or not host:
+        shown = "the url" if "@" in url else repr(url)
+        raise ValueError(f"{shown} must look like https://host/api or http://host:port/api")
+
+
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """Status code, target of a redirect (not followed), body."""
+    """Status code, target of a redirect (not followed), body, and the seconds of a header `Retry-After` (0 without)."""
 
     status: int
     location: str
     body: bytes
+    retry_after: float = 0.0
 
 
 class _Watch:
@@ -146,7 +169,22 @@ class HttpConnection:
         return self._client.is_closed
 
     def get(self, params: Mapping[str, str], within: float) -> HttpReply:
+        """Send one GET with these parameters, as `send`."""
+        return self.send("GET", within, params={**params, NUMBER: uuid4().hex})
+
+    def send(
+        self,
+        method: str,
+        within: float,
+        *,
+        url: str | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> HttpReply:
         """Send one request, bounded to `within` seconds (plus the system's name look-up).
+
+        `url`: in place of that of the connection, on the same host; messages show only that of the connection.
 
         Raises:
             InstrumentError: no whole answer; `maybe_measured` is true once the request was on its way.
@@ -155,11 +193,11 @@ class HttpConnection:
 
         watch = _Watch(within)
         body = bytearray()
-        params = {**params, NUMBER: uuid4().hex}
+        asked: dict[str, Any] = {"params": params, "headers": headers, "content": content}
         try:
             with (
                 watch,
-                self._client.stream("GET", self.url, params=params, extensions={"trace": watch.trace}) as reply,
+                self._client.stream(method, url or self.url, extensions={"trace": watch.trace}, **asked) as reply,
             ):
                 for piece in reply.iter_raw():
                     body += piece
@@ -177,7 +215,9 @@ class HttpConnection:
                 f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
                 "leave this address out"
             )
-        return HttpReply(reply.status_code, reply.headers.get("location", ""), bytes(body))
+        wait = reply.headers.get("retry-after", "")
+        pause = float(wait) if wait.isdecimal() else 0.0
+        return HttpReply(reply.status_code, reply.headers.get("location", ""), bytes(body), pause)
 
     def close(self) -> None:
         self._client.close()

@@ -18,7 +18,7 @@ from sdl.drivers.checks import checked
 from sdl.drivers.declared import NOTHING, Declared, DeclaredChannel, DeclaredInput, Keyed, OffKey
 from sdl.durations import Duration
 from sdl.errors import InstrumentError
-from sdl.types import Power, Reading, SafeState, Settings, Value
+from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, Value
 
 # Seconds for a person to confirm that the instrument is off, before the question is repeated.
 CONFIRM = 55.0
@@ -26,7 +26,10 @@ CONFIRM = 55.0
 
 def _by_name(value: Any) -> Any:
     """Items by name, from a mapping or, as older files have them, from a list."""
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
+    if not isinstance(value, (list, tuple)):
+        return value
+    value = [i.model_dump(exclude_unset=True) if isinstance(i, (Input, Channel)) else i for i in value]
+    if not all(isinstance(item, Mapping) for item in value):
         return value
     names = [item.get("name") for item in value]
     if twice := sorted({str(name) for name in names if names.count(name) > 1}):
@@ -38,8 +41,8 @@ def _by_name(value: Any) -> Any:
 
 def _channels(value: Any) -> Any:
     items = _by_name(value)
-    if items is value:
-        return value
+    if isinstance(value, Mapping) or not isinstance(items, Mapping):
+        return items
     return {name: {"unit": "counts", **item} for name, item in items.items()}  # the default of such a list
 
 

@@ -481,6 +481,12 @@ class ChannelProcess:
         density[self.used] = np.logaddexp.reduce(np.log(self.weight)[:, None] + each, axis=0) - np.log(rate)
         return density
 
+    def wrong_density(self, y: Floats) -> Floats:
+        """(n,) log density of readings (n,) as wrong rows; NaN where T(y) is not defined."""
+        y = np.where(y > 0, y, np.nan) if self.transform == "log" else y
+        z = (forward(self.transform, y) - self.centre) / self.size
+        return _wrong_evidence(z) - np.log(self.size / derivative(self.transform, y))
+
     def nonlinearity(self) -> float:
         """Standard deviation of the mean's deviation from its best plane, divided by that of the mean, at the rows."""
         y = self.mean(self.processes.U)
@@ -545,9 +551,12 @@ class GaussianProcess:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
     def leave_one_out(self) -> Floats:
+        """As in `ForwardModel`; a row that was left out as wrong has the density of wrong rows."""
         density = np.full(self.training.Y.shape, np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
-            density[self.rows, column] = channel.leave_one_out()[: len(self.rows)]
+            y = self.training.Y[self.rows, column]
+            each, wrong = channel.leave_one_out()[: len(y)], channel.wrong[: len(y)]
+            density[self.rows, column] = np.where(wrong, channel.wrong_density(np.where(wrong, y, np.nan)), each)
         return density
 
 

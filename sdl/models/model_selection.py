@@ -32,7 +32,7 @@ from sdl.models.constants import NOMINAL
 from sdl.models.data import Data, Proposals, Targets
 from sdl.space import Space
 
-MARGIN = 2.0
+MARGIN = 3.0
 """Log density for each channel by which a more general static candidate must beat a simpler one; chance differences are
 smaller."""
 FEW = 2

@@ -183,7 +183,7 @@ class _Replayer:
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
         chosen = [
             item.name
-            for item in self._config.instrument.inputs
+            for item in self._config.free_inputs
             if item.choices and event.settings[item.name] != now.settings[item.name]
         ]
         if other or chosen or moved > STEP:

@@ -112,9 +112,9 @@ def random_walk(
 def nearest_on_steps(x: Floats, low: Floats, high: Floats, step: Floats, A: Floats, b: Floats) -> Floats | None:
     """(p,) the point of the set closest to x (p,) with every stepped column on a step counted from `low`.
 
-    The closest combination of the steps on either side is taken if one is inside. Otherwise by branch and bound (Land
-    and Doig, Econometrica 28 (1960) 497): the closest point without steps bounds the distance of those with steps.
-    `step` (p,) is NaN for columns without steps. None where no such point is found among NODES.
+    Where all have steps, the closest combination of those on either side is taken if one is inside. Otherwise by branch
+    and bound (Land and Doig, Econometrica 28 (1960) 497): the closest point without steps bounds the distance of those
+    with steps. `step` (p,) is NaN for columns without. None where no such point is found among NODES.
     """
     stepped = np.isfinite(step)
     size = np.where(stepped, step, 1.0)
@@ -133,25 +133,32 @@ def nearest_on_steps(x: Floats, low: Floats, high: Floats, step: Floats, A: Floa
         _, _, point, start, end = heapq.heappop(heap)
         count = np.where(stepped, (point - low) / size, 0.0)
         off = np.abs(count - np.round(count))
+        whole = low + np.round(count) * size
         if off.max(initial=0.0) < WHOLE:
-            return np.where(stepped, low + np.round(count) * size, point)
-        column = int(off.argmax())
-        below, above = end.copy(), start.copy()
-        below[column] = low[column] + np.floor(count[column]) * size[column]
-        above[column] = low[column] + np.ceil(count[column]) * size[column]
+            found = nearest(x, np.where(stepped, whole, start), np.where(stepped, whole, end), A, b)
+            if found is not None:
+                return found
+        open_columns = np.flatnonzero(stepped & (start < end - WHOLE * size))
+        if not len(open_columns):
+            continue
+        column = int(open_columns[off[open_columns].argmax()])
+        below, above, here = end.copy(), start.copy(), off[column] < WHOLE
+        k, step_size = count[column], size[column]
+        below[column] = low[column] + (np.round(k) - 1 if here else np.floor(k)) * step_size
+        above[column] = low[column] + (np.round(k) + 1 if here else np.ceil(k)) * step_size
         add(start, below)
         add(above, end)
+        if here:  # on this step another column may be the one to move
+            add(np.where(np.arange(len(x)) == column, whole, start), np.where(np.arange(len(x)) == column, whole, end))
     return None
 
 
 def _beside(x: Floats, low: Floats, top: Floats, size: Floats, stepped: Bools, A: Floats, b: Floats) -> Floats | None:
     """(p,) the closest to x (p,) of the combinations of the steps on either side of it that lie in the set."""
-    if not 0 < stepped.sum() <= CORNERS:
+    if not stepped.all() or len(x) > CORNERS:
         return None
-    count = (x[stepped] - low[stepped]) / size[stepped]
-    corners = np.array(list(itertools.product((0.0, 1.0), repeat=int(stepped.sum()))))
-    rows = np.tile(x, (len(corners), 1))
-    rows[:, stepped] = low[stepped] + (np.floor(count + WHOLE) + corners) * size[stepped]
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=len(x))))
+    rows = low + (np.floor((x - low) / size - WHOLE) + corners) * size
     inside = ((rows >= low - WHOLE * size) & (rows <= top + WHOLE * size)).all(axis=1)
     inside &= (rows @ A.T - b <= ROUNDING * (np.abs(A).sum(axis=1) + np.abs(b))).all(axis=1)
     if not inside.any():

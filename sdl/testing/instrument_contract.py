@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import pytest
 
 from sdl.clock import Clock, RealClock, VirtualClock
-from sdl.drivers.base import Driver, Instrument
+from sdl.drivers.base import Driver, Instrument, constraints_of, space_of
 from sdl.errors import Rejected
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
@@ -53,12 +53,18 @@ class InstrumentContract:
         return open_clock(instrument)
 
     @pytest.fixture
-    def settings(self, instrument: Instrument) -> dict[str, float]:
-        """Settings that are harmless to measure at: the middle of every input, on a step where it has one."""
-        return {
-            item.name: item.low + (item.high - item.low) / 2 // (item.step or 1e-9) * (item.step or 1e-9)
+    def settings(self, instrument: Instrument) -> dict[str, Any]:
+        """Settings that are harmless to measure at: the middle of every input, on a step where it has one.
+
+        Of an input with choices the first one. Where that breaks a constraint, the closest settings that keep it.
+        """
+        middle: dict[str, Any] = {
+            item.name: item.choices[0]
+            if item.choices
+            else item.low + (item.high - item.low) / 2 // (item.step or 1e-9) * (item.step or 1e-9)
             for item in instrument.inputs
         }
+        return middle if not constraints_of(instrument) else dict(space_of(instrument).project(middle)[0])
 
     @pytest.fixture
     def driver(self, instrument: Instrument, clock: Clock) -> Iterator[Driver]:
@@ -110,22 +116,27 @@ class InstrumentContract:
     # A reading
 
     def test_a_reading_gives_every_channel_and_every_input(
-        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+        self, instrument: Instrument, driver: Driver, settings: dict[str, Any]
     ) -> None:
         reading = driver.measure(settings)
         check_reading(reading, instrument)
 
     def test_settings_at_both_ends_of_every_input_can_be_measured(self, instrument: Instrument, driver: Driver) -> None:
-        for end in ("low", "high"):
-            check_reading(driver.measure({item.name: getattr(item, end) for item in instrument.inputs}), instrument)
+        for end, choice in (("low", 0), ("high", -1)):
+            ends: dict[str, Any] = {
+                i.name: i.choices[choice] if i.choices else getattr(i, end) for i in instrument.inputs
+            }
+            if constraints_of(instrument):
+                ends = dict(space_of(instrument).project(ends)[0])
+            check_reading(driver.measure(ends), instrument)
 
-    def test_the_settings_handed_in_are_left_alone(self, driver: Driver, settings: dict[str, float]) -> None:
+    def test_the_settings_handed_in_are_left_alone(self, driver: Driver, settings: dict[str, Any]) -> None:
         before = dict(settings)
         driver.measure(settings)
         need(settings == before, f"measure changed its settings from {before} to {settings}")
 
     def test_the_same_time_gives_the_same_reading_where_it_is_simulated(
-        self, instrument: Instrument, settings: dict[str, float]
+        self, instrument: Instrument, settings: dict[str, Any]
     ) -> None:
         if not (instrument.simulated and instrument.virtual):
             pytest.skip("not simulated in virtual time: two readings differ")
@@ -142,16 +153,17 @@ class InstrumentContract:
     # What it refuses
 
     def test_settings_outside_the_bounds_are_refused_and_do_no_harm(
-        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+        self, instrument: Instrument, driver: Driver, settings: dict[str, Any]
     ) -> None:
         for item in instrument.inputs:
             width = item.high - item.low
-            for value in (item.low - width / 2, item.high + width / 2, math.nan, math.inf):
+            beyond: list[Any] = [item.low - width / 2, item.high + width / 2, math.nan, math.inf]
+            for value in ["no such choice", 0.0] if item.choices else beyond:
                 check_refused(driver, {**settings, item.name: value})
         check_reading(driver.measure(settings), instrument)
 
     def test_missing_and_unknown_inputs_are_refused(
-        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+        self, instrument: Instrument, driver: Driver, settings: dict[str, Any]
     ) -> None:
         check_refused(driver, {**settings, "no such input": settings[instrument.inputs[0].name]})
         for item in instrument.inputs:
@@ -160,7 +172,7 @@ class InstrumentContract:
     # How it ends
 
     def test_it_can_be_made_safe_at_any_time_again_and_again(
-        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+        self, instrument: Instrument, driver: Driver, settings: dict[str, Any]
     ) -> None:
         for _ in range(2):
             check_safe(driver.safe(), instrument)
@@ -169,7 +181,7 @@ class InstrumentContract:
         check_safe(driver.safe(), instrument)
 
     def test_it_can_be_closed_twice_and_opened_again(
-        self, instrument: Instrument, clock: Clock, settings: dict[str, float]
+        self, instrument: Instrument, clock: Clock, settings: dict[str, Any]
     ) -> None:
         for _ in range(2):
             driver = instrument.open(clock)
@@ -189,6 +201,7 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
     if not isinstance(reading, Reading):
         fail(f"measure must return an sdl.types.Reading, not {reading!r}")
     channels = {item.name for item in instrument.channels}
+    choices = {item.name: item.choices for item in instrument.inputs if item.choices}
     for part, names, values in (
         ("applied", {item.name for item in instrument.inputs}, reading.applied),
         ("readings", channels, reading.readings),
@@ -200,6 +213,9 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
             fail(f"{part} must hold exactly {sorted(names)}: {values}")
         for name in names:
             value: Any = values[name]
+            if part == "applied" and name in choices:
+                need(value in choices[name], f"{part}[{name!r}] = {value!r} is none of {', '.join(choices[name])}")
+                continue
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             need(number, f"{part}[{name!r}] = {value!r} is not a finite int or float")
     need(set(reading.saturated) <= channels, f"saturated names unknown channels: {reading.saturated}")
@@ -220,7 +236,7 @@ def check_safe(answer: Any, instrument: Instrument) -> None:
     need(answer.applied is None or set(answer.applied) == names, f"applied must hold exactly {sorted(names)}")
 
 
-def check_refused(driver: Driver, settings: dict[str, float]) -> None:
+def check_refused(driver: Driver, settings: dict[str, Any]) -> None:
     """Fail unless the driver refuses the settings before it measures."""
     try:
         reading = driver.measure(settings)

@@ -89,7 +89,7 @@ def test_check_tells_what_is_wrong_with_exit_code_1_and_as_json(sdl: Any, tmp_pa
     done = sdl("instrument", "check", tmp_path / "c.yaml", "--set", "goal.445nm=300", "--json")
     printed = json.loads(done.out)
     assert (done.code, printed["exit_code"], printed["not_ok"]) == (1, 1, ["goal"])
-    assert {finding["what"] for finding in printed["findings"]} >= {"identity", "noise", "background"}
+    assert {finding["what"] for finding in printed["findings"]} >= {"identity", "noise", "settling", "inputs"}
 
 
 def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_p
     assert done.code == 3
     assert "no reading was obtained" in done.err
     waited = done.err.splitlines()[0]
-    assert waited.startswith("reading 1 of 12, at R = 0, G = 0, B = 0; waiting for 160 s at most … failed: ")
+    assert waited.startswith("reading 1 of about 25, at R = 0, G = 0, B = 0; waiting for 160 s at most … failed: ")
 
 
 def test_a_played_device_answers_a_campaign_and_ends_when_told(tmp_path: Path) -> None:

@@ -37,11 +37,14 @@ def bad(findings: Mapping[str, CommissioningCheck]) -> list[str]:
 
 
 def test_a_twin_in_good_order_has_nothing_against_it() -> None:
-    findings = found({"kind": "twin"})
-    assert list(findings) == ["identity", "readings", "background", "noise", "settings", "goal", "off"]
+    findings = found({"kind": "twin", "background": "each"})
+    assert list(findings) == [
+        "identity", "readings", "background", "noise", "repeatability", "settling", "resolution", "inputs",
+        "cross-talk", "settings", "goal", "off",
+    ]  # fmt: skip
     assert bad(findings) == []
     assert findings["identity"].says == "twin:night-2025-10:0 (simulated)"
-    assert findings["readings"].figures["median"] == pytest.approx(0.78)
+    assert findings["readings"].figures["median"] == pytest.approx(2 * 0.78)
     assert findings["background"].figures["mean"]["515nm"] < 5
     assert 60 < findings["noise"].figures["sd"]["515nm"] < 260
 
@@ -49,7 +52,7 @@ def test_a_twin_in_good_order_has_nothing_against_it() -> None:
 def test_a_clamped_answer_says_so() -> None:
     findings = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.7}]})
     assert bad(findings) == ["settings"]
-    assert findings["settings"].says.startswith("4 of 12 readings not-applied; one at R = 0.7")
+    assert " readings not-applied; one at R = 0.7, G = 0.5, B = 0.5" in findings["settings"].says
 
 
 def test_a_sensor_that_repeats_itself_says_so() -> None:
@@ -59,16 +62,16 @@ def test_a_sensor_that_repeats_itself_says_so() -> None:
 
 
 def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
-    bright = {"kind": "twin", "faults": [{"name": "light-step", "after": 0, "size": 9000}]}
+    bright = {"kind": "twin", "background": "each", "faults": [{"name": "light-step", "after": 0, "size": 9000}]}
     findings = found(bright, {"515nm": 5000})
     assert bad(findings) == ["goal"]
     assert "the background alone is 90" in findings["goal"].says
-    dim = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.2}]})
+    dim = found({"kind": "twin", "background": "each", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.2}]})
     assert "at least 16056.3 is needed" in dim["goal"].says
 
 
 def test_a_room_that_saturates_a_channel_of_the_goal_says_so() -> None:
-    findings = found({"kind": "twin", "faults": [{"name": "saturating-light", "after": 0}]})
+    findings = found({"kind": "twin", "background": "each", "faults": [{"name": "saturating-light", "after": 0}]})
     assert "background" in bad(findings)
     assert "already saturated" in findings["background"].says
 
@@ -76,7 +79,7 @@ def test_a_room_that_saturates_a_channel_of_the_goal_says_so() -> None:
 def test_single_failures_are_told_and_the_rest_is_looked_at_all_the_same() -> None:
     findings = found({"kind": "twin", "faults": [{"name": "null-channel", "at": [4]}]})
     assert bad(findings) == ["readings"]
-    assert "11 readings" in findings["readings"].says
+    assert findings["readings"].figures["taken"] >= 24
     assert "1 failed, the last: BadReply" in findings["readings"].says
 
 
@@ -99,10 +102,10 @@ def test_what_is_waited_for_is_said_before_it_comes_and_what_came_of_it_after(se
 
     examination = Examination(light, RealClock(), None, off, repeats=1, begun=begun, ended=said.append)
     findings = list(examination.findings())
-    assert said[0] == "0 asked: reading 1 of 8, at R = 0, G = 0, B = 0; waiting for 0.4 s at most"
+    assert said[0] == "0 asked: reading 1 of about 21, at R = 0, G = 0, B = 0; waiting for 0.4 s at most"
     assert said[1].startswith("failed: ")
     assert "no answer in time" in said[1] or "no whole answer" in said[1]
-    assert said[2].startswith("1 asked: reading 2 of 8, at R = 0, G = 0, B = 0")
+    assert said[2].startswith("1 asked: reading 2 of about 21, at R = 0, G = 0, B = 0")
     assert said[-2].endswith(" asked: switching it off")
     assert said[-1] == "off"
     assert findings[1].figures["failed"] >= 1
@@ -112,7 +115,7 @@ def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_call
     for steps, frozen in (((None, None), True), ((0.5, None), True), ((0.5, 0.1), False)):
         examination = Examination(Bath(steps=steps), VirtualClock(), None, off)
         findings = {finding.what: finding for finding in examination.findings()}
-        assert (bad(findings) == ["noise"]) is frozen
+        assert ("noise" in bad(findings)) is frozen
         assert ("is it frozen?" in findings["noise"].says) is frozen
 
 
@@ -124,4 +127,6 @@ def test_it_works_over_http_and_leaves_the_light_off() -> None:
         assert "goal" not in findings
         assert bad(findings) == ["readings"]
         assert not server.world.lit
-        assert server.world.taken == 21  # ten pairs, two readings that failed, and once more for darkness
+        pairs = findings["readings"].figures["taken"]
+        assert pairs >= 20
+        assert server.world.taken == 2 * pairs + 1, "half of a pair failed, and once more for darkness at the end"

@@ -32,7 +32,7 @@ for line in sys.stdin:
     readings = {"R": settings["a"], "Q": 1.0}
     print(json.dumps({"id": ask["id"], "readings": readings, "applied": settings}), flush=True)
 """
-ELSEWHERE = {"sdl-light": "test_sdl_light.py"}
+ELSEWHERE = {"sdl-light": "test_sdl_light.py", "http": "test_http_api.py", "scpi": "test_scpi.py"}
 """Kinds that need more around them than the server here: where their contract is tested."""
 
 

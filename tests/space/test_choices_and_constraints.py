@@ -157,3 +157,12 @@ def test_whatever_is_asked_of_drawn_spaces_the_answer_is_inside_and_stays_where_
             assert space.contains(settings)
             again, clipped = space.project(settings)
             assert (again, clipped) == (settings, ())
+
+
+def test_an_input_without_steps_gives_way_to_one_that_is_on_its_step() -> None:
+    inputs = [Input(name="volume", high=300.0), Input(name="T", low=20.0, high=21.0, step=0.1)]
+    space = Space(inputs, [parse_constraint("volume / 300 + 2 * T <= 40.55667022732625")])
+    settings, _ = space.project({"volume": 107.00106819787, "T": 20.1})
+    assert settings["T"] == 20.1
+    assert settings["volume"] == pytest.approx(107.001, abs=1e-3)
+    assert space.contains(settings)

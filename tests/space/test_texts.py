@@ -54,7 +54,7 @@ def test_off_is_the_first_choice_where_nothing_is_declared() -> None:
     assert off_settings(instrument) == {"T": 0.0, "solvent": "water"}
     declared = Manual(inputs=INPUTS, channels=CHANNELS, off={"solvent": "ethanol"})
     assert off_settings(declared) == {"T": 0.0, "solvent": "ethanol"}
-    with pytest.raises(ValueError, match="off: solvent = 'acetone' is none of"):
+    with pytest.raises(ValueError, match="must be one of water, ethanol, 37, not 'acetone'"):
         Manual(inputs=INPUTS, channels=CHANNELS, off={"solvent": "acetone"})
 
 

@@ -22,7 +22,7 @@ from sdl.drivers import environment
 from sdl.drivers.base import RealInstrument, SessionGap, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
-from sdl.drivers.http import HttpConnection
+from sdl.drivers.http import HttpConnection, check_address
 from sdl.drivers.rate_limit import RateLimiter
 from sdl.drivers.twin import Twin
 from sdl.store import hosts
@@ -86,20 +86,9 @@ class ClaudeLight(RealInstrument):
     @field_validator("url")
     @classmethod
     def _address(cls, value: str) -> str:
-        if not value.isprintable() or " " in value:
-            raise ValueError("the url holds spaces or control characters")
-        try:
-            parts = urlsplit(value)
-            host, _ = parts.hostname or "", parts.port
-            host.encode("idna")
-        except ValueError as error:
-            raise ValueError(f"the url cannot be read: {error}") from None
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("the url must not hold a user name or password: it is written to the record")
-        shown = "the url" if "@" in value else repr(value)
-        if parts.scheme not in ("http", "https") or not host:
-            raise ValueError(f"{shown} must look like https://host/api or http://host:port/api")
+        check_address(value)
         if "?" in value or "#" in value:
+            shown = "the url" if "@" in value else repr(value)
             raise ValueError(f"{shown} must end before ? and #: the settings are added to it")
         return value
 
