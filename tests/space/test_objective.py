@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import space_kit
 
 import sdl
 from sdl import registry
 from sdl.drivers.base import space_of
 from sdl.types import Input
-from space import space_kit
 
 SOLVERS = ("auto", "gp", "quadratic", "linear")
 
 
 @pytest.fixture(autouse=True)
 def _bench(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.OURS["drivers"], "bench", "space.space_kit:Bench")
+    monkeypatch.setitem(registry.OURS["drivers"], "bench", "space_kit:Bench")
     space_kit.OUTSIDE.clear()
 
 

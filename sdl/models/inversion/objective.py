@@ -39,6 +39,8 @@ CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
 """Random settings that are compared, further ones around each of the BEST settings measured, and their standard
 deviation as a fraction of the range."""
 BEST = 3
+DECIMALS = 4
+"""Decimals of settings, in units of the bounds: a maximum is flat, and its last digits differ between processors."""
 ROUNDED = 1e-5
 """Settings that break a linear constraint by at most this fraction of the range were rounded, and keep it."""
 INSIDE, PENALTY = 1e-4, 1e4
@@ -228,6 +230,7 @@ class FittedObjective(FittedForward):
         near = measured[np.argsort(-mean, kind="stable")[:BEST]].repeat(NEAR, axis=0)
         near = near + WIDTH * (region.high - region.low) * rng.standard_normal(near.shape)
         u = maximise(function, np.vstack([region.sample(CANDIDATES, rng), region.project(near)]), region)
+        u = region.project(np.where(region.categorical, u, np.round(u, DECIMALS)))
         settings = self.training.settings(u)
         grids = space.steps_near(settings)
         if any(len(grid) > 1 for grid in grids):

@@ -37,6 +37,8 @@ EXACT = 1e-6
 """Residuals below this, in tolerances, count as 0."""
 NEAREST, RANDOM = 3, 6
 """Number of starting points: settings of the rows closest to the goal, and random settings."""
+FLAT = 1e-12
+"""A climb ends when a step raises the function by less, as a fraction of its value."""
 CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
 """Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
 and step of the differences that give its gradient."""
@@ -291,7 +293,7 @@ def maximise(function: Function, candidates: Floats, region: Region, steps: int 
             jac=True,
             bounds=Bounds(*region.bounds_at(candidates[i])),
             constraints=kept,
-            options={"maxiter": steps},
+            options={"maxiter": steps, "ftol": FLAT},
         )
         if -end.fun > greatest:
             inside = region.project(end.x)
