@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sdl import registry
 from sdl.cli.display.progress import ProgressBar
@@ -30,6 +30,7 @@ from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.formatting import count
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames
+from sdl.twin.fitted.state import FittedState, is_fitted
 from sdl.twin.state import TwinState, load
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def bench(
     inputs: InputColumns = None,
     columns: ChannelColumns = None,
     twin: Annotated[str, option("--twin STATE", "A twin: name of a state, or a .toml file.")] = "night-2025-10",
+    instrument: Annotated[
+        Path | None, option("--instrument FILE", "Take the twin that the instrument of this file names (YAML).")
+    ] = None,
     solvers: Annotated[
         str | None, option("--solvers LIST", "Kinds, with options: 'linear gmm:trend=none'; all by default.")
     ] = None,
@@ -65,11 +69,13 @@ def bench(
     sdl bench --solvers 'linear pls gmm'
     sdl bench --data night.jsonl --goals 40 --report bench.html
     sdl bench --twin my-lamp.toml --channels '445nm 515nm'
+    sdl bench --instrument rig.yaml            the twin that it names, with its settling and constraints
 
     With --data a twin is first fitted to the readings, starting from --twin; if they span several days, every solver
     also predicts the settings of each day from all others.
     """
     from sdl.bench import BenchGoals, campaigns, days_left_out, recommend, solver_of, summarise
+    from sdl.bench import fitted as of_any
     from sdl.bench.campaigns import channels_of, goals_of
     from sdl.bench.report import days_table, draw, solver_table
     from sdl.parallel.pool import cores
@@ -82,16 +88,26 @@ def bench(
     for label in labels:
         solver_of(label)
     processes, quiet = jobs or cores(), quiet or json
-    state, evidence, notes = _instrument(data or (), columns_of(inputs, columns), twin, runs)
-    names = tuple((channels or "").replace(",", " ").split()) or channels_of(state)
-    drawn = goals_of(state, names, goals, seed)
+    given = tuple((channels or "").replace(",", " ").split())
+    state: TwinState | None = None
+    evidence: Evidence | None = None
+    notes: list[str] = []
+    if instrument is None and not is_fitted(twin):
+        state, evidence, notes = _instrument(data or (), columns_of(inputs, columns), twin, runs)
+        names = given or channels_of(state)
+        tree, drawn = {"kind": "twin", "state": twin}, goals_of(state, names, goals, seed)
+    else:
+        tree, fitted = _fitted(instrument, twin, data or ())
+        names = given or of_any.channels_of(fitted)
+        drawn = of_any.goals_of(fitted, names, goals, seed)
     with contextlib.ExitStack() as stack:
-        name = twin if evidence is None else _written(state, stack)
-        goals_to_run = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
+        if state is not None and evidence is not None:
+            tree = {"kind": "twin", "state": _written(state, stack)}
+        goals_to_run = BenchGoals(tree, drawn, tuple(range(seeds)), tolerance, trials)
         with ProgressBar("campaigns", quiet=quiet) as bar:
             ended = campaigns(goals_to_run, labels, processes, bar, limit)
     scores = []
-    if evidence is not None:
+    if state is not None and evidence is not None:
         with ProgressBar("days", quiet=quiet) as bar:
             scores = days_left_out(evidence, state, names, labels, processes, bar, limit)
     summaries = summarise(ended, trials)
@@ -131,6 +147,30 @@ def _write_report(file: Path, picture: bytes, advice: str, tables: Mapping[str, 
         return
     with translated_os_errors(file, kind=RecordError):
         page.save(file, picture)
+
+
+def _fitted(instrument: Path | None, twin: str, data: Sequence[str]) -> tuple[dict[str, Any], FittedState]:
+    """The twin of a declared instrument, as in a campaign file, and its state."""
+    from sdl.cli.twin.fitted_commands import declared_in
+    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.twin.fitted.state import load as load_fitted
+
+    if data:
+        how = "fit one with `sdl twin fit --instrument`, then name it with --twin"
+        raise ConfigError(f"--data fits the twin of a Claude-Light; {how}")
+    if instrument is None:
+        try:
+            return {"kind": "twin", "state": twin}, load_fitted(twin)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    declared = declared_in(instrument)
+    if not hasattr(declared, "simulation"):
+        raise ConfigError(f"{instrument}: kind {declared.kind} has no twin")
+    simulated = declared.simulation(None, 0)
+    if not isinstance(simulated, FittedTwin):
+        raise ConfigError(f"{instrument}: kind {declared.kind} has the twin of a Claude-Light; leave --instrument out")
+    tree = simulated.model_dump(mode="json", exclude={"seed"})
+    return tree, simulated.condition
 
 
 def _instrument(

@@ -33,6 +33,9 @@ def argument(metavar: str, text: str) -> Any:
 Set = Annotated[
     list[str] | None, option("--set KEY=VALUE", "Change one key of the file: --set solver.kind=pls. May be repeated.")
 ]
+OnTwin = Annotated[
+    bool, option("--on-twin", "Replace the instrument by its twin: the one that its key `twin` names, if it has one.")
+]
 Runs = Annotated[Path, option("--runs DIR", "Directory of the runs.")]
 Json = Annotated[bool, option("--json", "Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, option("--quiet -q", "Print no progress, only the result.")]

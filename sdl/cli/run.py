@@ -19,6 +19,7 @@ from sdl.cli.options import (
     RUNS,
     CampaignPath,
     Json,
+    OnTwin,
     Quiet,
     RunName,
     Runs,
@@ -41,12 +42,20 @@ if TYPE_CHECKING:
 FINAL = ("reached", "done")  # ends that a resume leaves as they are
 
 
-def run(file: CampaignPath, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
+def run(
+    file: CampaignPath,
+    changes: Set = None,
+    on_twin: OnTwin = False,
+    runs: Runs = RUNS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Run a campaign until its goal is reached or a rule stops it.
 
     \b
     sdl run configs/quickstart.yaml
     sdl run my.yaml --set solver.kind=pls --set seed=3 --json
+    sdl run my.yaml --on-twin                          the same campaign on the twin of its instrument
 
     After Ctrl-C or SIGTERM the current reading is finished (a solver is interrupted), the instrument is switched off,
     and `sdl resume` can continue the run; a second signal does so at once. After SIGTERM a solver that cannot be
@@ -54,7 +63,11 @@ def run(file: CampaignPath, changes: Set = None, runs: Runs = RUNS, json: Json =
     """
     from sdl import runner
 
-    act = partial(runner.run, file, runs=runs, changes=changes or (), guarded=True)
+    if on_twin:
+        campaign = config.on_twin(config.load(file, changes or (), runs=runs))
+        act = partial(runner.run, campaign, runs=runs, guarded=True)
+    else:
+        act = partial(runner.run, file, runs=runs, changes=changes or (), guarded=True)
     _drive(act, json=json, quiet=quiet)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.options import LIMIT, Jobs, Json, Limit, Quiet, argument, emit, option
+from sdl.cli.options import LIMIT, Jobs, Json, Limit, OnTwin, Quiet, argument, emit, option
 from sdl.errors import SolverError
 from sdl.formatting import count
 
@@ -32,6 +32,7 @@ def sweep(
     ] = False,
     plot: Annotated[Path | None, option("--plot FILE.png", "Draw the summary; needs the extra `report`.")] = None,
     limit: Limit = LIMIT,
+    on_twin: OnTwin = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,7 +47,7 @@ def sweep(
     """
     from sdl.sweep import load
 
-    plan = load(file)
+    plan = load(file, on_twin=on_twin)
     if dry:
         _print_plan(plan, json=json)
         return

@@ -10,7 +10,7 @@ import typer
 
 from sdl import verify as verifying
 from sdl.cli.display.progress import working
-from sdl.cli.options import LIMIT, Json, Limit, Set, argument, emit, option
+from sdl.cli.options import LIMIT, Json, Limit, OnTwin, Set, argument, emit, option
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.formatting import count, truncate
@@ -25,6 +25,7 @@ def verify(
     junit: Annotated[Path | None, option("--junit FILE", "Also write a JUnit XML file.")] = None,
     limit: Limit = LIMIT,
     changes: Set = None,
+    on_twin: OnTwin = False,
     json: Json = False,
 ) -> None:
     """Test campaigns against their `expect:` block, over many seeds.
@@ -37,7 +38,7 @@ def verify(
     file. A median or p95 that holds for too few seeds to be sure is reported and counts as met.
     A campaign whose solver hangs or ends its process does not meet its expectation; the others continue.
     """
-    plans, without = _plans(files, changes or [], seeds)
+    plans, without = _plans(files, changes or [], seeds, on_twin=on_twin)
     if not json:
         for file in without:
             say(f"{file}: no `expect:` block, skipped")
@@ -61,14 +62,16 @@ def verify(
         raise typer.Exit(1)
 
 
-def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[list[VerifyPlan], list[Path]]:
+def _plans(
+    files: list[Path], changes: list[str], seeds: int | None, *, on_twin: bool
+) -> tuple[list[VerifyPlan], list[Path]]:
     """The plans, and the files without `expect:`; the mistakes of all files are reported together."""
     plans: list[VerifyPlan] = []
     without: list[Path] = []
     wrong: list[ConfigError] = []
     for file in files:
         try:
-            plan = verifying.plan(file, changes, seeds)
+            plan = verifying.plan(file, changes, seeds, on_twin=on_twin)
         except ConfigError as error:
             wrong.append(error)
             continue

@@ -2,6 +2,7 @@
 
     model         the campaign as frozen models: CampaignFile (a file), ResolvedCampaign (what a run needs of it)
     load_file     load, parse and restore: from a file, plain values or a record to those models
+    on_twin       the campaign on the twin of its instrument
     expect        the expected result of a campaign, for tests
     goals         the goal: a target or limits for each of some channels
     overrides     `--set a.b=value`
@@ -20,11 +21,13 @@ from sdl.config.expect import Expect, instrument_tested_on, seeds_of, why_untest
 from sdl.config.goals import Prefer, Target
 from sdl.config.load_file import load, parse, parse_kind, restore
 from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, ResolvedCampaign, prices_of
+from sdl.config.on_twin import on_twin
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
 __all__ = [
     "CHANGEABLE", "GROUPS", "KEYS", "CampaignFile", "CampaignRules", "Expect", "Prefer",
     "ResolvedCampaign", "Target", "cautions", "cost", "design_points", "instrument_tested_on", "load",
-    "override", "parse", "parse_kind", "prices_of", "put", "restore", "schema", "seeds_of", "split", "why_untestable",
+    "on_twin", "override", "parse", "parse_kind", "prices_of", "put", "restore", "schema", "seeds_of", "split",
+    "why_untestable",
 ]  # fmt: skip

@@ -162,6 +162,8 @@ def why_untestable(campaign: CampaignFile) -> str:
     if campaign.expect is None or campaign.instrument is None or campaign.expect.instrument is not None:
         return ""
     name = campaign.instrument.kind
+    if getattr(campaign.instrument, "twin", None) is not None:  # it is tested on that
+        return ""
     if not campaign.instrument.simulated:
         return f"{name} is a real instrument, which no test drives; name one for the test: instrument: {{kind: twin}}"
     if not campaign.instrument.virtual:

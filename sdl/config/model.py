@@ -144,6 +144,8 @@ class CampaignRules(Frozen):
 def prices_of(tree: Mapping[str, Any]) -> Prices | None:
     """The prices in a recorded configuration, as `ResolvedCampaign.prices`."""
     instrument, inputs = tree.get("instrument"), tree.get("inputs") or {}
+    if isinstance(instrument, Mapping) and isinstance(instrument.get("of"), Mapping):  # a twin in its place
+        instrument = instrument["of"]
     given = instrument.get("cost") if isinstance(instrument, Mapping) else None
     prices = Prices.model_validate(given or {})
     fixed = {name: value for name, value in inputs.items() if not isinstance(value, Mapping)}

@@ -83,8 +83,8 @@ class Instrument(Protocol):
             them; by default the value of `simulated` (`sdl.drivers.checks.Repeats`).
         ready(): raises ConfigError if something on this machine, such as an environment variable, would make every
             reading fail. Called before a campaign begins; sends nothing.
-        simulation(start: str, seed: int): the simulated instrument that replaces it in `sdl lab simulate`: the same
-            input and channel names, in virtual time from `start` (ISO 8601).
+        simulation(start: str | None, seed: int): the simulated instrument that replaces it with `--on-twin` and in
+            `sdl lab simulate`: the same input and channel names, in virtual time from `start` (ISO 8601; None: any).
         tells_background: whether readings carry a background, for kinds without an option `background`.
         known_as(look_up: bool): other names of the same instrument, such as one for each address of its host. Two
             instruments that share a name are the same one. `look_up=False` sends no network query.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import (
     BeforeValidator,
@@ -31,6 +31,9 @@ from sdl.durations import Duration, RateKey, parse_duration
 from sdl.errors import near
 from sdl.grammar import Formula, LinearConstraint, parse_constraint, parse_formula
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState, Settings, Value
+
+if TYPE_CHECKING:
+    from sdl.drivers.fitted_twin import FittedTwin
 
 NOTHING = "nothing"  # the value of `off` of an instrument that may be left as it is
 
@@ -281,6 +284,16 @@ class Declared(RealInstrument):
             InstrumentError: it cannot be opened. ConfigError: only a person can correct it.
         """
         raise NotImplementedError
+
+    def simulation(self, start: str | None, seed: int) -> FittedTwin:
+        """The twin that the key `twin` names, in virtual time from `start`.
+
+        Raises:
+            ConfigError: it names none, or one of another instrument.
+        """
+        from sdl.drivers.fitted_twin import stand_in
+
+        return stand_in(self, start, seed)
 
     def open(self, clock: Clock) -> DeclaredDriver:
         return DeclaredDriver(self, self.connect(clock), clock)

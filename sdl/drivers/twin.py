@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers.base import SessionGap
 from sdl.drivers.baseline import Background, share
 from sdl.twin.faults import Fault
+from sdl.twin.fitted.state import is_fitted
 from sdl.twin.state import TwinState, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
 from sdl.types import SESSION_GAP, Channel, Frozen, Input
@@ -19,6 +21,30 @@ from sdl.types import SESSION_GAP, Channel, Frozen, Input
 if TYPE_CHECKING:
     from sdl.drivers.twin_driver import TwinDriver
     from sdl.twin.ambient import Room
+
+
+def _in_range(value: float | str | None) -> float | str | None:
+    if isinstance(value, float) and not 0 <= value <= 3600:
+        raise ValueError(f"{value:g} seconds; allowed: 0 to 3600, or real")
+    return value
+
+
+def _moment(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date and time such as 2025-10-28T19:10:00-04:00") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no zone; write it as {value}Z or with an offset such as -04:00")
+    if moment.timestamp() < 0:
+        raise ValueError(f"{value!r} is before 1970")
+    return value
+
+
+Latency = Annotated[float | Literal["real"] | None, AfterValidator(_in_range)]
+Start = Annotated[str | None, AfterValidator(_moment)]
 
 
 class Twin(Frozen):
@@ -50,14 +76,24 @@ class Twin(Frozen):
     background: Background = "none"
     session_gap: SessionGap = SESSION_GAP
     realtime: bool = Field(default=False, description="really wait as long as a reading takes")
-    latency: float | Literal["real"] | None = Field(
+    latency: Latency = Field(
         default=None, description="seconds a reading takes; the state's own by default; real: scattered as the real one"
     )
     seed: int | None = Field(default=None, ge=0, description="which noise; the campaign's seed by default")
-    start: str | None = Field(
+    start: Start = Field(
         default=None,
         description="date and time (ISO 8601 with a zone) at which virtual time begins; the state's day by default",
     )
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """The twin of these options: this class, or a `FittedTwin` where `state` is the file of one."""
+        state = obj.get("state") if isinstance(obj, Mapping) else None
+        if isinstance(state, str) and is_fitted(state):
+            from sdl.drivers.fitted_twin import FittedTwin
+
+            return FittedTwin.model_validate(obj, **options)  # type: ignore[return-value]
+        return super().model_validate(obj, **options)
 
     @field_validator("state")
     @classmethod
@@ -77,28 +113,6 @@ class Twin(Frozen):
         except ValueError as error:
             raise ValueError(f"must be constant, none, or a room: {error}") from None
         return str(ambient.ROOMS.locate(value)) if value.endswith(".toml") else value
-
-    @field_validator("latency")
-    @classmethod
-    def _in_range(cls, value: float | str | None) -> float | str | None:
-        if isinstance(value, float) and not 0 <= value <= 3600:
-            raise ValueError(f"{value:g} seconds; allowed: 0 to 3600, or real")
-        return value
-
-    @field_validator("start")
-    @classmethod
-    def _moment(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a date and time such as 2025-10-28T19:10:00-04:00") from None
-        if moment.tzinfo is None:
-            raise ValueError(f"{value!r} has no zone; write it as {value}Z or with an offset such as -04:00")
-        if moment.timestamp() < 0:
-            raise ValueError(f"{value!r} is before 1970")
-        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Twin:
@@ -172,16 +186,28 @@ class Twin(Frozen):
     def _one_reading(self) -> float:
         return self.latency if isinstance(self.latency, float) else load(self.state).latency
 
+    def latency_at(self, now: float) -> float:
+        """Seconds that a reading takes that begins at a time."""
+        if self.latency != "real":
+            return self._one_reading
+        import numpy as np
+
+        from sdl.twin.ambient import STREAM
+
+        # One number more than the seed of the reading's own draws, so that the two are independent.
+        draw = np.random.default_rng([self.seed or 0, STREAM, round(now * 1e6), 1]).random()
+        return self.condition.latency_quantile(float(draw))
+
     @property
     def start_time(self) -> float:
         """Start of virtual time, seconds since 1970 UTC."""
         return (datetime.fromisoformat(self.start) if self.start else load(self.state).start).timestamp()
 
-    def simulation(self, start: str, seed: int) -> Twin:
+    def simulation(self, start: str | None, seed: int) -> Twin:
         """The same twin in virtual time from `start`; it keeps its seed."""
         return self.model_copy(update={"realtime": False, "start": start})
 
     def open(self, clock: Clock) -> TwinDriver:
-        from sdl.drivers.twin_driver import TwinDriver
+        from sdl.drivers.twin_driver import TwinDriver, plant_of
 
-        return TwinDriver(self, clock)
+        return TwinDriver(self, plant_of(self), clock)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sdl.clock import Clock
-from sdl.drivers.base import OpenDriver, off_settings
-from sdl.drivers.baseline import BaselineSampler
-from sdl.drivers.checks import checked_numbers
-from sdl.errors import BadReply, Busy, Unreachable
-from sdl.twin.ambient import STREAM, Sky
-from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, lights, spoil
+from sdl.drivers.base import Instrument, OpenDriver, constraints_of, off_settings
+from sdl.drivers.baseline import Background, BaselineSampler
+from sdl.drivers.checks import checked
+from sdl.errors import BadReply, Busy, Rejected, Unreachable
+from sdl.twin.ambient import Sky
+from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, spoil
 from sdl.twin.model import Plant
-from sdl.types import Power, Reading, SafeState, Settings
+from sdl.twin.simulation import Simulation
+from sdl.types import Power, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
     from sdl.drivers.twin import Twin
@@ -32,8 +31,29 @@ def plant_of(twin: Twin) -> Plant:
     return Plant(twin.condition, seed, Sky(twin.room, seed) if twin.room else None, twin.drift, twin.noise)
 
 
+class SimulatedInstrument(Instrument, Protocol):
+    """What the driver reads of a configured twin."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def background(self) -> Background: ...
+    @property
+    def start_time(self) -> float: ...
+    def latency_at(self, now: float) -> float:
+        """Seconds that a reading takes that begins at a time."""
+        ...
+
+
 class TwinDriver(OpenDriver):
     """An open twin.
+
+    Args:
+        twin: its options.
+        simulation: the instrument that it simulates.
+        clock: whose time passes.
 
     Attributes:
         plant: the physics, for evaluating an answer without noise.
@@ -41,12 +61,12 @@ class TwinDriver(OpenDriver):
             and the LED in use until the next request has failed too, as on the published server (`sdl.twin.world`).
     """
 
-    def __init__(self, twin: Twin, clock: Clock) -> None:
-        self.plant = plant_of(twin)
+    def __init__(self, twin: SimulatedInstrument, simulation: Simulation, clock: Clock) -> None:
+        self.plant = simulation
         self.lit = self._left_open = False
-        self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
-        self._baseline = BaselineSampler(twin.background, off_settings(twin))
-        self._wait = max(twin._one_reading, SHORTEST)
+        self._twin, self._inputs, self._constraints = twin, twin.inputs, constraints_of(twin)
+        self._off = off_settings(twin)
+        self._baseline = BaselineSampler(twin.background, self._off)
         self._clock, self._start = clock, twin.start_time
         self._count = 0
         self._last: Reading | None = None
@@ -55,31 +75,32 @@ class TwinDriver(OpenDriver):
         """Take one reading after `latency` seconds, with its background if configured.
 
         Raises:
-            Rejected: settings outside the bounds, or not exactly the inputs.
+            Rejected: settings outside bounds or constraints, or not exactly the inputs.
             Unreachable, Busy, BadReply: a configured fault.
         """
         self.require_open()
-        return self._baseline.reading(self._read, checked_numbers(settings, self._inputs))
+        values = checked(settings, self._inputs)
+        if values != self._off and (broken := [str(c) for c in self._constraints if not c.holds(values)]):
+            raise Rejected(f"the settings break the constraint {broken[0]}")
+        return self._baseline.reading(self._read, values)
 
-    def _read(self, values: dict[str, float]) -> Reading:
+    def _read(self, values: dict[str, Value]) -> Reading:
         faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)
         self._count += 1
         _before(faults, self._clock)
         if self._left_open:
             self._give_up()
             raise BadReply("the LED is still in use by the reading that failed: an error page (500) (fault html-500)")
-        applied, light, brighter = lights(faults, values)
         self.lit = True
         if any(fault.name == "html-500" for fault in faults):
             self._clock.sleep(BUSY_LIMIT)
             self._left_open = True
             raise BadReply("the sensor failed: an error page (500) (fault html-500)")
-        self._clock.sleep(self._latency())
-        seen = self.plant.read(light, self._clock.now(), brighter)
-        fault = None if applied == values else "not-applied"
-        reading = Reading(applied, seen.readings, None, seen.saturated, fault)
+        began = self._clock.now()
+        self._clock.sleep(max(self._twin.latency_at(began), SHORTEST))
+        reading = self.plant.respond(values, began, self._clock.now(), faults)
         if faults:
-            reading = _after(faults, reading, self._last, self._full, self._clock)
+            reading = _after(faults, reading, self._last, self.plant, self._clock)
         self._last = reading
         return reading
 
@@ -87,19 +108,13 @@ class TwinDriver(OpenDriver):
         if self._left_open:
             self._give_up()
         self.lit = False
-        return SafeState(Power.OFF, off_settings(self._twin))
+        self.plant.switch_off(self._clock.now())
+        return SafeState(Power.OFF, self._off)
 
     def _give_up(self) -> None:
         """Wait as long as the server tries to use an LED that a failed reading left open; then the LED is free."""
         self._clock.sleep(BUSY_LIMIT)
         self._left_open = self.lit = False
-
-    def _latency(self) -> float:
-        if self._twin.latency != "real":
-            return self._wait
-        # One number more than the seed of the reading's own draws, so that the two are independent.
-        seeds = [self._twin.seed or 0, STREAM, round(self._clock.now() * 1e6), 1]
-        return self._twin.condition.latency_quantile(float(np.random.default_rng(seeds).random()))
 
 
 def _before(faults: Sequence[Fault], clock: Clock) -> None:
@@ -123,10 +138,10 @@ def _before(faults: Sequence[Fault], clock: Clock) -> None:
                     raise Busy(f"another user has the twin for {fault.duration:g} s (fault busy)")
 
 
-def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full: float, clock: Clock) -> Reading:
+def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, plant: Simulation, clock: Clock) -> Reading:
     """Apply the faults that change a reading on its way back.
 
-    `last` is the previous reading, for a frozen sensor; `full` is full scale in counts.
+    `last` is the previous reading, for a frozen sensor.
 
     Raises:
         Unreachable: there is no answer, although the twin measured.
@@ -157,7 +172,6 @@ def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full
     for name in reading.readings:
         if name not in out:
             raise BadReply(f"channel {name} is missing (fault missing-channel)")
-        value = out[name]
-        if not isinstance(value, int | float) or not 0 <= value <= full:
-            raise BadReply(f"channel {name} = {value!r} is not a whole number from 0 to {full:g}")
-    return replace(reading, readings=out, saturated=tuple(name for name, value in out.items() if value >= full))
+    if why := plant.refuse(out):
+        raise BadReply(why)
+    return replace(reading, readings=out, saturated=plant.full(out))

@@ -51,6 +51,10 @@ class _CurrentClock:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
+    def monotonic(self) -> float:
+        """As its time, which goes on from campaign to campaign."""
+        return self.clock.now()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.clock, name)
 
@@ -77,7 +81,8 @@ class SharedTwin:
         self._clock: Any = _CurrentClock(VirtualClock(start))
         self._driver: Driver = self._twin.open(self._clock)
         self._scale = {
-            own.name: own.high / twin.high for own, twin in zip(instrument.inputs, self._twin.inputs, strict=True)
+            own.name: 1.0 if own == twin else own.high / twin.high
+            for own, twin in zip(instrument.inputs, self._twin.inputs, strict=True)
         }
 
     def __getattr__(self, name: str) -> Any:

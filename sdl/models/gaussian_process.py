@@ -848,23 +848,29 @@ def _with_bounds(
 
     Without the refit, the sites would be too close to the end of the channel.
     """
-    cut = np.flatnonzero(channel.censored)
-    sign = np.where(channel.upper[cut], 1.0, -1.0)
     given = problem
     for step in range(REFITS + 1):
-        noise = np.exp(2.0 * theta[:, -3:])[:, :, None] * given.noise[:, :, cut]
-        use, at, fixed, parts = given.use.copy(), given.z.copy(), given.fixed.copy(), given.noise.copy()
-        use[:, cut], parts[:, :, cut] = True, 0.0
-        means, covariances = _Processes.of(given, theta).covariance(problem.U[cut])
-        for b in range(len(theta)):
-            sites, log_z = censored_sites(means[b], covariances[b], z[cut], noise[b].sum(axis=0) + FLOOR, sign)
-            at[b, cut], fixed[b, cut] = sites
-            if step == 0:
-                evidence[b] += log_z
-        problem = given._replace(use=use, z=at, fixed=fixed, noise=parts)
+        problem, log_z = _add_sites(channel, given, z, theta)
+        if step == 0:
+            evidence = evidence + log_z
         if step < REFITS:
             theta = _maximise(problem, theta, STEPS)[0]
     return problem, theta, evidence
+
+
+def _add_sites(channel: _Channel, given: _Problem, z: Floats, theta: Floats) -> tuple[_Problem, Floats]:
+    """Add the censored readings to B fits of the others; also (B,) log probabilities of their bounds."""
+    cut = np.flatnonzero(channel.censored)
+    sign = np.where(channel.upper[cut], 1.0, -1.0)
+    noise = np.exp(2.0 * theta[:, -3:])[:, :, None] * given.noise[:, :, cut]
+    use, at, fixed, parts = given.use.copy(), given.z.copy(), given.fixed.copy(), given.noise.copy()
+    use[:, cut], parts[:, :, cut] = True, 0.0
+    means, covariances = _Processes.of(given, theta).covariance(given.U[cut])
+    log_z = np.zeros(len(theta))
+    for b in range(len(theta)):
+        sites, log_z[b] = censored_sites(means[b], covariances[b], z[cut], noise[b].sum(axis=0) + FLOOR, sign)
+        at[b, cut], fixed[b, cut] = sites
+    return given._replace(use=use, z=at, fixed=fixed, noise=parts), log_z
 
 
 def censored_sites(
@@ -903,3 +909,50 @@ def censored_sites(
             tau[i] = max(1.0 / v_new - 1.0 / v_cavity, 1e-10)
             nu[i] = m_new / v_new - m_cavity / v_cavity
     return (nu / tau, 1.0 / tau), log_z
+
+
+class Hyperparameters(NamedTuple):
+    """What one process of a channel has besides its rows."""
+
+    transform: Transform
+    lengths: Floats  # (d,) length scales, in units of the bounds
+    joint: float  # standard deviation of the smooth function of all inputs together, relative to that of T(y)
+    additive: float  # standard deviation of the smooth function of each input, likewise
+    proportional: float  # noise relative to the reading
+    constant: float  # noise in the unit of the channel
+
+
+def hyperparameters_of(channel: ChannelProcess) -> Hyperparameters:
+    """The mean over the mixture, of the logarithms; the jitter becomes constant noise of the same mean variance."""
+    size, d = np.exp(channel.weight @ channel.processes.theta), channel.processes.U.shape[1]
+    U = channel.processes.U
+    jitter = variance_parts(U, np.zeros((len(U), 1)), channel.slope[None], np.array([channel.scale]))[2]
+    constant = (size[-2] * channel.scale) ** 2 + size[-1] ** 2 * jitter.mean()
+    numbers = float(size[d]), float(size[d + 1]), float(size[-3]), float(np.sqrt(constant))
+    return Hyperparameters(channel.transform, size[:d], *numbers)
+
+
+def condition(parameters: Hyperparameters, U: Floats, y: Floats, censored: Bools) -> ChannelProcess:
+    """The process with these hyperparameters, given the n rows of a channel; nothing is fitted.
+
+    Args:
+        parameters: of the process.
+        U: (n, d) settings in units of the bounds.
+        y: (n,) readings; NaN where not measured.
+        censored: (n,) readings that are bounds.
+    """
+    exact = np.isfinite(y) & ~censored
+    size = max(float(y[exact].std()), 1e-9 * max(float(np.abs(y[exact]).max()), 1.0))
+    upper = y >= y[exact].mean()
+    channel = _Channel(U, y, exact, censored, upper, np.zeros(U.shape[1]), size)
+    both, z, centre, spread = channel.problem(parameters.transform)
+    problem = both.take(np.array([0]))
+    numbers = [parameters.joint, parameters.additive, parameters.proportional, parameters.constant / size, 0.0]
+    theta = np.log(np.maximum([*parameters.lengths, *numbers], 1e-12))[None]
+    if censored.any():
+        problem, _ = _add_sites(channel, problem, z, theta)
+    processes = _Processes.of(problem, theta)
+    wrong = np.zeros(len(y), bool)
+    return ChannelProcess(
+        parameters.transform, centre, spread, channel.slope, size, wrong, problem.use[0], np.ones(1), processes
+    )

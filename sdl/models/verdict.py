@@ -23,7 +23,7 @@ from sdl.models.inversion.search import Bands
 from sdl.models.lack_of_fit import LackOfFit, assess_fit
 from sdl.models.linear_model import POOL, t_factor
 from sdl.models.quadratic import QuadraticModel, fit_quadratic
-from sdl.models.reachability import Reachability, assess
+from sdl.models.reachability import UNREACHABLE_NEAR, Reachability, assess
 from sdl.models.training_set import TrainingSet
 from sdl.space import Space
 from sdl.space.region import Region
@@ -50,6 +50,7 @@ class Assessment(NamedTuple):
         nearest: (m,) closest readings that can be reached, if the goal is unreachable; else None.
         probability: that any settings reach the goal; NaN if the goal constrains no channel.
         lack_of_fit: (m,) standard deviation of the lack of fit at the settings; NaN = not significant.
+        measure: (d,) settings closest to a goal that is probably out of reach, whose readings would settle it.
     """
 
     verdict: Verdict
@@ -57,6 +58,7 @@ class Assessment(NamedTuple):
     nearest: Floats | None = None
     probability: float = np.nan
     lack_of_fit: Floats | None = None
+    measure: Floats | None = None
 
 
 class Judge:
@@ -114,7 +116,8 @@ class Judge:
         if missed > 0:
             # By the model alone; `sdl.inverse.propose` may still find the goal unreachable from the channel's range.
             message = f"the model misses it by {missed:.2g} × tolerance, which is within its uncertainty"
-            return Assessment(Verdict.REACHABLE, _joined(message, untested), None, *rest)
+            measure = reach.settings if reach.probability < UNREACHABLE_NEAR else None
+            return Assessment(Verdict.REACHABLE, _joined(message, untested), None, *rest, measure)
         half = (bands.high - bands.low) / 2
         off = np.where(self.fit.is_sure, lack, 0.0)[bands.columns]
         if (off > half).any():
@@ -278,7 +281,7 @@ def to_proposals(
         if expected is not None:  # add the change that the linear model predicts for the move; a target keeps its value
             expected = expected + training.linear.mean(moved) - training.linear.mean(settings)
         settings = moved
-    linear = training.linear.mean(settings)
+    settings, linear = settings.copy(), training.linear.mean(settings)
     nearest = np.full(linear.shape, np.nan)
     judge = Judge(training, forward)
     assessments, why = [], []
@@ -286,6 +289,9 @@ def to_proposals(
         assessment = judge.assess_goal(goal, region, u)
         if assessment.nearest is not None:
             nearest[i] = assessment.nearest
+        if assessment.measure is not None and forward is None:  # a backward model would stay where it is
+            settings[i], linear[i] = assessment.measure, judge.model.mean(assessment.measure[None])[0]
+            expected = None if expected is None else np.where(np.arange(len(linear))[:, None] == i, linear, expected)
         preference = ""
         if training.prefer is not None:
             free = training.is_underdetermined(goal)

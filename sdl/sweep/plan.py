@@ -94,8 +94,8 @@ class SweepPlan:
         return SweepTask(name, {**point.tree, "seed": seed}, folder, point.resource)
 
 
-def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
-    """Read a sweep file and plan its campaigns.
+def load(file: Path, *, runs: Path = RUNS, on_twin: bool = False) -> SweepPlan:
+    """Read a sweep file and plan its campaigns, `on_twin` on the twin of each instrument.
 
     Raises:
         ConfigError: lists every mistake of the file and of its campaigns, each with its place.
@@ -112,10 +112,12 @@ def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
         raise ConfigError(*sorted(problems, key=lambda p: p.line or 0)) from error
     if problems:
         raise ConfigError(*problems)
-    return plan(sweep, file.parent, tree, runs=runs)
+    return plan(sweep, file.parent, tree, runs=runs, on_twin=on_twin)
 
 
-def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS) -> SweepPlan:
+def plan(
+    sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS, on_twin: bool = False
+) -> SweepPlan:
     """The campaigns of a sweep, each validated like a campaign file.
 
     Args:
@@ -123,6 +125,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
         folder: directory that the base campaign's path is relative to.
         where: the sweep file, for the lines of mistakes.
         runs: directory in which the names of runs in `prior` are looked up.
+        on_twin: replace each instrument by its twin.
 
     Raises:
         ConfigError: lists the mistakes of all campaigns, each once.
@@ -138,6 +141,9 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
         raw = _with(base, values)
         try:
             resolved = config.parse(raw, base=home, runs=runs)
+            if on_twin:
+                resolved = config.on_twin(resolved)
+                raw = {**raw, "instrument": resolved.instrument.model_dump(mode="json") | {"seed": None}}
         except ConfigError as error:
             text = ", ".join(f"{key}={short(value)}" for key, value in values.items())
             for problem in error.problems:

@@ -10,6 +10,7 @@ the change of the gains from day to day.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -180,23 +181,24 @@ def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> 
     return counts
 
 
-def check(data: Evidence, state: TwinState) -> Check:
-    """Compare the twin of `state` with readings.
+def channel_checks(names: Sequence[str], counts: Floats, noise: Floats, due: Floats) -> list[ChannelCheck]:
+    """The comparison of each channel with at least `FEW` readings.
 
-    Raises:
-        ValueError: there is no reading that can be compared.
+    Args:
+        names: of the m channels.
+        counts: (n, m) readings less those of the twin; NaN where not compared.
+        noise: (n, m) standard deviation of a repeated reading.
+        due: (n, m) standard deviation of `counts` if the twin is right.
     """
-    plant = Plant(state)
-    left = comparable(data, plant)
     found = []
-    for column, name in enumerate(state.channels):
-        used = ~np.isnan(left.counts[:, column])
+    for column, name in enumerate(names):
+        used = ~np.isnan(counts[:, column])
         n = int(used.sum())
         if n < FEW:
             continue
-        miss, noise = left.counts[used, column], left.noise[used, column]
-        z = miss / left.due[used, column]
-        rmse, usual = math.sqrt(np.mean(miss**2)), math.sqrt(np.mean(noise**2))
+        miss, usual = counts[used, column], math.sqrt(np.mean(noise[used, column] ** 2))
+        z = miss / due[used, column]
+        rmse = math.sqrt(np.mean(miss**2))
         # The relative standard error of the median |z| of n readings is 1.17 / sqrt(n).
         limit = max(LIMIT, 1 + norm.isf(SURE) * 1.17 / math.sqrt(n))
         found.append(
@@ -205,7 +207,7 @@ def check(data: Evidence, state: TwinState) -> Check:
                 readings=n,
                 rmse=rmse,
                 noise=usual,
-                ratio=rmse / usual,
+                ratio=rmse / usual if usual > 0 else math.inf,
                 bias=float(z.mean()),
                 spread=float(z.std()),
                 coverage=float((np.abs(z) <= 1).mean()),
@@ -213,6 +215,18 @@ def check(data: Evidence, state: TwinState) -> Check:
                 limit=limit,
             )
         )
+    return found
+
+
+def check(data: Evidence, state: TwinState) -> Check:
+    """Compare the twin of `state` with readings.
+
+    Raises:
+        ValueError: there is no reading that can be compared.
+    """
+    plant = Plant(state)
+    left = comparable(data, plant)
+    found = channel_checks(tuple(state.channels), left.counts, left.noise, left.due)
     compared = ~np.isnan(left.counts).all(axis=1)
     if not found:
         raise ValueError(f"nothing to compare: no channel has {FEW} readings besides those that give the ambient light")

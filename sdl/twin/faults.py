@@ -116,6 +116,11 @@ MEANING: Mapping[Name, Meaning] = {
 }
 NAMES: tuple[Name, ...] = get_args(Name)
 
+# Faults that any instrument may have. A reading of -1 may be a proper one; the others need an LED in a room.
+GENERAL: tuple[Name, ...] = tuple(
+    name for name in NAMES if name not in ("html-500", "negative-channel", "dead-led", "light-step", "saturating-light")
+)
+
 # Values that no sensor gives.
 ODD: Mapping[str, Any] = {
     "null-channel": None,

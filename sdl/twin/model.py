@@ -14,18 +14,19 @@ world. A state may first transform d (curve, gamma) and dim all light (droop).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdl.arrays import Floats
 from sdl.twin.ambient import STREAM, Sky, load_room, wander
+from sdl.twin.faults import Fault, lights
 from sdl.twin.state import TwinState
-from sdl.types import Reading
+from sdl.types import Reading, Settings, numbers
 
 # First numbers of the waves of the inputs' drift; the ambient light uses lower ones.
 _SLOW, _DAILY = 100, 200
@@ -47,7 +48,7 @@ class Arrays(NamedTuple):
 
 @dataclass(frozen=True)
 class Plant:
-    """A simulated instrument.
+    """A simulated instrument (`sdl.twin.simulation`).
 
     Args:
         state: parameters of the instrument.
@@ -63,7 +64,7 @@ class Plant:
     drifts: bool = False
     noise: bool = True
 
-    def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
+    def noise_free(self, settings: Settings, time: float | None = None) -> dict[str, float]:
         """The readings without noise and rounding (counts, clipped at full scale).
 
         `settings` of every input are from 0 to 1; `time` is in seconds since 1970 UTC, by default that of the state.
@@ -89,7 +90,7 @@ class Plant:
         now, start = time / DAY, self._start / DAY
         return np.array([1.0 + (off(now, i) - off(start, i)) for i in range(inputs)])
 
-    def read(self, settings: Mapping[str, float], time: float, brighter: float = 0.0) -> Reading:
+    def read(self, settings: Settings, time: float, brighter: float = 0.0) -> Reading:
         """Take one reading.
 
         Args:
@@ -124,6 +125,26 @@ class Plant:
         applied = {name: float(settings[name]) for name in state.inputs}
         return Reading(applied=applied, readings=readings, saturated=full)
 
+    def respond(self, settings: Settings, began: float, ended: float, faults: Sequence[Fault] = ()) -> Reading:
+        asked = numbers(settings)
+        applied, light, brighter = lights(faults, asked)
+        seen = self.read(light, ended, brighter)
+        return Reading(applied, seen.readings, None, seen.saturated, None if applied == asked else "not-applied")
+
+    def switch_off(self, time: float) -> None:
+        """Nothing: no reading depends on those before."""
+
+    def refuse(self, readings: Mapping[str, Any]) -> str:
+        full = self.state.full_scale
+        for name in self.state.channels:
+            value = readings[name]
+            if not isinstance(value, int | float) or not 0 <= value <= full:
+                return f"channel {name} = {value!r} is not a whole number from 0 to {full:g}"
+        return ""
+
+    def full(self, readings: Mapping[str, float]) -> tuple[str, ...]:
+        return tuple(name for name, value in readings.items() if value >= self.state.full_scale)
+
     def duty(self, settings: Floats) -> Floats:
         """Duty cycle of the LED for settings (..., d), with the curve and gamma of the state."""
         bent: Floats = (settings + self.state.curve * settings * (1.0 - settings)) ** self.state.gamma
@@ -144,7 +165,7 @@ class Plant:
         counts: Floats = curve * (duty * (1.0 - duty))[..., None, :]
         return counts
 
-    def _duty_of(self, settings: Mapping[str, float]) -> Floats:
+    def _duty_of(self, settings: Settings) -> Floats:
         return self.duty(np.array([settings[name] for name in self.state.inputs], dtype=float))
 
     def _ambient(self, time: float) -> Floats:

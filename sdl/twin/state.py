@@ -7,8 +7,9 @@ Reading one does not load numpy, so that a campaign can be validated quickly.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -83,6 +84,13 @@ class TwinState(Frozen):
     shared_jitter: SharedJitter | None = None
     inputs: dict[str, Dimming] = Field(min_length=1)
     channels: dict[str, Response] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_led(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("kind") == "fitted":
+            raise ValueError("a twin of a declared instrument; only `instrument: {kind: twin}` and `twin:` can name it")
+        return given
 
     @model_validator(mode="after")
     def _names_agree(self) -> TwinState:

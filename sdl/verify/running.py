@@ -35,6 +35,7 @@ class VerifyTask:
         seed: that seed.
         verb: the equivalent command: run, or collect without a goal.
         runs: directory for its record; None keeps none.
+        on_twin: whether it runs on the twin that its instrument names.
     """
 
     file: str
@@ -42,12 +43,14 @@ class VerifyTask:
     seed: int
     verb: str = "run"
     runs: str | None = None
+    on_twin: bool = False
 
     @property
     def command(self) -> str:
         """The command that runs just this campaign."""
         changes = [f"--set {shlex.quote(change)}" for change in self.changes]
-        return " ".join([f"sdl {self.verb}", shlex.quote(self.file), *changes])
+        flag = ["--on-twin"] * self.on_twin
+        return " ".join([f"sdl {self.verb}", shlex.quote(self.file), *flag, *changes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,17 @@ class Verified:
         return next(task for task in self.plan.tasks if task.seed == seed)
 
 
-def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> VerifyPlan | None:
+def plan(
+    file: str | Path, changes: Sequence[str] = (), seeds: int | None = None, *, on_twin: bool = False
+) -> VerifyPlan | None:
     """The campaigns that test a file's expectation; None without one, or for another file (of a lab, of a sweep).
 
     Args:
         file: a campaign file.
         changes: `a.b=value` each, as for `--set`.
         seeds: number of seeds from the campaign's own on, instead of those in the file.
+        on_twin: test it on the twin of its instrument, also where `expect` names another one. Without it the twin is
+            taken where the instrument names one, and `expect` none.
 
     Raises:
         ConfigError: a mistake in the file, or it would drive a real instrument.
@@ -104,9 +111,12 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
     expect = campaign.expect
     if expect is None:
         return None
-    if why := config.why_untestable(campaign):
+    if not on_twin and (why := config.why_untestable(campaign)):
         raise ConfigError(Problem(why, "expect", str(file)))
-    other = config.instrument_tested_on(campaign)
+    other = None if on_twin else config.instrument_tested_on(campaign)
+    on_twin = on_twin or (other is None and not campaign.instrument.simulated)
+    if on_twin:
+        campaign = config.on_twin(campaign)
     if other is not None:
         if isinstance(other, dict):
             other = json.dumps(other) if set(other) > {"kind"} else other["kind"]
@@ -116,16 +126,21 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
             raise ConfigError(Problem("must be simulated in virtual time", "expect.instrument", str(file)))
     verb = "run" if campaign.goal else "collect"
     every = config.seeds_of(campaign, seeds)
-    tasks = tuple(VerifyTask(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
+    tasks = tuple(VerifyTask(str(file), (*changes, f"seed={seed}"), seed, verb, None, on_twin) for seed in every)
     return VerifyPlan(str(file), campaign, expect, tasks, _same_noise(tasks))
 
 
 def _same_noise(tasks: Sequence[VerifyTask]) -> str:
     """A caution if the seeds of a campaign do not change its instrument; otherwise empty."""
-    instruments = [config.load(task.file, task.changes, collect=True).instrument for task in tasks[:2]]
+    instruments = [_campaign(task).instrument for task in tasks[:2]]
     if len(tasks) == 1 or getattr(instruments[0], "seed", None) is None or instruments[0] != instruments[1]:
         return ""
     return "instrument.seed is fixed, so that every seed gets the same noise; remove it"
+
+
+def _campaign(task: VerifyTask) -> CampaignFile:
+    campaign = config.load(task.file, task.changes, collect=True)
+    return config.on_twin(campaign) if task.on_twin else campaign
 
 
 def run(task: VerifyTask) -> SeedResult:
@@ -136,7 +151,7 @@ def run(task: VerifyTask) -> SeedResult:
     """
     from sdl import runner
 
-    resolved = config.load(task.file, task.changes, collect=True)
+    resolved = _campaign(task)
     events: list[Event] = []
     collect, goal = resolved.goal is None, resolved.goals()
     done = runner.run(resolved, runs=task.runs, watch=lambda event, _: events.append(event), collect=collect)

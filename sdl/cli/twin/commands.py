@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, argument, columns_of, emit, option
+from sdl.cli.twin import fitted_commands
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames, read_opened, recorded_instrument
 from sdl.store.record import FILE
 from sdl.twin.faults import MEANING
+from sdl.twin.fitted.state import is_fitted
 from sdl.twin.state import TwinState, load
 
 if TYPE_CHECKING:
@@ -34,7 +36,12 @@ Days = Annotated[list[str] | None, option("--day DATE", "Use only readings of th
 def fit(
     sources: Sources,
     out: Annotated[Path, option("--output -o FILE", "The state to write, a .toml file.")],
-    start: Annotated[str, option("--from STATE", "State to start from: a name, or a .toml file.")] = "night-2025-10",
+    instrument: Annotated[
+        Path | None, option("--instrument FILE", "The instrument or the campaign whose readings they are (YAML).")
+    ] = None,
+    start: Annotated[
+        str | None, option("--from STATE", "State to start from: a name, or a .toml file; night-2025-10 by default.")
+    ] = None,
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,
@@ -45,17 +52,26 @@ def fit(
 ) -> None:
     """Fit a twin to readings.
 
-    The fit gives gains, ranges, noise, ambient light and drift, with their standard errors.
+    With --instrument a twin of that instrument: its response to all inputs together, noise, differences between
+    sessions, drift and settling. Without, one of a Claude-Light: gains, ranges, noise, ambient light and drift, with
+    their standard errors.
 
     \b
+    sdl twin fit log.csv --instrument rig.yaml -o rig-twin.toml     then, in rig.yaml: twin: rig-twin.toml
     sdl twin fit runs/*/* -o twin.toml     then: instrument: {kind: twin, state: ./twin.toml}
     """
+    if out.suffix != ".toml":
+        raise ConfigError(f"--output {out}: must end in .toml")
+    if instrument is not None:
+        if given := [name for name, value in (("--from", start), ("--dark", dark), ("--plot", plot)) if value]:
+            raise ConfigError(f"{given[0]} is for a Claude-Light; leave it out with --instrument")
+        fitted_commands.fit(sources, out, instrument, days or (), columns_of(inputs, channels), runs, json=json)
+        return
+    start = start or "night-2025-10"
     from sdl.twin.draw import draw
     from sdl.twin.fit import fit as fitted
     from sdl.twin.write import toml
 
-    if out.suffix != ".toml":
-        raise ConfigError(f"--output {out}: must end in .toml")
     data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
     try:
         result = fitted(data, state)
@@ -71,7 +87,18 @@ def fit(
     if json:
         emit(result.plain() | {"output": str(out)})
         return
-    print("\n".join([*data.sources, "", *parameters, "", *_days(result), *_table(result.check)]))
+    print(
+        "\n".join(
+            [
+                *data.sources,
+                "",
+                *parameters,
+                "",
+                *_days(result),
+                *_table(result.check, f"ambient: {result.check.ambient}"),
+            ]
+        )
+    )
     print(f"\nwritten: {out}   instrument: {{kind: twin, state: ./{out.name}}}")
 
 
@@ -94,6 +121,15 @@ def check(
 
     Exit code 1 if the instrument no longer matches its twin.
     """
+    if is_fitted(state):
+        if dark:
+            raise ConfigError("--dark is for a Claude-Light; leave it out")
+        result = fitted_commands.check(sources, state, days or (), columns_of(inputs, channels), runs)
+        if json:
+            emit({"twin": state, **result.plain()})
+        else:
+            print("\n".join([*result.sources, "", *_table(result, f"in {result.ambient}")]))
+        raise typer.Exit(1 if result.divergent else 0)
     from sdl.twin.check import check as checked
 
     data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
@@ -104,7 +140,7 @@ def check(
     if json:
         emit({"twin": state, **result.plain()})
     else:
-        print("\n".join([*data.sources, "", *_table(result)]))
+        print("\n".join([*data.sources, "", *_table(result, f"ambient: {result.ambient}")]))
     raise typer.Exit(1 if result.divergent else 0)
 
 
@@ -157,10 +193,10 @@ def _inputs(source: Path) -> list[str] | None:
     return None if opened is None else [item.name for item in recorded_instrument(opened, file)[0]]
 
 
-def _table(checked: Check) -> list[str]:
+def _table(checked: Check, detail: str) -> list[str]:
     """The comparison of readings and twin by channel, the light of each input, and the verdict."""
     head = f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}"
-    lines = [f"{checked.readings} readings compared, {checked.unused} not; ambient: {checked.ambient}", head]
+    lines = [f"{checked.readings} readings compared, {checked.unused} not; {detail}", head]
     lines += [
         f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
         f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"

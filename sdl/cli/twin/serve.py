@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from sdl import config, yamlfile
-from sdl.cli.options import option
-from sdl.clock import VirtualClock
+from sdl.cli.options import argument, option
+from sdl.cli.twin.fitted_serve import Interface, serve_fitted
 from sdl.drivers.twin import Twin
 from sdl.errors import ConfigError, Unreachable, near
 from sdl.twin.faults import NAMES
+from sdl.twin.fitted.state import is_fitted
 
 State = Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")]
 
 
 def serve(
+    file: Annotated[
+        Path | None, argument("[TWIN.toml]", "A twin that `sdl twin fit --instrument` wrote; else see --state.")
+    ] = None,
+    interface: Annotated[
+        Interface | None, option("--as", "Interface of that twin: http (default), command or scpi.")
+    ] = None,
     state: State = "night-2025-10",
     ambient: Annotated[
         str, option("--ambient ROOM", "Ambient light: constant, none, day, or a .toml file.")
@@ -50,23 +57,42 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the twin over HTTP, as the real server would.
+    """Serve the twin over HTTP, as the real server would; or a fitted twin over HTTP, as a command or as SCPI.
 
-    Clients of Claude-Light work with it unchanged.
+    Clients of Claude-Light work with it unchanged. A fitted twin answers a declared instrument of the same kind
+    (docs/how-to/twin.md).
 
     \b
     sdl twin serve --speed 100                                 one reading takes 8 ms
     sdl twin serve --ambient day --start 2025-10-28T09:00:00-04:00 --faults all=0.05
+    sdl twin serve rig-twin.toml --as scpi --port 5025         a twin of any instrument, on a socket
     sdl twin serve --set variant=other-unit --set drift=true   further keys of `instrument: {kind: twin}`
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
+    if file is not None:
+        fitted = {
+            "kind": "twin",
+            "state": str(file),
+            "seed": seed,
+            "start": start,
+            "faults": list(_faults(faults or ())),
+        }
+        if not is_fitted(str(file)):
+            raise ConfigError(f"{file}: no twin that `sdl twin fit --instrument` wrote; others are served by --state")
+        fitted = {"kind": "twin", "state": str(file), "seed": seed, "start": start}
+        twin = _twin(fitted | {"faults": list(_faults(faults or ()))}, changes or ())
+        serve_fitted(twin, interface or Interface.HTTP, host, port, speed)
+        return
+    if interface is not None:
+        raise ConfigError("--as is for a fitted twin; name its file: sdl twin serve rig-twin.toml --as http")
+    from sdl.drivers.twin_driver import plant_of
     from sdl.twin.serve import TwinServer
 
     options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
     options |= {"start": start, "faults": list(_faults(faults or ()))}
-    instrument = _twin(options, changes or ())
-    plant = instrument.open(VirtualClock()).plant
+    instrument: Twin = _twin(options, changes or ())
+    plant = plant_of(instrument)
     latency = instrument.latency if isinstance(instrument.latency, float) else None
     time: dict[str, Any] = {"start": instrument.start_time, "speed": speed, "latency": latency}
     try:
@@ -74,7 +100,7 @@ def serve(
     except OSError as error:
         raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
     hint = f"sdl run FILE --set instrument.kind=claude-light --set instrument.url={server.url}"
-    with contextlib.closing(server), _interruptible(), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.closing(server), interruptible(), contextlib.suppress(KeyboardInterrupt):
         print(f"{instrument.identity} at {server.url}, {speed:g} × real time; Ctrl-C ends it\n{hint}", flush=True)
         server.serve()
     print(f"ended after {server.world.taken} readings")
@@ -105,7 +131,7 @@ def device(
         simulated = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)
     except ValueError as error:
         raise ConfigError(f"--state: {error}") from error
-    with _interruptible(), contextlib.suppress(KeyboardInterrupt):
+    with interruptible(), contextlib.suppress(KeyboardInterrupt):
         try:
             simulated.open().wait()
         except TimeoutError as error:
@@ -117,11 +143,11 @@ def device(
     print(f"ended after {simulated.experiments} experiments")
 
 
-def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
+def _twin(options: dict[str, Any], changes: Sequence[str]) -> Any:
     tree: dict[str, Any] = {"instrument": options}
     for change in changes:
         tree = config.override(tree, f"instrument.{change.removeprefix('instrument.')}")
-    twin_instrument: Twin = config.parse_kind("instrument", tree["instrument"])
+    twin_instrument = config.parse_kind("instrument", tree["instrument"])
     if twin_instrument.kind != "twin":
         raise ConfigError("--set kind: must be twin")
     return twin_instrument
@@ -145,7 +171,9 @@ def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+
     def stop(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 

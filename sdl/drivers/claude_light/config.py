@@ -150,7 +150,7 @@ class ClaudeLight(RealInstrument):
         """
         environment.check_variables(proxies=not self._local)
 
-    def simulation(self, start: str, seed: int) -> Twin:
+    def simulation(self, start: str | None, seed: int) -> Twin:
         """The twin in virtual time from `start`."""
         return Twin(background=self.background, seed=seed, start=start)
 

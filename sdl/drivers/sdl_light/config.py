@@ -111,7 +111,7 @@ class SdlLight(RealInstrument):
         if self.tls and self.ca_file is not None and (why := environment.no_certificates(self.ca_file)):
             raise ConfigError(Problem(why, "instrument.ca_file"))
 
-    def simulation(self, start: str, seed: int) -> Twin:
+    def simulation(self, start: str | None, seed: int) -> Twin:
         """Its twin in virtual time from `start`, with inputs from 0 to 1 and a background in every reply."""
         return Twin(state="sdl-light", background="each", seed=seed, start=start)
 

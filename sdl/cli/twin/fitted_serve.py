@@ -1,0 +1,56 @@
+"""`sdl twin serve` for the twin of any instrument."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdl.drivers.base import off_settings
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.twin.fitted.serve import ServedInstrument
+
+
+class Interface(StrEnum):
+    """The kind of declared instrument that can drive a served twin."""
+
+    HTTP = "http"
+    COMMAND = "command"
+    SCPI = "scpi"
+
+
+def serve_fitted(twin: FittedTwin, interface: Interface, host: str, port: int, speed: float) -> None:
+    """Serve a fitted twin until Ctrl-C, SIGTERM or, as a command, the end of its input."""
+    from sdl.cli.twin.serve import interruptible
+    from sdl.twin.fitted import serve as serving
+
+    if twin.latency is None:  # the client waits for settling, as it does with the instrument
+        twin = twin.model_copy(update={"latency": twin.condition.takes})
+    clock = serving.ScaledClock(twin.start_time, speed)
+    driver = twin.open(clock)
+    name = Path(twin.state).stem
+    inputs, channels, off = twin.inputs, twin.channels, off_settings(twin)
+    served = serving.ServedInstrument(name, inputs, channels, off, driver.measure, driver.safe)
+    with interruptible(), contextlib.suppress(KeyboardInterrupt):
+        if interface is Interface.COMMAND:
+            serving.serve_lines(served, sys.stdin, sys.stdout)
+            return
+        listen: Callable[[ServedInstrument, str, int], serving.Server]
+        listen = serving.http_server if interface is Interface.HTTP else serving.scpi_server
+        try:
+            server = listen(served, host, port)
+        except OSError as error:
+            raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
+        at = f"{host}:{server.server_address[1]}"
+        address = f"http://{at}/" if interface is Interface.HTTP else f"TCPIP::{host}::{at.rpartition(':')[2]}::SOCKET"
+        with server:
+            print(f"{twin.identity} at {address}, {speed:g} × real time; Ctrl-C ends it", flush=True)
+            server.serve_forever()
+    if interface is not Interface.COMMAND:
+        print(f"ended after {served.taken} readings")

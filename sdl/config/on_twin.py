@@ -1,0 +1,24 @@
+"""A campaign with its instrument replaced by the simulated one that stands for it."""
+
+from __future__ import annotations
+
+from sdl import registry
+from sdl.config.model import CampaignFile
+from sdl.errors import ConfigError, Problem
+
+
+def on_twin(campaign: CampaignFile) -> CampaignFile:
+    """The campaign on the twin that its instrument names; on a simulated instrument it stays as it is.
+
+    Raises:
+        ConfigError: the kind of the instrument has no twin, or it names none that fits.
+    """
+    instrument = campaign.instrument
+    if instrument.simulated and instrument.virtual:
+        return campaign
+    if not hasattr(instrument, "simulation"):
+        drivers = {kind: registry.find("drivers", kind) for kind in registry.OURS["drivers"]}
+        allowed = ", ".join(kind for kind, driver in drivers.items() if hasattr(driver, "simulation"))
+        message = f"{instrument.kind} has no twin to run on; allowed: {allowed}"
+        raise ConfigError(Problem(message, "instrument.kind"))
+    return campaign.model_copy(update={"instrument": instrument.simulation(None, campaign.seed)})
