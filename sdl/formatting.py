@@ -106,6 +106,8 @@ def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
     remarks = []
     if state is TrialState.FAILED:
         remarks.append(f"failed: {cause(trial.last_error)}")
+    elif state is TrialState.SKIPPED:
+        remarks.append(f"skipped: {trial.why_skipped}" if trial.why_skipped else "skipped")
     elif trial.last_error:
         remarks.append(f"retrying after: {cause(trial.last_error)}")
     elif state is TrialState.CONFIRMING:
@@ -120,6 +122,10 @@ def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
     remarks += [f"{name} saturated" for name in sorted(trial.saturated)]
     if trial.failures and not trial.last_error:
         remarks.append(f"after {count(trial.failures, 'failed attempt')}")
+    if trial.corrected:
+        remarks.append(f"{count(trial.corrected, 'reading')} corrected")
+    if trial.excluded:
+        remarks.append(f"{count(trial.excluded, 'reading')} excluded")
     return remarks
 
 
@@ -245,6 +251,11 @@ def swatch(settings: Settings, inputs: Sequence[Mapping[str, Any]]) -> tuple[int
 def instrument_line(opened: Opened) -> str:
     """The instrument: `twin:night-2025-10:0 (simulated)`."""
     return f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
+
+
+def is_external(opened: Opened | None) -> bool:
+    """Whether others drive the instrument of a run, who ask for settings and tell the readings."""
+    return opened is not None and opened.instrument.get("kind") == "external"
 
 
 def headline(opened: Opened) -> str:

@@ -40,6 +40,7 @@ OURS: dict[str, dict[str, str]] = {
         "scpi": "sdl.drivers.scpi.config:Scpi",
         "python": "sdl.drivers.python_function:PythonFunction",
         "manual": "sdl.drivers.manual:Manual",
+        "external": "sdl.drivers.external:External",
         "replay": "sdl.drivers.replay:Replay",
     },
     "designs": {

@@ -13,7 +13,9 @@ from sdl.core.events import (
     SCHEMA,
     AbortAsked,
     Action,
+    Attached,
     Continued,
+    Corrected,
     Event,
     Failed,
     Interrupted,
@@ -25,6 +27,7 @@ from sdl.core.events import (
     Proposed,
     Resumed,
     Safe,
+    Skipped,
     Stop,
     Stopped,
 )
@@ -96,6 +99,20 @@ def abort(at: float = 0.0) -> AbortAsked:
 
 def stopped(outcome: Outcome = Outcome.ABORTED, at: float = 0.0) -> Stopped:
     return Stopped(outcome, "because", None, "test", at)
+
+
+def attached(readings: Mapping[str, float] = MISS, at: float = 0.0) -> Attached:
+    return Attached(SETTINGS, readings, (), "", "ada", at)
+
+
+def skipped(trial: int = 0, at: float = 0.0) -> Skipped:
+    return Skipped(trial, "no sample", "ada", at)
+
+
+def corrected(
+    trial: int = 0, repeat: int = 0, readings: Mapping[str, float] | None = HIT, at: float = 0.0
+) -> Corrected:
+    return Corrected(trial, repeat, readings, (), "typed wrongly", "ada", at)
 
 
 def reading(values: Mapping[str, float] = HIT, **changes: Any) -> Reading:
@@ -199,6 +216,9 @@ any_later_event = st.one_of(
     _any(Interrupted, _text),
     _any(AbortAsked, _text, _text),
     _any(Safe, st.sampled_from(Power), st.none() | _values, _text, _count, _float),
+    _any(Attached, _values, _values, _names, _text, _text),
+    _any(Skipped, _count, _text, _text),
+    _any(Corrected, _count, _count, st.none() | _values, _names, _text, _text),
     _any(Stopped, st.sampled_from(Outcome), _text, st.none() | _count, _text),
 )
 any_event = any_opened | any_later_event

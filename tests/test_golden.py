@@ -11,7 +11,9 @@ import pytest
 from sdl.core.events import (
     SCHEMA,
     AbortAsked,
+    Attached,
     Continued,
+    Corrected,
     Event,
     Failed,
     Interrupted,
@@ -21,6 +23,7 @@ from sdl.core.events import (
     Proposed,
     Resumed,
     Safe,
+    Skipped,
     Stopped,
 )
 from sdl.runs.runs import fold
@@ -163,17 +166,26 @@ def fourth() -> tuple[Event, ...]:
 
 
 def fifth() -> tuple[Event, ...]:
-    """Schema 5: with a channel to maximise or minimise, a proposal says what is best and what it expects to gain."""
+    """Schema 5: an objective, and what is told: a note, a skipped trial, a row of no trial, corrected readings."""
     found = list(fourth())
-    opened, proposed = found[0], found[9]
+    opened, proposed, measured = found[0], found[9], found[10]
     assert isinstance(opened, Opened)
     assert isinstance(proposed, Proposed)
+    assert isinstance(measured, Measured)
     found[0] = replace(opened, schema=5)
     best = {"R": 0.1, "G": 0.30000000000000004}
     found[9] = replace(
         proposed, incumbent=best, estimate=101.5, estimate_error=0.25, expected_improvement=3.0000000000000004
     )  # fmt: skip
-    return tuple(found)
+    found[10] = replace(measured, note="neue Lampe")
+    skipped = (replace(proposed, at=AT + 7.25), Skipped(1, "no sample", "ada", AT + 7.5))
+    later = [replace(e, trial=2) if isinstance(e, (Proposed, Measured)) else e for e in found[9:]]
+    told: tuple[Event, ...] = (
+        Attached(SETTINGS, READINGS, ("green",), "from the notebook", "ada", AT + 16),
+        Corrected(0, 0, None, (), "lid open", "ada", AT + 17),
+        Corrected(2, 1, {"red": 103, "green": 199.5}, (), "typed wrongly", "ada", AT + 18),
+    )
+    return (*found[:9], *skipped, *later, *told)
 
 
 EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third(), 4: fourth(), 5: fifth()}
@@ -198,10 +210,15 @@ def test_it_folds_to_the_state_that_it_had(schema: int) -> None:
     folder = GOLDEN / f"schema-{schema}"
     folded = fold(read(folder), folder)
     history = folded.campaign.history
-    assert (history.outcome, history.trials, history.readings, history.attempts) == (Outcome.REACHED, 2, 3, 4)
+    told = schema >= 5  # a trial skipped, a row attached, a reading excluded and one corrected
+    assert (history.outcome, history.trials, history.readings, history.attempts) == (
+        *(Outcome.REACHED, 3 if told else 2),
+        *(2 if told else 3, 4),
+    )
     assert (history.rows, history.prior_rows) == (4, 1)
     assert history.best is not None
-    assert (history.best.trial, history.best.reached, history.best.mean) == (1, True, READINGS)
+    means = {"red": 102.0, "green": 199.5} if told else READINGS
+    assert (history.best.trial, history.best.reached, history.best.mean) == (2 if told else 1, True, means)
     assert folded.tree["stop"]["trials"] == 9
     assert folded.campaign.due() == []
 

@@ -16,11 +16,14 @@ from sdl.inverse import dataset
 
 def test_the_public_names_are_these() -> None:
     assert sorted(sdl.__all__) == [
+        "OpenCampaign",
+        "Request",
         "Result",
         "Run",
         "SdlError",
         "Solution",
         "list_runs",
+        "open_campaign",
         "open_run",
         "resume",
         "run",
@@ -62,7 +65,7 @@ def test_a_result_and_a_solution_have_these_fields() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="list_runs, open_run, resume, run, solve"):
+    with pytest.raises(AttributeError, match="list_runs, open_campaign, open_run, resume, run, solve"):
         sdl.simulate  # noqa: B018
 
 

@@ -1,8 +1,8 @@
 """The command line: thin commands over the functions that Python users call.
 
-`run.py` drives an instrument, `runs/` reads runs, `campaign_files.py` checks and writes campaign files, `solve.py`
-answers from a data set, `lab/` and `twin/` are groups of commands; `display/` has the views. Heavy modules are imported
-inside the commands, so that `sdl --help` is quick.
+`run.py` drives an instrument, `ask.py` serves those who drive it themselves, `runs/` reads runs, `campaign_files.py`
+checks and writes campaign files, `solve.py` answers from a data set, `lab/` and `twin/` are groups of commands;
+`display/` has the views. Heavy modules are imported inside the commands, so that `sdl --help` is quick.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
+from sdl.cli import ask, bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
 from sdl.cli.runs import compare, report, show, watch
@@ -70,6 +70,7 @@ def _common(
 
 COMMANDS = (
     *(run.run, run.resume, run.collect, run.measure),
+    *(ask.ask, ask.tell, ask.attach, ask.skip, ask.correct),
     *(campaign_files.validate, campaign_files.schema, campaign_files.init),
     *(show.list_runs, show.show, show.explain, show.check, report.export, watch.watch, report.report),
     *(compare.compare, verify.verify, replay.replay, solve.solve, paper.paper, web.web, sweep.sweep, bench.bench),

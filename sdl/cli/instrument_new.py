@@ -16,7 +16,7 @@ SCRIPTS = {"command": "rig.py", "python": "my_rig.py"}
 
 
 def new(
-    kind: Annotated[str, argument("KIND", "command, http, scpi, python or manual.")],
+    kind: Annotated[str, argument("KIND", "command, http, scpi, python, manual or external.")],
     file: Annotated[Path | None, argument("FILE", "Where to write it; by default KIND.yaml.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:

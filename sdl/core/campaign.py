@@ -13,7 +13,11 @@ replay of the record followed by `due()`. An event that is not awaited raises Ou
 
 In addition, at any time before Stopped: AbortAsked (→ stop), Paused/Continued (nothing is due while paused),
 Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe
-(whether the instrument is off) may come at any time after Opened and changes nothing that is due.
+(whether the instrument is off) may come at any time after Opened and changes nothing that is due. Attached (a row of no
+trial) and Corrected (a reading replaced or excluded) may come at any time as well, also after Stopped. Skipped ends the
+open trial. A correction ends the open trial if its mean decides that now. A finished trial stays finished, but counts
+as reached exactly if the mean of its readings lies inside and all of its confirmations count: a campaign that had
+reached its goal goes on where none does any more, and one that had not has.
 
 Without an objective a trial is `average` readings; if their mean lies inside every channel's band, `confirm × average`
 more are taken at the same settings. Reached means that the mean of all of them lies inside. A failed confirmation only
@@ -35,7 +39,9 @@ from typing import TYPE_CHECKING
 from sdl.core.events import (
     AbortAsked,
     Action,
+    Attached,
     Continued,
+    Corrected,
     Event,
     Failed,
     Interrupted,
@@ -47,6 +53,7 @@ from sdl.core.events import (
     Proposed,
     Resumed,
     Safe,
+    Skipped,
     Stop,
     Stopped,
 )
@@ -56,7 +63,7 @@ from sdl.core.prices import Prices
 from sdl.core.stopping import Rule
 from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
-from sdl.types import Outcome, Settings
+from sdl.types import Outcome, Reading, Settings
 
 if TYPE_CHECKING:
     from sdl.core.history import History  # it needs numpy, which a validation should not load
@@ -135,14 +142,26 @@ class Campaign:
         anytime: dict[type, Callable[..., None]] = {
             Resumed: self._resumed,
             AbortAsked: self._abort_asked,
+            Attached: self._attached,
+            Corrected: self._corrected,
             **dict.fromkeys((Paused, Continued, Interrupted, Safe), self._note),
         }
         self._table = {
             State.NEW: {Opened: self._opened},
             State.PROPOSE: {Proposed: self._proposed, Failed: self._propose_failed, **anytime},
-            State.MEASURE: {Measured: self._measured, Failed: self._measure_failed, **anytime},
+            State.MEASURE: {
+                Measured: self._measured,
+                Failed: self._measure_failed,
+                Skipped: self._skipped,
+                **anytime,
+            },
             State.STOP: {Stopped: self._stopped, **anytime},
-            State.STOPPED: {Resumed: self._resumed, Safe: self._note},
+            State.STOPPED: {
+                Resumed: self._resumed,
+                Safe: self._note,
+                Attached: self._attached,
+                Corrected: self._corrected,
+            },
         }
 
     def handle(self, event: Event) -> list[Action]:
@@ -158,11 +177,13 @@ class Campaign:
         if handler is None or not self._awaited(event):
             where = "paused " if self.paused else "interrupted " if self.interrupted else ""
             raise OutOfTurn(f"{type(event).__name__} in {where}state {self.state}, due {self.due()}: {event}")
-        if isinstance(event, Measured) and (lost := [n for n in self.history.inputs if n not in event.applied]):
+        applied = event.applied if isinstance(event, (Measured, Attached)) else self.history.inputs
+        if lost := [name for name in self.history.inputs if name not in applied]:
             raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
         if isinstance(event, Proposed) and event.settings.keys() != set(self.history.inputs):
             raise OutOfTurn(f"a proposal of {', '.join(event.settings)}, not of {', '.join(self.history.inputs)}")
-        if not self.paused and not self.interrupted and not isinstance(event, (Opened, Resumed, Safe)):
+        idle = self.paused or self.interrupted or self.state is State.STOPPED
+        if not idle and not isinstance(event, (Opened, Resumed, Safe)):
             self.history.active += max(event.at - self._at, 0.0)
         self._at = event.at
         handler(event)
@@ -175,15 +196,17 @@ class Campaign:
         if self.state is State.PROPOSE:
             return [Propose(self.history.trials, self._to_confirm())]
         if self.state is State.MEASURE and (trial := self.history.open_trial) is not None:
-            return [Measure(trial.trial, trial.settings, trial.readings, self.attempt, self.wait)]
+            return [Measure(trial.trial, trial.settings, trial.taken, self.attempt, self.wait)]
         if self.state is State.STOP and self.stop is not None:
             return [self.stop]
         return []
 
     def _awaited(self, event: Event) -> bool:
         """Whether the event fits the outstanding action, beyond its type."""
-        if isinstance(event, Safe):
+        if isinstance(event, (Safe, Attached)):
             return True
+        if isinstance(event, Corrected):
+            return self.history.has_reading(event.trial, event.repeat)
         if self.interrupted and not isinstance(event, Resumed):
             return False
         if self.paused:
@@ -197,8 +220,10 @@ class Campaign:
                 return self.state is State.PROPOSE and event.trial == self.history.trials
             case Measured() | Failed():
                 trial = self.history.open_trial
-                due = (trial.trial, trial.readings, self.attempt) if trial is not None else None
+                due = (trial.trial, trial.taken, self.attempt) if trial is not None else None
                 return self.state is State.MEASURE and (event.trial, event.repeat, event.attempt) == due
+            case Skipped():
+                return self.history.open_trial is not None and event.trial == self.history.open_trial.trial
             case Resumed() if self.state is State.STOPPED:
                 return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
             case Stopped():
@@ -236,7 +261,12 @@ class Campaign:
         self.attempt, self.wait = 0, 0.0
         self.history.add_reading(event)
         self._pay(event.applied)
-        trial, average, confirmed = self._trial(), self.plan.average, self.plan.average * (1 + self.plan.confirm)
+        self._judge(self._trial())
+        self._ask_rules()
+
+    def _judge(self, trial: Trial) -> None:
+        """Take more readings of the open trial, or close it."""
+        average, confirmed = self.plan.average, self._all_readings
         if self.history.optimum is not None:
             if trial.readings >= (average * max(self.plan.confirm, 1) if trial.confirms else average):
                 self._close(TrialState.CLOSED)
@@ -249,7 +279,6 @@ class Campaign:
         else:
             confirming = trial.state is TrialState.CONFIRMING
             self._close(TrialState.NOT_CONFIRMED if confirming else TrialState.CLOSED)
-        self._ask_rules()
 
     def _measure_failed(self, event: Failed) -> None:
         self.history.attempts += 1
@@ -268,6 +297,40 @@ class Campaign:
             why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
             self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
         self._ask_rules()
+
+    def _skipped(self, event: Skipped) -> None:
+        self._trial().why_skipped = event.why
+        self._close(TrialState.SKIPPED)
+        self._ask_rules()
+
+    def _attached(self, event: Attached) -> None:
+        self.history.attach(Reading(event.applied, event.readings, None, event.saturated))
+
+    def _corrected(self, event: Corrected) -> None:
+        trial = self.history.correct(event)
+        if trial.over:
+            self._judge_again(trial)
+        elif trial.readings <= self.plan.average:
+            trial.state = TrialState.OPEN
+            if self.state is State.MEASURE:
+                self._judge(trial)
+        if self.state in (State.PROPOSE, State.MEASURE):
+            self._ask_rules()
+
+    def _judge_again(self, trial: Trial) -> None:
+        """Decide anew whether a finished trial has reached the goal, and what follows for the campaign."""
+        if trial.failed or trial.skipped or self.history.optimum is not None:
+            return
+        before, reached = trial.reached, trial.inside and trial.readings >= self._all_readings
+        if reached == before:
+            return
+        trial.state = TrialState.REACHED if reached else TrialState.NOT_CONFIRMED
+        ended = self.stop.outcome if self.stop is not None else None
+        if reached and ended in (None, *_BY_RULE):
+            self._stop_reached(trial)
+        elif not reached and ended is Outcome.REACHED and not any(t.reached for t in self.history.closed):
+            self.history.outcome, self.stop = None, None
+            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
 
     def _note(self, event: Paused | Continued | Interrupted | Safe) -> None:
         match event:
@@ -309,11 +372,10 @@ class Campaign:
         self.attempt, self.wait = 0, 0.0
         self.state = State.PROPOSE
         if closed.reached:
-            readings = f"mean of {closed.readings} readings" if closed.readings > 1 else "1 reading"
-            self._stop(Outcome.REACHED, f"All channels within tolerance ({readings}).", "goal")
+            self._stop_reached(closed)
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._points_measured(), "design")
-        elif self.history.optimum is not None and not closed.failed:
+        elif self.history.optimum is not None and not closed.failed and not closed.skipped:
             self._count_improvement(closed)
             if self.converged >= CONVERGED and self.history.optimum.is_confirmed and self._to_confirm() is None:
                 self._stop(Outcome.DONE, self._no_more_improvement(), "improvement")
@@ -361,12 +423,23 @@ class Campaign:
         least = str(self.plan.improvement).replace("%", " %")
         return f"Less than {least} improvement is expected at {CONVERGED} proposals running. Best: {best}."
 
+    @property
+    def _all_readings(self) -> int:
+        """Number of readings of a trial that is confirmed."""
+        return self.plan.average * (1 + self.plan.confirm)
+
+    def _stop_reached(self, trial: Trial) -> None:
+        readings = f"mean of {trial.readings} readings" if trial.readings > 1 else "1 reading"
+        self._stop(Outcome.REACHED, f"All channels within tolerance ({readings}).", "goal")
+
     def _points_measured(self) -> str:
         history, points = self.history, self.plan.collect
-        if not history.failed:
+        if not history.failed and not history.skipped:
             return f"all {points} points measured" if points > 1 else "the point was measured"
-        taken = f"{history.trials - history.failed} of {points} point{'' if points == 1 else 's'} measured"
-        return f"{taken}; the last failure: {history.last_error}"
+        measured = history.trials - history.failed - history.skipped
+        taken = f"{measured} of {points} point{'' if points == 1 else 's'} measured"
+        taken += f", {history.skipped} skipped" if history.skipped else ""
+        return f"{taken}; the last failure: {history.last_error}" if history.failed else taken
 
     def _ask_rules(self) -> None:
         if self.state is State.STOP:

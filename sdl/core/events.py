@@ -85,6 +85,7 @@ class Measured:
     fault: str | None
     elapsed: float
     at: float
+    note: str = ""  # of the person or script that took it
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,57 @@ class Safe:
         return self.state is Power.OFF
 
 
-Event = Opened | Resumed | Proposed | Measured | Failed | Paused | Continued | Interrupted | AbortAsked | Stopped | Safe
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A reading of no trial: a row for the solver."""
+
+    applied: Settings
+    readings: Mapping[str, float]
+    saturated: tuple[str, ...]
+    note: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The open trial is left out; that is no failure."""
+
+    trial: int
+    why: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A reading is replaced, or excluded; the event that it corrects stays as it was written."""
+
+    trial: int
+    repeat: int
+    readings: Mapping[str, float] | None  # None: excluded
+    saturated: tuple[str, ...]
+    why: str
+    by: str
+    at: float
+
+
+Event = (
+    Opened
+    | Resumed
+    | Proposed
+    | Measured
+    | Failed
+    | Paused
+    | Continued
+    | Interrupted
+    | AbortAsked
+    | Stopped
+    | Safe
+    | Attached
+    | Skipped
+    | Corrected
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdl.core.events import Measured, Proposed
+from sdl.core.events import Corrected, Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.core.objective import Optimum
 from sdl.core.trials import Trial, TrialState
@@ -38,6 +38,10 @@ class GrowingArray:
         self._store[self._n] = row
         self._n += 1
 
+    def cut(self, length: int) -> None:
+        """Keep the first `length` rows; views taken before stay as they were."""
+        self._store, self._n = np.concatenate([self._store[:length], np.empty_like(self._store[length:])]), length
+
     @property
     def view(self) -> NDArray[Any]:
         view = self._store[: self._n]
@@ -58,7 +62,7 @@ class History:
         cost: of trials begun and readings taken, also of those that may have been taken; in the user's unit.
         next_cost: least price of the next reading, with that of a trial that it begins.
         failures: number of failed trials in a row.
-        failed: number of failed trials in all.
+        failed, skipped: numbers of failed and of skipped trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
         resolution_limited_streak: number of measured trials in a row at settings whose verdict was `between two steps`
             before.
@@ -68,6 +72,7 @@ class History:
         prior_rows: number of rows from the priors.
         current_session: of the campaign's own rows.
         space: turns settings into columns; None: every input is one.
+        closed: the finished trials.
         optimum: the replicates by settings and the best of them; None without an objective.
         expectation: the last proposal that estimated the best settings.
     """
@@ -79,6 +84,7 @@ class History:
     trials: int = 0
     failures: int = 0
     failed: int = 0
+    skipped: int = 0
     readings: int = 0
     attempts: int = 0
     cost: float = 0.0
@@ -96,6 +102,7 @@ class History:
     background: Mapping[str, float] | None = None
     current_session: int = 0
     space: Space | None = None
+    closed: list[Trial] = field(default_factory=list)
     optimum: Optimum | None = None
     expectation: Proposed | None = None
 
@@ -105,6 +112,8 @@ class History:
         self._saturated = GrowingArray(len(self.channels), bool)
         self._session = GrowingArray(1)
         self._resolution_limited: set[tuple[Value, ...]] = set()
+        self._own: list[Reading | Measured | None] = []  # the rows after those of the priors; None: excluded
+        self._places: dict[tuple[int, int], int] = {}  # of the readings in `_own`, by trial and repeat
         objective = self.goal.objective if self.goal is not None else None
         direction = self.goal.direction if self.goal is not None else None
         if self.goal is not None and objective is not None and direction is not None:
@@ -161,14 +170,47 @@ class History:
 
     def add_reading(self, reading: Reading | Measured) -> None:
         """Append a reading of the open trial."""
-        self.add_row(reading, self.current_session)
         if self.open_trial is not None:
+            self._places[self.open_trial.trial, self.open_trial.taken] = len(self._own)
             self.open_trial.add(reading)
             if self.optimum is not None:
                 self.optimum.add(reading, self.open_trial)
+        self.attach(reading)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
+
+    def attach(self, reading: Reading | Measured) -> None:
+        """Append a row of the current session that belongs to no trial."""
+        self._own.append(reading)
+        self.add_row(reading, self.current_session)
+
+    def has_reading(self, trial: int, repeat: int) -> bool:
+        return (trial, repeat) in self._places
+
+    def trial(self, number: int) -> Trial:
+        """A trial by its number."""
+        return self.open_trial if self.open_trial is not None and number == self.trials else self.closed[number]
+
+    def correct(self, event: Corrected) -> Trial:
+        """Replace or exclude a reading in the rows, its trial and the ranking; returns the trial."""
+        place, trial = self._places[event.trial, event.repeat], self.trial(event.trial)
+        before, self._own[place] = self._own[place], trial.correct(event)
+        self.readings += (self._own[place] is not None) - (before is not None)
+        for array in (self._x, self._y, self._saturated, self._session):
+            array.cut(self.prior_rows)
+        for reading in self._own:
+            if reading is not None:
+                self.add_row(reading, self.current_session)
+        if self.optimum is not None:
+            counted = ((self._own[at], self.trial(number)) for (number, _), at in self._places.items())
+            self.optimum.count_again((reading, one) for reading, one in counted if reading is not None)
+            self._take_incumbent()
+            return trial
+        self.best, self.misses = None, []
+        for closed in self.closed:
+            self._rank(closed)
+        return trial
 
     @property
     def latest(self) -> Trial | None:
@@ -184,14 +226,25 @@ class History:
             raise ValueError("no trial is open")
         closed.close(state)
         self.trials += 1
-        self.failures = self.failures + 1 if closed.failed else 0
+        if not closed.skipped:
+            self.failures = self.failures + 1 if closed.failed else 0
         self.failed += closed.failed
+        self.skipped += closed.skipped
         self.shortfall = closed.proposed.shortfall
-        if not closed.failed:
+        if not closed.failed and not closed.skipped:
             self._count_verdict(closed)
+        self.closed.append(closed)
+        self._rank(closed)
+        self.last, self.open_trial = closed, None
+        return closed
+
+    def _rank(self, closed: Trial) -> None:
+        """Compare the next finished trial with the best one before it."""
         if (
             self.goal is not None
+            and closed.readings
             and not closed.failed
+            and not closed.skipped
             and (self.best is None or closed.miss < self.best.miss or closed.reached)
         ):
             self.best = closed
@@ -200,8 +253,6 @@ class History:
             self.optimum.confirm()
             self._take_incumbent()
         self.misses.append(self.best.miss if self.best else math.inf)
-        self.last, self.open_trial = closed, None
-        return closed
 
     def _take_incumbent(self) -> None:
         """Make the first trial at the best settings the best trial; where none keeps the constraints it stays."""

@@ -57,6 +57,10 @@ class Replicates:
             self.mean[name] = self.mean.get(name, 0.0) + off / self.readings
             self._squares[name] = self._squares.get(name, 0.0) + off * (value - self.mean[name])
 
+    def clear(self) -> None:
+        """Forget all readings."""
+        self.readings, self.mean, self.saturated, self._squares = 0, {}, frozenset(), {}
+
     def std_error(self, channel: str) -> float | None:
         """Standard error of the mean of a channel, from the scatter of the readings; None for a single reading."""
         if self.readings < 2:
@@ -99,6 +103,18 @@ class Optimum:
         self._asked[key_of({name: reading.applied[name] for name in trial.settings})] = key
         self._pools[key].add(reading)
         self._unseen[key] = self._pools[key]
+
+    def count_again(self, readings: Iterable[tuple[Reading | Measured, Trial]]) -> None:
+        """Pool all readings anew, after a correction; settings without a reading are forgotten."""
+        for pool in self._pools.values():
+            pool.clear()
+        for reading, trial in readings:
+            self._pools[key_of(trial.settings)].add(reading)
+        self._pools = {key: pool for key, pool in self._pools.items() if pool.readings}
+        self._unseen = {key: pool for key, pool in self._unseen.items() if pool.readings}
+        if self._confirmed is not None and self._confirmed.readings < self.enough:
+            self._confirmed = None
+        self.update()
 
     def name(self, settings: Settings, estimate: float | None) -> None:
         """Take a solver's incumbent, settings as applied, and its estimate; nothing changes where it names none."""

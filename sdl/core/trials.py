@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sdl.core.events import Measured, Proposed
+from sdl.core.events import Corrected, Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.types import Reading, Settings, Value, Verdict
 
@@ -31,6 +31,7 @@ class TrialState(StrEnum):
     NOT_CONFIRMED = "not confirmed"  # within tolerance at first, but not after the further readings
     REACHED = "reached"  # within tolerance and confirmed
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(slots=True)
@@ -41,7 +42,8 @@ class Trial:
         proposed: its settings, with solver or design and reason.
         goal: compared with the mean; None if readings are only collected.
         state: set by the campaign.
-        readings, failures: numbers of readings and of failed attempts.
+        readings, failures: numbers of readings that count, and of failed attempts.
+        why_skipped: the reason given for a skipped trial.
         applied: settings that the instrument reported; None without a reading, or if they differ between readings.
         saturated: the channels that were saturated in any reading.
         faults: of its readings, each once.
@@ -57,9 +59,37 @@ class Trial:
     saturated: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
     last_error: str = ""
+    why_skipped: str = ""
     _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _taken: list[Reading | Measured] = field(default_factory=list)
+    _corrected: set[int] = field(default_factory=set)
+    _excluded: set[int] = field(default_factory=set)
 
     def add(self, reading: Reading | Measured) -> None:
+        self._taken.append(reading)
+        self._include(reading)
+        self.last_error = ""
+
+    def correct(self, event: Corrected) -> Reading | Measured | None:
+        """Replace or exclude a reading, and average the others anew; the reading as it counts now, None if excluded."""
+        if event.readings is None:
+            self._excluded.add(event.repeat)
+        else:
+            self._excluded.discard(event.repeat)
+            self._corrected.add(event.repeat)
+            corrected = replace(self._taken[event.repeat], readings=event.readings, saturated=event.saturated)
+            self._taken[event.repeat] = corrected
+        self.readings, self.applied, self.saturated, self.faults, self._sums = 0, None, frozenset(), (), {}
+        for repeat, reading in enumerate(self._taken):
+            if repeat not in self._excluded:
+                self._include(reading)
+        return self.reading(event.repeat)
+
+    def reading(self, repeat: int) -> Reading | Measured | None:
+        """A reading as it counts, with its corrections; None if it is excluded."""
+        return None if repeat in self._excluded else self._taken[repeat]
+
+    def _include(self, reading: Reading | Measured) -> None:
         values, applied = reading.readings, self.applied
         if not self.readings:
             self._sums = {name: (float(value), 0.0) for name, value in values.items()}
@@ -69,7 +99,6 @@ class Trial:
             if applied is not None and not all(_same(reading.applied[name], value) for name, value in applied.items()):
                 self.applied = None
         self.readings += 1
-        self.last_error = ""
         if reading.saturated:
             self.saturated |= frozenset(reading.saturated)
         if reading.fault and reading.fault not in self.faults:
@@ -83,14 +112,29 @@ class Trial:
         self.state = state
 
     @property
+    def taken(self) -> int:
+        """Number of readings that were taken, the excluded ones included; the next one has this `repeat`."""
+        return len(self._taken)
+
+    @property
+    def corrected(self) -> int:
+        """Number of readings that count with other values than were taken."""
+        return len(self._corrected - self._excluded)
+
+    @property
+    def excluded(self) -> int:
+        """Number of readings that were taken and do not count."""
+        return len(self._excluded)
+
+    @property
     def mean(self) -> Mapping[str, float]:
         """Mean raw reading of each channel; empty without a reading, NaN for a channel that a later reading lacks."""
         return {name: _total(total) / self.readings for name, total in self._sums.items()}
 
     @property
     def miss(self) -> float:
-        """Tolerance ratio of the worst channel; inf for a failed trial, without a goal or common settings."""
-        if self.goal is None or self.applied is None or self.failed:
+        """Tolerance ratio of the worst channel; inf if it failed or was skipped, without a goal or common settings."""
+        if self.goal is None or self.applied is None or self.failed or self.skipped:
             return math.inf
         return self.goal.miss(self.mean, self.saturated)
 
@@ -157,6 +201,11 @@ class Trial:
     def failed(self) -> bool:
         """Whether it ended without all of its readings."""
         return self.state is TrialState.FAILED
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was left out on request."""
+        return self.state is TrialState.SKIPPED
 
 
 def _same(value: Value, other: Value) -> bool:

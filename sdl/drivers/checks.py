@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
 from sdl.drivers.base import Instrument
 from sdl.errors import BadReply, NotApplied, Rejected
-from sdl.types import Input, Power, Reading, SafeState, Settings, Value, numbers
+from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, Value, numbers
 
 # Exceptions that only a programming error in the driver causes, so that a retry is useless.
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
+
+ROUNDING = 1e-9  # of a reading, relative to the end of its range
 
 SAME = 3  # equal readings in a row that are refused: with noise above the resolution they would differ
 
@@ -74,6 +77,25 @@ def checked_reading(reading: Reading, settings: Settings, channels: Set[str]) ->
     if fault is None and not all(_same(applied[name], value) for name, value in settings.items()):
         fault = "not-applied"
     return Reading(applied, values, base, saturated, fault)
+
+
+def in_range(reading: Reading, channels: Sequence[Channel]) -> Reading:
+    """Return the reading with the channels at the upper end of their range marked as saturated.
+
+    Raises:
+        BadReply: a channel lies beyond its range.
+    """
+    full = list(reading.saturated)
+    for channel in channels:
+        low, high, value = channel.low, channel.high, reading.readings[channel.name]
+        if (low is not None and value < low - ROUNDING * abs(low)) or (
+            high is not None and value > high + ROUNDING * abs(high)
+        ):
+            ends = f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}".strip()
+            raise BadReply(f"{channel.name} = {value:g} lies outside its range {ends}")
+        if high is not None and value >= high and channel.name not in full:
+            full.append(channel.name)
+    return replace(reading, saturated=tuple(full))
 
 
 class Repeats:

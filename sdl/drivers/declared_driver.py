@@ -9,23 +9,21 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
-from sdl.drivers.checks import checked, checked_reading
+from sdl.drivers.checks import ROUNDING, checked, checked_reading, in_range
 from sdl.drivers.derived import with_derived
 from sdl.drivers.ramp import Ramp
 from sdl.durations import format_duration
-from sdl.errors import BadReply, InstrumentError, Interlock, Rejected, Unreachable
+from sdl.errors import InstrumentError, Interlock, Rejected, Unreachable
 from sdl.types import Channel, Power, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
     from sdl.drivers.declared import Declared, RawDriver, SettleUntil
 
 FEWEST = 3  # readings in the window of a stable channel
-ROUNDING = 1e-9  # of a reading, relative to the end of its range
 
 
 class DeclaredDriver(OpenDriver):
@@ -68,7 +66,7 @@ class DeclaredDriver(OpenDriver):
                 self._request(step)
         reading = self._settle(values, self._request(values))
         self._settled = values
-        return with_derived(self._in_range(reading), self._instrument.derived)
+        return with_derived(in_range(reading, self._instrument.raw_channels), self._instrument.derived)
 
     def safe(self) -> SafeState:
         if self._instrument.off is None:
@@ -191,24 +189,6 @@ class DeclaredDriver(OpenDriver):
         self._clock.sleep(seconds)
         if self._clock.monotonic() - began < 0.9 * seconds:
             raise InstrumentError(f"interrupted {when}", retryable=True, maybe_measured=True)
-
-    def _in_range(self, reading: Reading) -> Reading:
-        """The reading with the channels at the end of their range marked.
-
-        Raises:
-            BadReply: a channel lies beyond it.
-        """
-        full = list(reading.saturated)
-        for name, value in reading.readings.items():
-            low, high = self._channels[name].low, self._channels[name].high
-            if (low is not None and value < low - ROUNDING * abs(low)) or (
-                high is not None and value > high + ROUNDING * abs(high)
-            ):
-                ends = f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}".strip()
-                raise BadReply(f"{name} = {value:g} lies outside its range {ends}")
-            if high is not None and value >= high and name not in full:
-                full.append(name)
-        return replace(reading, saturated=tuple(full))
 
 
 def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:

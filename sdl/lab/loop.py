@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sdl.clock import Clock
-from sdl.core.events import Measured, Safe, Stopped
+from sdl.core.events import Measured, Stopped
 from sdl.errors import Lost, RecordError, SdlError
 from sdl.extras import versions_of
 from sdl.lab.config.file import ResolvedLab
@@ -123,7 +123,9 @@ class LabLoop:
         """The end of a start whose lab ended: its own end if its record has one, else its death."""
         readings, last = start.readings, None
         try:
-            events = [event for event in record.read(self.runs / start.run) if not isinstance(event, Safe)]
+            events = [
+                event for event in record.read(self.runs / start.run) if not isinstance(event, record.CAMPAIGN.after)
+            ]
             readings = sum(isinstance(event, Measured) for event in events)
             last = events[-1] if events else None
         except SdlError as error:  # never begun, or damaged: resuming it reports that

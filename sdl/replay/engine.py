@@ -23,8 +23,6 @@ from sdl.core.events import (
     Propose,
     Proposed,
     Resumed,
-    Safe,
-    Stopped,
 )
 from sdl.drivers.base import Driver
 from sdl.drivers.trust import require_trust
@@ -122,7 +120,7 @@ class _Replayer:
                 "what follows cannot be compared"
             )
             return False
-        self.finished = isinstance(event, Stopped) or (self.finished and isinstance(event, Safe))
+        self.finished = record.CAMPAIGN.finished(event, self.finished)
         if isinstance(event, Resumed):
             self._begin(event.at)
         else:

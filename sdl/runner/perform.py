@@ -216,9 +216,8 @@ class Runner:
             case Propose(trial, confirm):
                 with self._signals.solving():
                     return self._proposer.propose(trial, confirm)
-            case Stop(outcome, reason, by):
-                best = self.campaign.history.best
-                return Stopped(outcome, reason, best.trial if best else None, by, self.clock.now())
+            case Stop():
+                return stopped_event(self.campaign, action, self.clock.now())
         return self._measure(action)
 
     def _measure(self, action: Measure) -> Measured | Failed:
@@ -317,6 +316,12 @@ class Runner:
             with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                 self._driver.close()
             self._driver = None
+
+
+def stopped_event(campaign: Campaign, stop: Stop, at: float) -> Stopped:
+    """The end of a campaign."""
+    best = campaign.history.best
+    return Stopped(stop.outcome, stop.reason, best.trial if best else None, stop.by, at)
 
 
 def _place(error: BaseException) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
+import logging
+import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from sdl import yamlfile
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
@@ -21,7 +25,10 @@ from sdl.runner.perform import MemoryRecord
 from sdl.runs.runs import unopened_campaign
 from sdl.store import datasets
 from sdl.store.lease import lease
-from sdl.store.record import FILE, PRIOR, Record, read
+from sdl.store.record import FILE, PRIOR, Record, read, write_file
+
+log = logging.getLogger("sdl")
+HEAD = "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
 
 
 def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
@@ -98,6 +105,22 @@ def opened_event(
     )
 
 
+def begin(
+    config: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
+) -> tuple[Opened, Campaign]:
+    """Write the first event, and beside it a copy of the configuration for people; the campaign after it."""
+    opened = opened_event(config, name, record, priors, clock)
+    record.append(opened)
+    if isinstance(record, Record):
+        write_file(record.folder / "campaign.yaml", HEAD + yamlfile.dump(config.plain()))
+    return opened, started_campaign(config, opened, record.folder, priors)
+
+
+def new_name() -> str:
+    """A name for a new run that sorts by time, as `latest` requires."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
+
+
 def started_campaign(
     config: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
@@ -131,6 +154,13 @@ def load_priors(config: CampaignFile) -> list[datasets.Dataset]:
             message = f"no usable row: {why}" if why else f"contains no reading{_trials(Path(rows.source))}"
             raise ConfigError(Problem(message, "prior", rows.source))
     return priors
+
+
+def warn_of_lines(priors: Sequence[datasets.Dataset]) -> None:
+    """Log the lines of priors that are no readings."""
+    for prior in priors:
+        for text in prior.warnings:
+            log.warning("prior %s: %s", prior.source, text)
 
 
 def _trials(source: Path) -> str:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdl import config, yamlfile
+from sdl import config
 from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Opened, Resumed
 from sdl.drivers.python_function import Measure, PythonFunction
 from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, Problem, RecordError
+from sdl.formatting import is_external
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
-from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
+from sdl.runner.setup import begin, clock_for, instrument_lease, load_priors, new_name, user, versions, warn_of_lines
 from sdl.runner.shutdown import SwitchOffPolicy
-from sdl.runs.runs import Folded, Result, fold_stepwise, plan_of, result_of
-from sdl.store.record import Record, write_file
+from sdl.runs.runs import Result, fold_stepwise, plan_of, result_of
+from sdl.store.record import Record
 from sdl.store.resolve import RUNS
 from sdl.types import Outcome
 
 C = TypeVar("C", bound=ResolvedCampaign)
 log = logging.getLogger("sdl")
-HEAD = "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
 
 
 def run(
@@ -73,21 +71,10 @@ def run(
         RecordError: the record could not be written; the instrument was told to switch off, and the run can be resumed.
     """
     below = Path(runs) if runs is not None else RUNS
-    if isinstance(campaign, (str, Path)):
-        resolved = config.load(campaign, changes, collect=collect, runs=below)
-    else:
-        tree = campaign.plain() if changes and isinstance(campaign, CampaignFile) else campaign
-        for change in changes:
-            tree = config.override(tree, change)
-        resolved = config.parse(tree, collect=collect, runs=below)
-    if collect and resolved.goal is not None:
-        resolved = resolved.without_goal()
-    resolved = _with_functions(resolved, measure, off)
+    resolved = _with_functions(resolve_campaign(campaign, changes, collect=collect, runs=below), measure, off)
     priors = load_priors(resolved)
-    for prior in priors:
-        for text in prior.warnings:
-            log.warning("prior %s: %s", prior.source, text)
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, as `latest` requires
+    warn_of_lines(priors)
+    name = new_name()
     place = Path(folder) if folder is not None else Path(runs) / resolved.name / name if runs is not None else None
     name = place.name if place is not None else name
     with (
@@ -95,11 +82,7 @@ def run(
         contextlib.closing(Record.create(place) if place else MemoryRecord()) as record,
     ):
         clock = clock_for(resolved.instrument)
-        opened = opened_event(resolved, name, record, priors, clock)
-        record.append(opened)
-        if isinstance(record, Record):
-            write_file(record.folder / "campaign.yaml", HEAD + yamlfile.dump(resolved.plain()))
-        state = started_campaign(resolved, opened, record.folder, priors)
+        opened, state = begin(resolved, name, record, priors, clock)
         watch = notify(watch, opened, state)
         return Runner(resolved, state, record, clock, watch, gate=gate, guarded=guarded, switch_off=switch_off).go()
 
@@ -148,7 +131,7 @@ def resume(
             watch = notify(watch, event, folded.campaign)
         if folded is None:
             raise RecordError(f"{record.folder}: empty: run the campaign again")
-        changed = _changes(folded, changes)
+        changed = allowed_changes(changes)
         tree = dict(folded.tree)
         for path, value in changed.items():
             tree = config.put(tree, path, value)
@@ -179,9 +162,10 @@ def resume(
 def left_on(opened: Opened, campaign: Campaign) -> bool:
     """Whether a record does not prove that its instrument is off: the process died before that, or gave it up.
 
-    Records before schema 3 never do, and those of simulated instruments need not.
+    Records before schema 3 never do, and those of simulated instruments, or of those that others drive, need not.
     """
-    return opened.schema >= 3 and not opened.simulated and (campaign.safe is None or not campaign.safe.proven)
+    proven = opened.schema < 3 or opened.simulated or is_external(opened)
+    return not proven and (campaign.safe is None or not campaign.safe.proven)
 
 
 def _with_functions(resolved: C, measure: Measure | None, off: Measure | None) -> C:
@@ -197,7 +181,30 @@ def _with_functions(resolved: C, measure: Measure | None, off: Measure | None) -
     return resolved.model_copy(update={"instrument": resolved.instrument.with_functions(measure, off)})
 
 
-def _changes(folded: Folded, changes: Sequence[str]) -> dict[str, Any]:
+def resolve_campaign(
+    campaign: str | Path | Mapping[str, Any] | CampaignFile, changes: Sequence[str], *, collect: bool, runs: Path
+) -> CampaignFile:
+    """The campaign of a file, a mapping or a model, with changes; without its goal if only the design is measured.
+
+    Raises:
+        ConfigError: lists every mistake.
+    """
+    if isinstance(campaign, (str, Path)):
+        resolved = config.load(campaign, changes, collect=collect, runs=runs)
+    else:
+        tree = campaign.plain() if changes and isinstance(campaign, CampaignFile) else campaign
+        for change in changes:
+            tree = config.override(tree, change)
+        resolved = config.parse(tree, collect=collect, runs=runs)
+    return resolved.without_goal() if collect and resolved.goal is not None else resolved
+
+
+def allowed_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """Changes of a run, by dotted key.
+
+    Raises:
+        ConfigError: one of a key that makes another campaign.
+    """
     changed = dict(map(config.split, changes))
     for path in changed:
         if path.split(".")[0] not in config.CHANGEABLE:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sdl import config
 from sdl.core.campaign import Campaign, Plan
+from sdl.core.corrections import corrected
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.core.history import History
 from sdl.core.trials import Trial
@@ -71,20 +72,43 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
     opened = next(events, None)
     if not isinstance(opened, Opened):
         return
-    tree: Mapping[str, Any] = opened.config
-    campaign = unopened_campaign(opened, folder)
-    trials: list[Trial] = []
-    for number, event in enumerate(itertools.chain([opened], events), 1):
+    folding = Folding(opened, folder)
+    for event in itertools.chain([opened], events):
+        yield event, folding.add(event)
+
+
+class Folding:
+    """The fold of a record whose events come one after the other, the first of them included.
+
+    Args:
+        opened: the first event.
+        folder: as for `fold`.
+    """
+
+    def __init__(self, opened: Opened, folder: Path | None) -> None:
+        self._opened, self._folder, self._number = opened, folder, 0
+        self._tree: Mapping[str, Any] = opened.config
+        self._campaign = unopened_campaign(opened, folder)
+        self._trials: list[Trial] = []
+
+    def add(self, event: Event) -> Folded:
+        """The state after one more event.
+
+        Raises:
+            Damaged: it cannot follow the events before it.
+        """
+        self._number += 1
+        campaign, folder = self._campaign, self._folder
         if isinstance(event, Resumed) and event.changes:
-            tree, campaign.plan = apply_changes(tree, event, folder, number)
+            self._tree, campaign.plan = apply_changes(self._tree, event, folder, self._number)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
             message = f"cannot follow what is before it: {error}"
-            raise Damaged(str((folder or Path()) / FILE), number, message) from error
+            raise Damaged(str((folder or Path()) / FILE), self._number, message) from error
         if isinstance(event, Proposed) and campaign.history.open_trial is not None:
-            trials.append(campaign.history.open_trial)
-        yield event, Folded(opened, campaign, tree, event.at, trials)
+            self._trials.append(campaign.history.open_trial)
+        return Folded(self._opened, campaign, self._tree, event.at, self._trials)
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
@@ -186,13 +210,18 @@ class Run:
     def _of_trial(self) -> dict[int, list[Measured | Failed]]:
         """Readings and failures by trial, found once for all trials."""
         events: dict[int, list[Measured | Failed]] = {}
-        for event in self.events:
+        for event in self._counted:
             if isinstance(event, (Measured, Failed)):
                 events.setdefault(event.trial, []).append(event)
         return events
 
+    @cached_property
+    def _counted(self) -> tuple[Event, ...]:
+        """The events with the corrections of readings applied, without excluded readings."""
+        return tuple(event for _, event in corrected(enumerate(self.events)))
+
     def measured(self, trial: int | None = None) -> list[Measured]:
-        """The readings, of one trial or all."""
+        """The readings that count, of one trial or all: corrected ones as corrected, without excluded ones."""
         return [e for e in self._events_of(trial) if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
@@ -200,7 +229,7 @@ class Run:
         return [e for e in self._events_of(trial) if isinstance(e, Failed)]
 
     def _events_of(self, trial: int | None) -> Sequence[Event]:
-        return self.events if trial is None else self._of_trial.get(trial, [])
+        return self._counted if trial is None else self._of_trial.get(trial, [])
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.

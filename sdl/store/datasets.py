@@ -24,7 +24,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sdl.core.events import Measured, Opened
+from sdl.core.corrections import corrected
+from sdl.core.events import Attached, Measured, Opened
 from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
@@ -422,14 +423,16 @@ def _record_table(file: Path, opened: Opened, names: Sequence[str]) -> Table:
         message = f"has the inputs {', '.join(recorded)}; {', '.join(names)} are needed"
         raise ConfigError(Problem(message, file=str(file), line=1))
     rows: list[tuple[int, Mapping[str, Any]]] = []
-    for number, event in enumerate(read(file), 1):
-        if isinstance(event, Measured):
+    for number, event in corrected(enumerate(read(file), 1)):
+        if isinstance(event, (Measured, Attached)):
             try:
                 datetime.fromtimestamp(event.at, UTC)
             except (ValueError, OverflowError, OSError) as error:
                 raise RecordError(f"{file}: a reading {event.at:g} s after 1970, which is not a valid date") from error
-            cells = {"in": event.applied, "out": event.readings, "background": event.background, "time": event.at}
-            rows.append((number, cells | {"saturated": event.saturated, "fault": event.fault}))
+            cells = {"in": event.applied, "out": event.readings, "time": event.at, "saturated": event.saturated}
+            if isinstance(event, Measured):
+                cells |= {"background": event.background, "fault": event.fault}
+            rows.append((number, cells))
     return Table(rows, ())
 
 

@@ -29,11 +29,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from sdl.core.events import SCHEMA, Event, Opened, Safe, Stopped
+from sdl.core.events import SCHEMA, Attached, Corrected, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
 from sdl.store import resolve
 from sdl.store.lock import Lock
@@ -43,6 +43,7 @@ FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jso
 NO_SPACE = (errno.EFBIG, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 # Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate.
 SAVED_BYTES = 4 << 20
+START = "0" * 32  # the previous sha of the first line
 
 
 _STRICT = ConfigDict(strict=True, revalidate_instances="always", allow_inf_nan=False)
@@ -65,7 +66,7 @@ class EventSchema:
         first: class of the first line.
         once: whether only the first line has that class.
         last: class that finishes the file; None if it is never finished.
-        after: class that may still follow `last`.
+        after: classes that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
         added_in: by kind, the fields that a later schema added, each with its value for files of earlier schemas.
     """
@@ -78,7 +79,7 @@ class EventSchema:
         first: type[Any],
         once: bool,
         last: type[Any] | None,
-        after: type[Any] | None = None,
+        after: tuple[type[Any], ...] = (),
         file: str,
         added_in: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class EventSchema:
         """Whether this event finishes the file; `before`: whether the previous one did."""
         if self.last is None:
             return False
-        return isinstance(event, self.last) or (before and self.after is not None and isinstance(event, self.after))
+        return isinstance(event, self.last) or (before and isinstance(event, self.after))
 
 
 CAMPAIGN = EventSchema(
@@ -104,16 +105,16 @@ CAMPAIGN = EventSchema(
     first=Opened,
     once=True,
     last=Stopped,
-    after=Safe,
+    after=(Safe, Attached, Corrected),
     file=FILE,
     added_in={
         "Proposed": {
             **{"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}},
             **{"incumbent": {}, "estimate": None, "estimate_error": None, "expected_improvement": None},
-        }
+        },
+        "Measured": {"note": ""},
     },
 )
-START = "0" * 32  # the previous sha of the first line
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -125,6 +126,16 @@ class Line:
     event: Any
     sha: str
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file was read or written: number, sha and end of its last line, and whether that finished it."""
+
+    number: int = 0
+    sha: str = START
+    end: int = 0
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +179,8 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[An
         raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
 
 
-def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
-    """Yield every verified line of a file, then exactly one Tail; read-only.
+def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None) -> Iterator[Line | Tail]:
+    """Yield every verified line of a file, or those after a position, then exactly one Tail; read-only.
 
     Raises:
         Damaged: at the first line that differs from what was written.
@@ -177,10 +188,13 @@ def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
     """
     inside = path.is_dir()
     file = path / form.file if inside else path
-    sha, end, number = START, 0, 0
+    after = after or Position()
+    sha, end, number = after.sha, after.end, after.number
     try:
         with open_existing(file, follow=not inside) as stream:
-            for number, raw in enumerate(stream, 1):
+            if not _seek(stream, after):
+                raise Damaged(str(file), after.number, "not as it was when it was read before")
+            for number, raw in enumerate(stream, after.number + 1):
                 whole = raw.endswith(b"\n")
                 try:
                     event, sha = decode(raw[:-1] if whole else raw, sha, form)
@@ -200,6 +214,13 @@ def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
     except OSError as error:
         raise RecordError(f"{file}: cannot be read: {error.strerror}") from error
     yield Tail()
+
+
+def _seek(stream: BinaryIO, after: Position) -> bool:
+    """Go to a position; False if the line that ends there is another one than before."""
+    mark = f'{after.sha}"}}\n'.encode() if after.number else b""
+    stream.seek(max(after.end - len(mark), 0))
+    return stream.read(len(mark)) == mark
 
 
 def read(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Any]:
@@ -231,27 +252,28 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
 
 
-def _verify(folder: Path, path: Path, items: Iterable[Line | Tail], form: EventSchema) -> Checked:
+def _verify(
+    folder: Path, path: Path, items: Iterable[Line | Tail], form: EventSchema, after: Position | None = None
+) -> Checked:
+    after = after or Position()
     file = folder / form.file if path.is_dir() else path
     seal = _read_seal(folder / form.seal)
-    last: Line | None = None
-    finished = False
+    lines, sha, finished = after.number, after.sha, after.finished
     notes: list[str] = []
     for item in items:
         if isinstance(item, Line):
-            last, finished = item, form.finished(item.event, finished)
+            lines, sha, finished = item.number, item.sha, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
                 raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
-                _check_prior(folder, item.event)
+                check_prior(folder, item.event)
         elif item.torn:
             notes.append(f"the last line is torn ({len(item.torn)} bytes), as a crash leaves it; a resume cuts it off")
         elif item.newline_missing:
             notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
-    lines = last.number if last else 0
     if seal and lines < seal[0]:
         raise Damaged(str(file), lines + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
-    if last is None:
+    if not lines:
         what = "campaign" if form.once else "lab"
         raise RecordError(f"{file}: empty: the {what} was ended before it began; run it again")
     sealed = seal is not None and seal[0] == lines
@@ -260,29 +282,37 @@ def _verify(folder: Path, path: Path, items: Iterable[Line | Tail], form: EventS
         notes.append(f"{unfinished}whether whole lines are missing at its end cannot be told from a crash")
     elif not sealed:
         notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
-    return Checked(lines, finished, sealed, last.sha, tuple(notes))
+    return Checked(lines, finished, sealed, sha, tuple(notes))
 
 
 class Record:
     """A record open for appending, exclusively by this process.
 
-    Use `create` or `open`; `events` holds the existing events.
+    Use `create` or `open`; `events` holds the existing events, or those after the position that `open` was given.
     """
 
     def __init__(
-        self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...], form: EventSchema = CAMPAIGN
+        self,
+        folder: Path,
+        lock: Lock,
+        fd: int,
+        lines: list[Line],
+        notes: tuple[str, ...],
+        form: EventSchema = CAMPAIGN,
+        after: Position | None = None,
     ) -> None:
+        after = after or Position()
         self.folder, self.notes, self._form = folder, notes, form
         self.events: tuple[Any, ...] = tuple(line.event for line in lines)
-        self._finished = False
+        self._finished = after.finished
         for event in self.events:
             self._finished = form.finished(event, self._finished)
         self._lock, self._fd = lock, fd
-        self._number, self._sha = len(lines), lines[-1].sha if lines else START
+        self._number, self._sha = after.number + len(lines), lines[-1].sha if lines else after.sha
         self._length = os.fstat(fd).st_size
         self._end = bytearray(_read_from(fd, max(self._length - SAVED_BYTES, 0)))
         self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
-        self._prior = _open_prior(folder, self.events[0]) if self.events else -1
+        self._prior = _open_prior(folder) if self._number else -1
         self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
         self._lost_error: Lost | None = None
 
@@ -304,9 +334,16 @@ class Record:
             raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
         return cls(folder, lock, fd, [], (), form)
 
+    @property
+    def position(self) -> Position:
+        """The end of what was read and written."""
+        return Position(self._number, self._sha, self._length, self._finished)
+
     @classmethod
-    def open(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
+    def open(cls, folder: Path, form: EventSchema = CAMPAIGN, after: Position | None = None) -> Record:
         """Open an existing record: verify it, and repair a last line torn by a crash.
+
+        `after`: the position up to which the caller has read and verified it.
 
         Raises:
             InUse: another process writes to it.
@@ -317,11 +354,11 @@ class Record:
             raise RecordError(f"{folder}: no {form.file} here; name the directory of a {what}")
         lock = Lock(folder / form.lock)
         try:
-            items = list(scan(folder, form))
+            items = list(scan(folder, form, after))
             lines = [item for item in items if isinstance(item, Line)]
             if lines or form.once:  # the journal of a lab may be empty
-                _verify(folder, folder, items, form)
-            notes = _repair(folder, lines, items[-1], form) if isinstance(items[-1], Tail) else ()
+                _verify(folder, folder, items, form, after or Position())
+            notes = _repair(folder, lines, items[-1], form, after or Position()) if isinstance(items[-1], Tail) else ()
             fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             lock.release()
@@ -329,7 +366,7 @@ class Record:
         except BaseException:
             lock.release()
             raise
-        return cls(folder, lock, fd, lines, notes, form)
+        return cls(folder, lock, fd, lines, notes, form, after)
 
     def append(self, event: Any) -> None:
         """Write one event durably: it is on the disk when this returns.
@@ -365,7 +402,7 @@ class Record:
         if len(self._end) > 2 * SAVED_BYTES:
             del self._end[:-SAVED_BYTES]
         if self._number == 0:
-            self._prior = _open_prior(self.folder, event)
+            self._prior = _open_prior(self.folder)
         self._number += 1
         self._sha = sha
         self._lost_error = None
@@ -503,11 +540,10 @@ def _device(place: Path) -> int | None:
         return None
 
 
-def _open_prior(folder: Path, opened: Any) -> int:
+def _open_prior(folder: Path) -> int:
     """Open the prior of a campaign, so that it stays readable if its name is removed; -1 without a prior."""
-    if isinstance(opened, Opened) and opened.prior:
-        with contextlib.suppress(OSError):
-            return open_fd(folder / PRIOR)
+    with contextlib.suppress(OSError):
+        return open_fd(folder / PRIOR)
     return -1
 
 
@@ -524,7 +560,7 @@ def _one_byte_off(raw: bytes, previous: str, form: EventSchema) -> bool:
     return True
 
 
-def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> tuple[str, ...]:
+def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema, after: Position) -> tuple[str, ...]:
     if tail.newline_missing:
         with os.fdopen(open_fd(folder / form.file, os.O_WRONLY | os.O_APPEND), "ab") as stream:
             stream.write(b"\n")
@@ -537,9 +573,9 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
     with open_new(kept) as stream:
         stream.write(tail.torn)
     with os.fdopen(open_fd(folder / form.file, os.O_RDWR), "r+b") as stream:
-        stream.truncate(lines[-1].end if lines else 0)
+        stream.truncate(lines[-1].end if lines else after.end)
         os.fsync(stream.fileno())
-    return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
+    return (f"line {after.number + len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
 
 
 def _seal(lines: int, sha: str) -> str:
@@ -560,7 +596,12 @@ def _read_seal(path: Path) -> tuple[int, str] | None:
         raise Damaged(str(path), 1, f"not a seal: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check_prior(folder: Path, opened: Opened) -> None:
+def check_prior(folder: Path, opened: Opened) -> None:
+    """Verify a campaign's copy of its prior.
+
+    Raises:
+        Damaged: it is missing, or not as it was when the campaign started.
+    """
     file = folder / PRIOR
     for source in opened.prior[:1]:
         plain_prior(folder)

@@ -126,7 +126,8 @@ class RunFeed:
         values = {"live": live, "start": start, "zone": self._lab.status().get("timezone", "")}
         names = ("state", "now", "channels", "spectrum", "error", "trials")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
-        return {"parts": drawn, "announcement": f"{live['state']['word']}: {live['state']['text']}"}
+        announcement = f"{live['state']['word']}: {live['state']['text']}"
+        return {"parts": drawn, "announcement": announcement, "asked": self.view.asked()}
 
 
 class RunCache:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
-from sdl.core.events import AbortAsked, Event, Measured, Opened, Paused, Proposed, Resumed, Stopped
+from sdl.core.campaign import State
+from sdl.core.events import AbortAsked, Corrected, Event, Measure, Measured, Opened, Paused, Proposed, Resumed
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
@@ -64,11 +65,14 @@ class RunView:
                 self.trials = [*self.trials[1 - MOST_TRIALS :], trial]
             case Measured() if trial is not None and trial.over:
                 self._ratios.append((trial.trial, trial.miss))
+            case Corrected():
+                ranked = (one for one in campaign.history.closed if one.readings and not one.failed)
+                self._ratios = [(one.trial, one.miss) for one in ranked]
             case Paused():
                 self._pause = event.cause
             case AbortAsked():
                 self._abort = event.reason
-        self.ended = isinstance(event, Stopped) or (self.ended and not isinstance(event, Resumed))
+        self.ended = campaign.state is State.STOPPED
 
     # What is shown -----------------------------------------------------------------------------------------------
     def state(self, process: str) -> dict[str, Any]:
@@ -84,6 +88,8 @@ class RunView:
             return {"word": formatting.display(outcome), "text": text, "good": good}
         if self._abort:
             return {"word": "ending", "text": f"abort requested: {self._abort}", "good": False}
+        if formatting.is_external(self.opened) and not campaign.interrupted:
+            return {"word": "waiting", "text": self._progress(), "good": True}
         if not process or campaign.interrupted:
             text = "interrupted; it can be resumed" if campaign.interrupted else "no process is writing to it"
             return {"word": "unfinished", "text": text, "good": False}
@@ -109,6 +115,13 @@ class RunView:
             "text": self._progress(),
             "best": formatting.best_so_far(self.campaign.history),
         }
+
+    def asked(self) -> dict[str, Any] | None:
+        """The reading that others are asked for; None where nothing is asked, or sdl drives the instrument."""
+        due = self.campaign.due() if self.campaign is not None and formatting.is_external(self.opened) else []
+        if not due or not isinstance(due[0], Measure):
+            return None
+        return {"trial": due[0].trial, "repeat": due[0].repeat, "settings": dict(due[0].settings)}
 
     def shown(self, process: str) -> dict[str, Any]:
         """All values for the templates, not yet escaped."""

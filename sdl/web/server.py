@@ -1,4 +1,4 @@
-"""The server of `sdl web`: the pages over a directory of runs, without a lab."""
+"""The server of `sdl web`: the pages over a directory of runs, and asking and telling, without a lab."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) 
     """
     require("pages", "web", "starlette", "uvicorn")
     from sdl.lab.http.app import HOST, POLL_SECONDS, HttpServer, listen, stop_signals
+    from sdl.lab.http.asking import ask_routes
     from sdl.lab.http.auth import filtered_app
     from sdl.web.pages import routes
 
@@ -33,7 +34,7 @@ def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) 
         listener = stack.enter_context(contextlib.closing(listen(port)))
         number = listener.getsockname()[1]
         credentials = stack.enter_context(contextlib.closing(Credentials(f"web-{number}", runs, runs)))
-        app = filtered_app(routes(None, runs, credentials), credentials, number)
+        app = filtered_app([*routes(None, runs, credentials), *ask_routes(runs)], credentials, number)
         server = HttpServer(app, listener, "sdl web")
         signals = stack.enter_context(stop_signals(lambda: None))
         stack.callback(server.close)

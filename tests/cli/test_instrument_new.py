@@ -12,7 +12,7 @@ from sdl.cli.instrument_new import SCRIPTS, new
 from sdl.errors import ConfigError
 from sdl.types import Outcome
 
-KINDS = ("command", "manual", "python")
+KINDS = ("command", "external", "manual", "python")
 
 
 @pytest.mark.parametrize("kind", KINDS)

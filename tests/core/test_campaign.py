@@ -14,7 +14,9 @@ from core_kit import (
     MISS,
     SETTINGS,
     abort,
+    attached,
     continued,
+    corrected,
     failed,
     interrupted,
     measured,
@@ -26,6 +28,7 @@ from core_kit import (
     proposed,
     resumed,
     run_on,
+    skipped,
     snapshot,
     stopped,
     unproposed,
@@ -80,25 +83,32 @@ MOVES: dict[str, Event] = {
     "abort": abort(),
     "stopped aborted": stopped(Outcome.ABORTED),
     "stopped reached": stopped(Outcome.REACHED),
+    "attached": attached(),
+    "skipped 0": skipped(0),
+    "skipped 1": skipped(1),
+    "corrected 0 0": corrected(0, 0),
+    "corrected 0 1": corrected(0, 1),
+    "excluded 0 0": corrected(0, 0, None),
 }
-ANYTIME = {"resumed", "paused", "interrupted", "abort"}
-PAUSED = {"resumed", "continued", "interrupted", "abort"}
+ANYTIME = {"resumed", "paused", "interrupted", "abort", "attached"}
+PAUSED = {"resumed", "continued", "interrupted", "abort", "attached"}
+FIRST = {"corrected 0 0", "excluded 0 0"}  # where there is a first reading
 AWAITED: dict[str, set[str]] = {
     "new": {"opened"},
     "propose": {"proposed 0", "unproposed 0"} | ANYTIME,
-    "measure": {"measured 0 0 0", "failed 0 0 0"} | ANYTIME,
-    "measure again": {"measured 0 1 0", "failed 0 1 0"} | ANYTIME,
-    "measure, second attempt": {"measured 0 0 1", "failed 0 0 1"} | ANYTIME,
+    "measure": {"measured 0 0 0", "failed 0 0 0", "skipped 0"} | ANYTIME,
+    "measure again": {"measured 0 1 0", "failed 0 1 0", "skipped 0"} | ANYTIME | FIRST,
+    "measure, second attempt": {"measured 0 0 1", "failed 0 0 1", "skipped 0"} | ANYTIME,
     "stop": {"stopped aborted"} | ANYTIME,
-    "stopped": {"resumed"},
-    "stopped, reached": set(),
+    "stopped": {"resumed", "attached"},
+    "stopped, reached": {"attached", "corrected 0 1"} | FIRST,
     "paused, propose": PAUSED,
     "paused, measure": PAUSED,
     "paused, stop": PAUSED,
-    "interrupted, propose": {"resumed"},
-    "interrupted, measure": {"resumed"},
-    "interrupted, stop": {"resumed"},
-    "interrupted, paused": {"resumed"},
+    "interrupted, propose": {"resumed", "attached"},
+    "interrupted, measure": {"resumed", "attached"},
+    "interrupted, stop": {"resumed", "attached"},
+    "interrupted, paused": {"resumed", "attached"},
 }
 
 
@@ -654,3 +664,96 @@ def test_a_reading_beyond_a_limit_ends_the_campaign_as_failed() -> None:
     assert campaign.handle(failure) == [
         Stop(Outcome.FAILED, "interlock: pH = 9.5 is above its limit 9; it was switched off", "interlock")
     ]
+
+
+# Skipped, attached, corrected ----------------------------------------------------------------------------------------
+def test_a_skipped_trial_counts_as_one_and_is_neither_a_failure_nor_ranked() -> None:
+    campaign = new_campaign(rules=(Trials(limit=2), Failures(limit=1)), average=2)
+    play(campaign, opened(), proposed(0), measured(0, 0), skipped(0))
+    history = campaign.history
+    assert (history.trials, history.skipped, history.failed, history.failures, history.rows) == (1, 1, 0, 0, 1)
+    assert (history.best, history.misses) == (None, [float("inf")])
+    play(campaign, proposed(1), skipped(1))
+    assert campaign.due() == [Stop(Outcome.SPENT, "all 2 trials used", "trials")]
+
+
+def test_a_skipped_trial_neither_extends_nor_ends_a_streak_of_failures() -> None:
+    campaign = new_campaign(rules=(Failures(limit=2),))
+    play(campaign, opened(), proposed(0), failed(0), proposed(1), skipped(1), proposed(2), failed(2))
+    assert isinstance(campaign.due()[0], Stop)
+
+
+def test_skipped_points_of_a_design_are_named_at_its_end() -> None:
+    campaign = new_campaign(goal=None, collect=2)
+    play(campaign, opened(), proposed(0), measured(0), proposed(1), skipped(1))
+    assert campaign.due() == [Stop(Outcome.DONE, "1 of 2 points measured, 1 skipped", "design")]
+
+
+def test_an_attached_row_changes_nothing_that_is_due() -> None:
+    campaign = at("measure again")
+    before = campaign.due()
+    assert campaign.handle(attached()) == before
+    assert (campaign.history.rows, campaign.history.readings, campaign.history.trials) == (2, 1, 0)
+
+
+def test_a_correction_of_a_pending_end_takes_it_back() -> None:
+    campaign = new_campaign(average=1, confirm=1)
+    play(campaign, opened(), proposed(0), measured(0, 0), measured(0, 1))
+    assert isinstance(campaign.due()[0], Stop)
+    assert campaign.handle(corrected(0, 1, {**HIT, "red": 150.0})) == [Propose(1)]
+    assert campaign.history.outcome is None
+
+
+def test_a_goal_that_is_reached_by_a_correction_ends_a_trial_under_way() -> None:
+    campaign = new_campaign(average=1, confirm=1)
+    play(campaign, opened(), proposed(0), measured(0, 0), measured(0, 1, readings={**HIT, "red": 150.0}), proposed(1))
+    (stop,) = campaign.handle(corrected(0, 1))
+    assert isinstance(stop, Stop)
+    assert (stop.outcome, campaign.history.best) == (Outcome.REACHED, campaign.history.trial(0))
+
+
+def test_a_correction_leaves_what_a_person_ended_as_it_ended() -> None:
+    campaign = new_campaign(average=1, confirm=1)
+    miss = measured(0, 1, readings={**HIT, "red": 150.0})
+    play(campaign, opened(), proposed(0), measured(0, 0), miss, abort(), stopped(), corrected(0, 1))
+    assert (campaign.state, campaign.history.outcome) == (State.STOPPED, Outcome.ABORTED)
+    assert campaign.history.trial(0).reached
+
+
+def test_excluding_a_confirmation_of_a_reached_goal_undoes_it() -> None:
+    campaign = at("stopped, reached")
+    assert campaign.handle(corrected(0, 1, None)) == [Propose(1)]
+    assert (campaign.history.readings, campaign.history.rows) == (3, 3)
+
+
+READINGS = st.lists(st.tuples(st.sampled_from([HIT, MISS, None]), st.integers(0, 30)), max_size=12)
+
+
+@given(changes=READINGS, average=st.integers(1, 3), confirm=st.integers(0, 2))
+@settings(max_examples=200)
+def test_after_any_corrections_rows_and_means_are_those_of_the_readings_that_count(
+    changes: list[tuple[dict[str, float] | None, int]], average: int, confirm: int
+) -> None:
+    """Against a plain list of the readings: the oracle."""
+    campaign = new_campaign(rules=(Trials(limit=6),), average=average, confirm=confirm)
+    campaign.handle(opened())
+    values: dict[tuple[int, int], dict[str, float] | None] = {}
+    for step, (readings, which) in enumerate(changes * 3):
+        for action in campaign.due()[:1]:
+            event = perform(action, readings=MISS if step % 3 else HIT)
+            campaign.handle(event)
+            if isinstance(event, Measured):
+                values[event.trial, event.repeat] = dict(event.readings)
+        if values:
+            place = list(values)[which % len(values)]
+            values[place] = readings
+            campaign.handle(corrected(*place, readings))
+    count = [row for row in values.values() if row is not None]
+    assert campaign.history.Y.tolist() == [[row[name] for name in kit.CHANNELS] for row in count]
+    assert campaign.history.readings == len(count)
+    for trial in [*campaign.history.closed, *filter(None, [campaign.history.open_trial])]:
+        own = [row for (number, _), row in values.items() if number == trial.trial and row is not None]
+        mean = {name: sum(row[name] for row in own) / len(own) for name in kit.CHANNELS} if own else {}
+        assert trial.mean == pytest.approx(mean)
+        enough = len(own) >= average * (1 + confirm)
+        assert trial.reached == (trial.over and enough and GOAL.reached(mean, frozenset()))

@@ -14,6 +14,7 @@ import pytest
 from sdl.clock import VirtualClock
 from sdl.config import parse_kind
 from sdl.drivers.base import Instrument
+from sdl.errors import ConfigError
 from sdl.registry import OURS, find
 from sdl.testing.instrument_contract import InstrumentContract
 from sdl.twin.serve import TwinServer
@@ -36,8 +37,11 @@ ELSEWHERE = {"sdl-light": "test_sdl_light.py", "http": "test_http_api.py", "scpi
 """Kinds that need more around them than the server here: where their contract is tested."""
 
 
+UNDRIVEN = "external"  # it is declared, and others drive it
+
+
 class TestDrivers(InstrumentContract):
-    @pytest.fixture(params=[kind for kind in OURS["drivers"] if kind not in ELSEWHERE])
+    @pytest.fixture(params=[kind for kind in OURS["drivers"] if kind not in (*ELSEWHERE, UNDRIVEN)])
     def instrument(
         self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[Instrument]:
@@ -101,3 +105,12 @@ class TestRealtimeTwin(InstrumentContract):
 @pytest.mark.parametrize("file", ELSEWHERE.values())
 def test_a_kind_that_is_tested_elsewhere_is_tested_there(file: str) -> None:
     assert "(InstrumentContract):" in (Path(__file__).parent / file).read_text()
+
+
+def test_the_kind_that_others_drive_is_an_instrument_that_cannot_be_opened() -> None:
+    inputs, channels = {"red": {"high": 3, "unit": "uL"}}, {"R": {}}
+    instrument = parse_kind("instrument", {"kind": UNDRIVEN, "inputs": inputs, "channels": channels, "name": "rig"})
+    assert isinstance(instrument, Instrument)
+    assert (instrument.identity, instrument.simulated, instrument.off) == ("external:rig", False, None)
+    with pytest.raises(ConfigError, match="`sdl ask`"):
+        instrument.open(VirtualClock())

@@ -20,7 +20,7 @@ from sdl.drivers.base import names
 from sdl.drivers.http_api.config import HttpApi
 from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression
-from sdl.drivers.http_api.request import Request
+from sdl.drivers.http_api.request import RequestTemplate
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.testing.instrument_contract import InstrumentContract
 from sdl.twin.faults import Fault
@@ -44,12 +44,12 @@ def driver(
     read: Mapping[str, str] = READ,
     applied: Mapping[str, str] = APPLIED,
     off: Settings | None = OFF,
-    off_request: Request | None = None,
+    off_request: RequestTemplate | None = None,
     clock: VirtualClock | None = None,
     inputs: tuple[Input, ...] = INPUTS,
     **request: Any,
 ) -> HttpApiDriver:
-    measure = Request(**{"url": server.url + QUERY, "timeout": 20.0, **request})
+    measure = RequestTemplate(**{"url": server.url + QUERY, "timeout": 20.0, **request})
     return HttpApiDriver(measure, inputs, read, applied, off, off_request, clock or VirtualClock())
 
 
@@ -73,7 +73,7 @@ def test_inputs_without_an_expression_count_as_applied_as_asked(server: Server) 
 
 # Requests -------------------------------------------------------------------------------------------------------------
 def test_values_in_a_url_are_encoded_and_whole_numbers_have_no_point() -> None:
-    request = Request(url="http://host/a/{solvent}?x={x}&y={y}")
+    request = RequestTemplate(url="http://host/a/{solvent}?x={x}&y={y}")
     filled = request.fill({"solvent": "a&b/c d=é", "x": 5.0, "y": 1e-7}, {})
     assert filled.url == "http://host/a/a%26b%2Fc%20d%3D%C3%A9?x=5&y=1e-07"
 
@@ -95,7 +95,9 @@ def test_an_encoded_value_reaches_the_server_as_it_was_meant(server: Server) -> 
     ],
 )
 def test_a_body_is_filled(body: Any, sent: Any, kind: str) -> None:
-    filled = Request(method="POST", url="http://host/", body=body).fill({"R": 5.0, "G": 0.25, "solvent": 'wat"er'}, {})
+    filled = RequestTemplate(method="POST", url="http://host/", body=body).fill(
+        {"R": 5.0, "G": 0.25, "solvent": 'wat"er'}, {}
+    )
     assert filled.headers == {"Content-Type": kind}
     assert filled.content is not None
     assert (json.loads(filled.content) if kind == "application/json" else filled.content.decode()) == sent
@@ -103,7 +105,7 @@ def test_a_body_is_filled(body: Any, sent: Any, kind: str) -> None:
 
 def test_the_values_of_a_form_are_encoded() -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    filled = Request(method="POST", url="http://host/", headers=form, body="s={s}&R={R}").fill(
+    filled = RequestTemplate(method="POST", url="http://host/", headers=form, body="s={s}&R={R}").fill(
         {"s": "a&b", "R": 1.0}, {}
     )
     assert filled.content == b"s=a%26b&R=1"
@@ -129,13 +131,13 @@ def test_the_values_of_a_form_are_encoded() -> None:
 )
 def test_a_wrong_request_is_refused(request_: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message) as caught:
-        Request(**request_)
+        RequestTemplate(**request_)
     assert "pw@" not in str(caught.value)
     assert "abc" not in str(caught.value)
 
 
 def test_a_name_that_is_no_input_is_refused() -> None:
-    request = Request(method="POST", url="http://host/?R={R}", body={"x": ["{Blue}"]})
+    request = RequestTemplate(method="POST", url="http://host/?R={R}", body={"x": ["{Blue}"]})
     with pytest.raises(ValueError, match=r"unknown \{Blue\}; allowed: R, blue; did you mean 'blue'"):
         request.check_names(["R", "blue"])
 
@@ -275,7 +277,7 @@ def test_without_expressions_for_what_was_applied_it_is_unknown(server: Server) 
 
 
 def test_a_request_of_its_own_switches_off(server: Server) -> None:
-    stop = Request(method="POST", url=server.url + QUERY.replace("{R}", "0"), body={"stop": True})
+    stop = RequestTemplate(method="POST", url=server.url + QUERY.replace("{R}", "0"), body={"stop": True})
     d = driver(server, off_request=stop, applied={"R": "in[0]", "G": "in[1]", "B": "in[2]"})
     d.measure(HALF)
     assert d.safe().state is Power.OFF

@@ -651,7 +651,7 @@ def test_the_copy_of_a_lost_record_has_the_rows_of_its_prior(tmp_path: Path) -> 
 def test_of_a_record_longer_than_what_is_in_memory_the_rest_comes_from_the_open_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
-    monkeypatch.setattr("sdl.store.record.SAVED_BYTES", 380)
+    monkeypatch.setattr("sdl.store.record.SAVED_BYTES", 600)
     record = Record.create(tmp_path / "run")
     story = [opened(), *(proposed(n) for n in range(20))]
     for event in story:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from sdl.cli.display.progress import SILENT_SECONDS, is_movable
 from sdl.cli.display.table import trial_table
 from sdl.core import events
-from sdl.core.events import Event, Failed, Measured, Opened
+from sdl.core.events import Event, Failed, Measured, Opened, Skipped
 from sdl.formatting import (
     best_so_far,
     cause,
@@ -54,6 +54,15 @@ def note(event: Event) -> str:
         case events.Resumed():
             changes = ", ".join(f"{key}={value}" for key, value in event.changes.items())
             return f"resumed{' with ' + changes if changes else ''}"
+        case events.Attached():
+            return f"a reading of no trial attached by {event.by}{': ' + event.note if event.note else ''}"
+        case events.Skipped():
+            return f"trial {event.trial} skipped by {event.by}: {event.why}"
+        case events.Corrected(readings=None):
+            return f"trial {event.trial}: reading {event.repeat + 1} excluded by {event.by}: {event.why}"
+        case events.Corrected():
+            values = ", ".join(f"{name} {value:g}" for name, value in (event.readings or {}).items())
+            return f"trial {event.trial}: reading {event.repeat + 1} corrected by {event.by} to {values}: {event.why}"
     return ""
 
 
@@ -79,7 +88,7 @@ class PlainView:
         if text := note(event) or retry_note(event, campaign):
             self._print(f"     {text}")
         trial = campaign.history.latest
-        if trial is None or self._opened is None or not isinstance(event, (Measured, Failed)):
+        if trial is None or self._opened is None or not isinstance(event, (Measured, Failed, Skipped)):
             return
         first_result = isinstance(event, Measured) and trial.readings == campaign.plan.average
         if first_result or (trial.over and trial.trial == event.trial):

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from sdl.cli.options import emit
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError
-from sdl.formatting import cause, count, display, not_off, objective_line, reading, settings, units, worst
+from sdl.formatting import (
+    cause,
+    count,
+    display,
+    is_external,
+    not_off,
+    objective_line,
+    reading,
+    settings,
+    units,
+    worst,
+)
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
 
@@ -93,7 +104,8 @@ def _failures(run: Run) -> list[str]:
 def next_steps(done: Result, run: Run) -> list[str]:
     """What to do next: a sentence, and a command where there is one."""
     name, goal, kind = _short(run.folder), run.campaign.plan.goal, run.config.get("solver", {}).get("kind", "")
-    resume, other = f"sdl resume {name}", "bayes" if kind != "bayes" else "gp"
+    external = is_external(run.opened)
+    resume, other = f"sdl {'ask' if external else 'resume'} {name}", "bayes" if kind != "bayes" else "gp"
     if done.objective is not None:
         other = "gp" if kind != "gp" else "quadratic"
     latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
@@ -103,12 +115,14 @@ def next_steps(done: Result, run: Run) -> list[str]:
     explain = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
     more_trials = ("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}")
     more_cost = ("allow more with", f"{resume} --set stop.cost={2 * (run.config['stop'].get('cost') or 0):g}")
-    more_minutes = ("allow the same number of minutes again with", resume)
+    minutes = f"{resume} --set stop.minutes={run.config['stop'].get('minutes')}" if external else resume
+    more_minutes = ("allow the same number of minutes again with", minutes)
     other_solver = (
         "try another solver with",
         f"{resume} --set solver.kind={other if kind != 'linear' or done.objective else 'gmm'}",
     )
     failed = ("failed trials are not in the data: check the instrument, then run the command again",)
+    again = f"{resume} --set stop.failures={run.config['stop'].get('failures')}" if external else resume
     steps: dict[Outcome | None, tuple[str, ...]] = {
         None: ("continue with", resume),
         Outcome.DONE: failed if done.failed else (),
@@ -118,7 +132,7 @@ def next_steps(done: Result, run: Run) -> list[str]:
             f"{resume} --set solver.kind={other} --set stop.stagnation=null",
         ),
         Outcome.SPENT: {"trials": more_trials, "cost": more_cost}.get(done.by, more_minutes),
-        Outcome.FAILED: other_solver if done.by == "solver" else ("check the instrument, then continue with", resume),
+        Outcome.FAILED: other_solver if done.by == "solver" else ("check the instrument, then continue with", again),
         Outcome.ABORTED: ("if that was a mistake, continue with", resume),
     }
     return list(steps.get(done.outcome, ()))

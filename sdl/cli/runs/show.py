@@ -21,6 +21,7 @@ from sdl.formatting import (
     display,
     goal_line,
     headline,
+    is_external,
     percent,
     reading,
     settings,
@@ -92,7 +93,8 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     reason, by = run.result.reason, ""
     if run.result.outcome is None:
         by = writing_process(run.folder)
-        ended = f"{reason}; it can be resumed" if run.campaign.interrupted else ENDED
+        waiting = WAITING if is_external(run.opened) else ENDED
+        ended = f"{reason}; it can be resumed" if run.campaign.interrupted else waiting
         reason = f"running now ({by})" if by else ended
     if not json:
         say(headline(run.opened))
@@ -103,6 +105,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     print_outcome(run.result, json=json, reason=reason, running=bool(by))
 
 
+WAITING = "it waits for a reading, or to be asked"
 ENDED = "its process was killed, or runs on another machine"
 
 

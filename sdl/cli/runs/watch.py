@@ -12,7 +12,9 @@ from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.progress import is_movable
 from sdl.cli.display.trend import TrendTable
 from sdl.cli.options import RUN_HELP, RUNS, Runs, argument, campaign_run
-from sdl.core.events import Event, Interrupted, Stopped
+from sdl.core.campaign import State
+from sdl.core.events import Event, Interrupted
+from sdl.formatting import is_external
 from sdl.store.tail import follow
 
 POLL = 0.25  # seconds between two checks of the record
@@ -28,23 +30,28 @@ def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Ru
     It only reads the record and ends with the run, which Ctrl-C does not affect. In a pipe: one line per trial.
     """
     from sdl.runs.listing import is_abandoned
-    from sdl.runs.runs import fold_stepwise, open_run
+    from sdl.runs.runs import Folded, fold_stepwise, open_run
 
     folder = campaign_run(name, runs)
 
+    state: Folded | None = None
+
     def ended(last: Event | None) -> bool:
-        return isinstance(last, (Stopped, Interrupted)) or is_abandoned(folder)
+        if state is not None and state.campaign.state is State.STOPPED:
+            return True
+        waits = state is not None and is_external(state.opened)  # others ask and tell: no process writes in between
+        return isinstance(last, Interrupted) or (not waits and is_abandoned(folder))
 
     events = follow(folder, ended, lambda: time.sleep(POLL))
     try:
         with _view() as view:
-            for event, folded in fold_stepwise(events, folder):
-                view(event, folded.campaign)
+            for event, state in fold_stepwise(events, folder):
+                view(event, state.campaign)
     except KeyboardInterrupt:
         print(f"stopped watching; the run is not affected: {folder}")
         return
     run = open_run(folder)
-    killed = run.result.outcome is None and not run.campaign.interrupted
+    killed = run.result.outcome is None and not run.campaign.interrupted and not is_external(run.opened)
     print_outcome(run.result, json=False, reason="its process was killed" if killed else None)
 
 

@@ -19,7 +19,7 @@ from sdl.drivers import environment, placeholders
 from sdl.drivers.declared import Declared
 from sdl.drivers.http_api.driver import HttpApiDriver, is_local
 from sdl.drivers.http_api.reply import compile_expression
-from sdl.drivers.http_api.request import Request
+from sdl.drivers.http_api.request import RequestTemplate
 from sdl.errors import near
 from sdl.store import hosts
 
@@ -38,7 +38,7 @@ class HttpApi(Declared):
     model_config = ConfigDict(hide_input_in_errors=True)  # a refused address or header may hold a password
 
     kind: Literal["http"] = "http"
-    measure: Request = Field(
+    measure: RequestTemplate = Field(
         description="the request for a reading",
         examples=[{"method": "GET", "url": "http://192.168.1.20/api?R={R}", "timeout": "60 s"}],
     )
@@ -52,7 +52,7 @@ class HttpApi(Declared):
         "never proven",
         examples=[{"R": "in[0]"}],
     )
-    off_request: Request | None = Field(
+    off_request: RequestTemplate | None = Field(
         None, description="the request to be off; without one `measure` is sent with the settings `off`"
     )
 
@@ -88,7 +88,7 @@ class HttpApi(Declared):
         return HttpApiDriver(self.measure, self.inputs, self.read, self.applied, self.off, self.off_request, clock)
 
     @property
-    def _requests(self) -> list[Request]:
+    def _requests(self) -> list[RequestTemplate]:
         return [self.measure, *([self.off_request] if self.off_request is not None else [])]
 
     def _option_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -12,7 +12,7 @@ from sdl.drivers import placeholders
 from sdl.drivers.base import OpenDriver
 from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.drivers.http_api import reply
-from sdl.drivers.http_api.request import Request
+from sdl.drivers.http_api.request import RequestTemplate
 from sdl.errors import InstrumentError
 from sdl.types import Input, Power, Reading, SafeState, Settings
 
@@ -42,12 +42,12 @@ class HttpApiDriver(OpenDriver):
 
     def __init__(
         self,
-        measure: Request,
+        measure: RequestTemplate,
         inputs: Sequence[Input],
         read: Mapping[str, str],
         applied: Mapping[str, str],
         off: Settings | None,
-        off_request: Request | None,
+        off_request: RequestTemplate | None,
         clock: Clock,
     ) -> None:
         requests = [measure, *([off_request] if off_request is not None else [])]
@@ -121,7 +121,7 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _connection(request: Request) -> HttpConnection:
+def _connection(request: RequestTemplate) -> HttpConnection:
     return HttpConnection(
         request.url,
         connect=min(CONNECT, request.timeout),

@@ -29,7 +29,7 @@ class Filled(NamedTuple):
     content: bytes | None
 
 
-class Request(Frozen):
+class RequestTemplate(Frozen):
     """One HTTP request. `{R}` stands for the value of the input R, `${NAME}` for an environment variable."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # a refused value may hold a password
@@ -73,7 +73,7 @@ class Request(Frozen):
         return headers
 
     @model_validator(mode="after")
-    def _body_fits(self) -> Request:
+    def _body_fits(self) -> RequestTemplate:
         if self.method == "GET" and self.body is not None:
             raise ValueError("a GET request has no body; put the inputs into the url, or use method: POST")
         for text in self.texts():

@@ -20,7 +20,11 @@ from sdl.errors import ConfigError, Problem
 from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_conditions
 from sdl.lab.core.due_times import NEVER, next_due, seconds
 
-UNSUITABLE_KINDS = {"manual": "needs a person at a terminal", "replay": "has no real instrument"}
+UNSUITABLE_KINDS = {
+    "manual": "needs a person at a terminal",
+    "external": "is driven by others (`sdl ask`)",
+    "replay": "has no real instrument",
+}
 """Kinds that cannot run unattended."""
 
 

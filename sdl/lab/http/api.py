@@ -5,6 +5,7 @@
           /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause only
           /api/v1/run-now                       {"job": "NAME", "by": "…"}
           /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
+          /api/v1/ask, tell, attach, skip, correct      {"run": "CAMPAIGN/RUN", …}: `sdl.lab.http.asking`
     GET   /healthz, /readyz, /metrics
 
 POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
@@ -37,6 +38,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
+from sdl.lab.http import asking
 from sdl.lab.http.auth import RequestFilter, filtered_app, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import Credentials
@@ -120,6 +122,8 @@ def create_app(
         return _json({"start": row, "events": _lines(runs / str(row["run"]), after, limit)})
 
     async def command(name: str, request: Request) -> Response:
+        if name == "skip" and "run" in asking.parsed(await request.body()):  # a trial, not a start
+            return await asking.answer(runs, name, request)
         values = _arguments(name, await request.body())
         method = getattr(control, name.replace("-", "_"))
         return _json({"done": await run_in_threadpool(_call, method, *values)})
@@ -130,6 +134,7 @@ def create_app(
             *(Route(f"/api/v1/{name}", handler) for name, handler in api.items()),
             Route("/api/v1/runs/{run:path}", run),
             *(Route(f"/api/v1/{name}", partial(command, name), methods=["POST"]) for name in COMMANDS),
+            *asking.ask_routes(runs, without=("skip",)),
             Route("/healthz", health),
             Route("/readyz", ready),
             Route("/metrics", measured),

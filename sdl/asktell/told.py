@@ -1,0 +1,77 @@
+"""Checks of what is told: settings and readings as strict as those of a driver, refused as mistakes of the caller."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sdl.drivers.base import Instrument
+from sdl.drivers.checks import checked, checked_reading, in_range
+from sdl.drivers.derived import with_derived
+from sdl.errors import ConfigError, InstrumentError, near
+from sdl.types import Channel, Reading, Settings, Value
+
+
+def told_channels(instrument: Instrument) -> tuple[Channel, ...]:
+    """The channels whose readings are told; those of formulas are computed."""
+    raw: tuple[Channel, ...] = getattr(instrument, "raw_channels", instrument.channels)
+    return raw
+
+
+def told_reading(
+    instrument: Instrument, settings: Settings, readings: Mapping[str, Any], applied: Mapping[str, Any] | None = None
+) -> Reading:
+    """The reading at `settings`, with saturated and derived channels.
+
+    Args:
+        instrument: of the campaign.
+        settings: of every input, as they were asked for.
+        readings: of every channel that is told.
+        applied: of the inputs that were set otherwise.
+
+    Raises:
+        ConfigError: an input or a channel is missing or unknown, or a value is impossible; says what is allowed.
+    """
+    channels = told_channels(instrument)
+    set_to = {**settings, **_applied(instrument, applied or {})}
+    with refused():
+        reading = checked_reading(Reading(set_to, readings), settings, {channel.name for channel in channels})
+        return with_derived(in_range(reading, channels), getattr(instrument, "derived", {}))
+
+
+def checked_settings(instrument: Instrument, settings: Mapping[str, Any]) -> dict[str, Value]:
+    """The settings of every input, within their bounds.
+
+    Raises:
+        ConfigError: one is missing, unknown or impossible.
+    """
+    with refused():
+        return checked(settings, instrument.inputs)
+
+
+@contextlib.contextmanager
+def refused() -> Iterator[None]:
+    """Raise what a check of a driver's answer would raise as a mistake of the caller."""
+    try:
+        yield
+    except InstrumentError as error:
+        raise ConfigError(f"{error}; nothing was written") from error
+
+
+def _applied(instrument: Instrument, applied: Mapping[str, Any]) -> dict[str, Value]:
+    """The applied settings; unlike those asked for they may lie outside the bounds.
+
+    Raises:
+        ConfigError: an unknown input, or a value that is no number or none of its choices.
+    """
+    known = {item.name: item for item in instrument.inputs}
+    for name, value in applied.items():
+        if name not in known:
+            raise ConfigError(f"applied: unknown input {name}; {near(name, tuple(known))}")
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ConfigError(f"applied: {name} = {value!r} is none of {', '.join(choices)}")
+        if not choices and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ConfigError(f"applied: {name} = {value!r} is no number")
+    return dict(applied)
