@@ -1,14 +1,20 @@
-"""The time limit for waits on processes, threads and servers, one for all tests."""
+"""The time limit for waits on processes, threads and servers, one for all tests; and the tests that take minutes."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pytest
+
 # Seconds that tell a hang from an end: ten times what the slowest wait needs beside 15 busy loops on two cores.
 TIMEOUT = PATIENCE = 300.0
+
+# The whole of a property test of which the suite runs a part; such a test takes minutes.
+LONG = pytest.mark.skipif(not os.environ.get("SDL_LONG"), reason="takes minutes: SDL_LONG=1 runs it")
 
 T = TypeVar("T")
 

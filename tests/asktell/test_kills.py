@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from processes import environment
-from waiting import TIMEOUT
+from waiting import LONG, TIMEOUT
 
 from sdl.core.events import Event, Measured, Proposed, Stopped
 from sdl.runs.runs import Run, open_run
@@ -86,7 +86,7 @@ def test_a_script_that_is_killed_thirty_times_loses_and_doubles_nothing(way: str
     assert {"before ask", "asked", "telling", "told"} & steps.keys()
 
 
-@pytest.mark.slow
+@LONG
 @pytest.mark.parametrize("way", ["python", "shell"])
 def test_a_script_that_is_killed_two_hundred_times_loses_and_doubles_nothing(way: str, tmp_path: Path) -> None:
     steps = check(way, tmp_path, kills=200, trials=150)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import space_kit
+from waiting import LONG
 
 import sdl
 from sdl import config
@@ -46,7 +47,7 @@ def dyes(seed: int, solver: str = "auto", **options: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("solver", ["auto", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("solver", ["auto", pytest.param("gp", marks=LONG)])
 def test_the_one_solvent_of_three_that_reaches_is_found_within_twelve_trials(solver: str) -> None:
     outcomes = [
         sdl.run(solvents(seed, solver, ("dmso", "ethanol", "water")[seed % 3]), runs=None).outcome for seed in range(20)
@@ -55,7 +56,7 @@ def test_the_one_solvent_of_three_that_reaches_is_found_within_twelve_trials(sol
     assert "unreachable" not in outcomes
 
 
-@pytest.mark.slow
+@LONG
 @pytest.mark.parametrize("solver", ["linear", "quadratic"])
 def test_a_linear_model_and_a_surface_find_it_within_a_few_trials_more(solver: str) -> None:
     stop = {"trials": 20}
@@ -87,7 +88,7 @@ def test_twenty_colours_are_mixed_inside_the_well() -> None:
     assert np.quantile(trials, 0.95) <= 11
 
 
-@pytest.mark.slow
+@LONG
 @pytest.mark.parametrize(
     "solver", ["linear", "quadratic", "gp", "bayes", "gmm", "pls", "broyden", "mcmc", "continuation", "random"]
 )

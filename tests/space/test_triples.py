@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import space_kit
+from waiting import LONG
 
 import sdl
 from sdl import config
@@ -76,15 +77,15 @@ def _somewhere(instrument: space_kit.Bench, rng: np.random.Generator) -> dict[st
     return space.project(space.decode(space.sample(1, rng)[0]))[0]
 
 
-@pytest.mark.parametrize("start", range(0, 200, 40))
+@pytest.mark.parametrize("start", range(0, 100, 20))
 def test_no_setting_is_outside_the_space_and_no_step_takes_long(start: int) -> None:
-    outcomes = [play(number) for number in range(start, start + 40)]
+    outcomes = [play(number) for number in range(start, start + 20)]
     assert outcomes.count("refused") < 30
     assert "reached" in outcomes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("start", range(200, 2000, 100))
+@LONG
+@pytest.mark.parametrize("start", range(100, 2000, 100))
 def test_no_setting_is_outside_the_space_in_two_thousand_triples(start: int) -> None:
     for number in range(start, start + 100):
         play(number)
