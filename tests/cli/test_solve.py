@@ -213,7 +213,7 @@ def test_bounds_are_those_of_the_data_or_as_told(sdl: Sdl) -> None:
     ]
     assert largest == [190, 80]
     assert (
-        "--low Red: no such input; allowed: red, blue; did you mean 'red'?" in sdl("solve", *args, "--low", "Red=1").err
+        "--low Red: no such numeric input; allowed: red, blue; did you mean 'red'?" in sdl("solve", *args, "--low", "Red=1").err
     )
     assert sdl("solve", *args, "--high", "red").code == 2
 
