@@ -14,7 +14,6 @@ from sdl.cli.options import RUNS, Json, RunName, Runs, Set, argument, campaign_r
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError, near
 from sdl.formatting import best_trial, cause, count, display, instrument_spec, reading
-from sdl.runs.runs import open_run
 
 if TYPE_CHECKING:
     from sdl.asktell import OpenCampaign, Request
@@ -197,6 +196,8 @@ def _settings(campaign: OpenCampaign, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _print_request(campaign: OpenCampaign, request: Request) -> None:
+    from sdl.runs.runs import open_run
+
     run = open_run(campaign.folder)
     spec = instrument_spec(run.opened)
     say(f"trial {request.trial}, repeat {request.repeat}: {request.why}")
@@ -210,6 +211,8 @@ def _print_request(campaign: OpenCampaign, request: Request) -> None:
 
 def _print_state(campaign: OpenCampaign, place: tuple[int, int], *, json: bool) -> None:
     """Print how a trial stands, and what comes next."""
+    from sdl.runs.runs import open_run
+
     run = open_run(campaign.folder)
     trial, goal, history = run.trials[place[0]], run.campaign.plan.goal, run.campaign.history
     stop = run.campaign.stop
