@@ -255,7 +255,7 @@ class Declared(RealInstrument):
     @property
     def address(self) -> str:
         """What tells this instrument from others of its kind, unless `name` does."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own address
 
     @property
     def identity(self) -> str:
@@ -283,7 +283,7 @@ class Declared(RealInstrument):
         Raises:
             InstrumentError: it cannot be opened. ConfigError: only a person can correct it.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own connection
 
     def simulation(self, start: str | None, seed: int) -> FittedTwin:
         """The twin that the key `twin` names, in virtual time from `start`.
