@@ -15,7 +15,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
@@ -229,7 +228,7 @@ class SdlLightDevice:
         scale = (atime + 1) * (astep + 1) * gain
         scale /= (DEFAULT["atime"] + 1) * (DEFAULT["astep"] + 1) * DEFAULT["gain"]
         full = min(self._state.full_scale, int((atime + 1) * (astep + 1)))
-        return Plant(_scaled(self._state.model_dump_json(), scale, full), self._seed)
+        return Plant(_scaled(self._state, scale, full), self._seed)
 
 
 def _parsed(text: str) -> Any:
@@ -248,14 +247,13 @@ def _traceback(what: str, *frames: str) -> str:
     return f"Traceback (most recent call last):\n{''.join(frames)}{what}\n"
 
 
-@lru_cache(maxsize=16)
-def _scaled(state: str, scale: float, full: int) -> TwinState:
+def _scaled(state: TwinState, scale: float, full: int) -> TwinState:
     """The state at other sensor settings: all counts times `scale`."""
-    tree = json.loads(state)
-    for channel in tree["channels"].values():
-        channel["ambient"] *= scale
-        channel["gain"] = {name: gain * scale for name, gain in channel["gain"].items()}
-    return TwinState.model_validate_json(json.dumps({**tree, "full_scale": full}))
+    channels = {}
+    for name, channel in state.channels.items():
+        gain = {input_: counts * scale for input_, counts in channel.gain.items()}
+        channels[name] = channel.model_copy(update={"ambient": channel.ambient * scale, "gain": gain})
+    return state.model_copy(update={"channels": channels, "full_scale": full})
 
 
 def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:

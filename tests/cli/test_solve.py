@@ -212,9 +212,8 @@ def test_bounds_are_those_of_the_data_or_as_told(sdl: Sdl) -> None:
         for more in ([], ["--high", "red=80"])
     ]
     assert largest == [190, 80]
-    assert (
-        "--low Red: no such numeric input; allowed: red, blue; did you mean 'red'?" in sdl("solve", *args, "--low", "Red=1").err
-    )
+    wrong = sdl("solve", *args, "--low", "Red=1")
+    assert "--low Red: no such numeric input; allowed: red, blue; did you mean 'red'?" in wrong.err
     assert sdl("solve", *args, "--high", "red").code == 2
 
 
