@@ -36,6 +36,7 @@ MOST_BYTES = 10 << 30
 MOST_RATIO, UNSUSPICIOUS = 100, 100 << 20  # an archive may unpack to so many times its size, or to so many bytes
 MOST_METADATA = 64 << 20
 BLOCK = 1 << 20
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -132,7 +133,7 @@ def _copy(source: Path, path: PurePosixPath, entry: _Entry, target: Path, hashes
                 copy.write(block)
             copy.flush()
             os.fsync(copy.fileno())
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise Damaged(str(source), 1, f"{path} cannot be unpacked: {error}") from error
     except OSError as error:
         raise RecordError(f"{target}: cannot be written: {error.strerror}") from error
@@ -155,7 +156,7 @@ def _hashes(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PureP
         with entry.open() as stream:
             graph = json.loads(stream.read(MOST_METADATA))["@graph"]
         files = {str(item["@id"]): item["sha256"] for item in graph if "sha256" in item}
-    except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (*UNREADABLE, KeyError, TypeError) as error:
         raise Damaged(str(source), 1, f"{METADATA} is not as it was written: {error!r}") from error
     return {(root / unquote(place)).as_posix(): str(sha) for place, sha in files.items()}
 
@@ -174,7 +175,7 @@ def _opened(source: Path) -> Iterator[dict[PurePosixPath, _Entry]]:
         with open_existing(source, follow=True) as stream:
             try:
                 archive = zipfile.ZipFile(stream)
-            except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
+            except (*UNREADABLE, OverflowError) as error:
                 raise ConfigError(f"{source}: no .eln file, which is a ZIP archive: {error}") from error
             with archive:
                 allowed = min(max(MOST_RATIO * source.stat().st_size, UNSUSPICIOUS), MOST_BYTES)
@@ -205,6 +206,8 @@ def _in_archive(source: Path, archive: zipfile.ZipFile) -> dict[PurePosixPath, _
             raise ConfigError(f"{source}: {name} is a link or no plain file")
         if info.flag_bits & 1:
             raise ConfigError(f"{source}: {name} is encrypted; decrypt it first")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ConfigError(f"{source}: {name} is compressed by a method that .eln files do not use")
         if info.is_dir():
             continue
         if path in entries:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sdl
@@ -122,6 +123,33 @@ def test_a_file_that_is_larger_than_it_says_is_refused(content: Files, eln: Path
     eln.write_bytes(wrong)
     with pytest.raises((Damaged, ConfigError)):
         import_runs(eln, tmp_path / "runs")
+
+
+def test_another_compression_is_refused(content: Files, eln: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="compressed by a method"):
+        import_runs(packed(content, eln, zipfile.ZIP_LZMA), tmp_path / "runs")
+
+
+@pytest.mark.slow
+def test_damage_anywhere_is_an_error_of_ours_or_none(content: Files, eln: Path, tmp_path: Path) -> None:
+    rng, whole = np.random.default_rng(0), packed(content, eln).read_bytes()
+    refused = 0
+    for number in range(400):
+        raw = bytearray(whole)
+        start = int(rng.integers(len(raw))) if number % 2 else len(raw) - 1 - int(rng.integers(400))
+        for place in range(start, min(start + int(rng.integers(1, 6)), len(raw))):
+            raw[place] = int(rng.integers(256))
+        eln.write_bytes(raw[: len(raw) - (number % 5 == 0) * int(rng.integers(len(raw)))])
+        try:
+            import_runs(eln, tmp_path / "kept" / str(number))
+        except SdlError:
+            refused += 1
+            assert files_below(tmp_path / "kept" / str(number)) == []
+    assert refused > 200
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_a_name_that_occurs_twice_is_refused(content: Files, eln: Path, tmp_path: Path) -> None:
