@@ -155,8 +155,8 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
             """
             import time
             from sdl import registry
-            from sdl.drivers.twin import Twin
-            from sdl.drivers.twin_driver import TwinDriver
+            from sdl.drivers.twin.config import Twin
+            from sdl.drivers.twin.driver import TwinDriver
             import sdl
 
             class Driver(TwinDriver):

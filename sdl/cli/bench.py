@@ -152,7 +152,7 @@ def _write_report(file: Path, picture: bytes, advice: str, tables: Mapping[str, 
 def _fitted(instrument: Path | None, twin: str, data: Sequence[str]) -> tuple[dict[str, Any], FittedState]:
     """The twin of a declared instrument, as in a campaign file, and its state."""
     from sdl.cli.twin.fitted_commands import declared_in
-    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.drivers.twin.fitted import FittedTwin
     from sdl.twin.fitted.state import load as load_fitted
 
     if data:

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 import sdl
 from sdl.clock import RealClock, VirtualClock
 from sdl.config import parse_kind
-from sdl.drivers import placeholders
 from sdl.drivers.base import names
+from sdl.drivers.declared import placeholders
 from sdl.drivers.http_api.config import HttpApi
 from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression

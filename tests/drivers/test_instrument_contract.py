@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sdl.clock import VirtualClock
-from sdl.drivers.twin import Twin
-from sdl.drivers.twin_driver import TwinDriver
+from sdl.drivers.twin.config import Twin
+from sdl.drivers.twin.driver import TwinDriver
 from sdl.testing.instrument_contract import InstrumentContract, check_reading, check_refused
 from sdl.types import Input, Reading
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sdl import config
 from sdl.clock import VirtualClock
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import InstrumentError, Rejected
 from sdl.twin.state import FOLDER
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sdl import runner
 from sdl.clock import VirtualClock
 from sdl.core.events import Event, Failed, Measured
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import BadReply, Busy, Unreachable
 from sdl.runs.runs import Result
 from sdl.twin.check import check

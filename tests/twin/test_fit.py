@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.twin.ambient import Sky, load_room
 from sdl.twin.check import check
 from sdl.twin.evidence import collect, dark_sessions

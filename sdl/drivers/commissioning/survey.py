@@ -7,7 +7,7 @@
     back           the middle again; then the next input
 
 Two inputs are never at an end together unless they are when it is off. What the readings show is in
-`sdl.drivers.commissioning_findings`.
+`sdl.drivers.commissioning.findings`.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Examination:
         Raises:
             InstrumentError: the instrument cannot be opened, or gives no reading at all.
         """
-        from sdl.drivers.commissioning_findings import evaluate, has_background
+        from sdl.drivers.commissioning.findings import evaluate, has_background
 
         item = self.instrument
         kind = "simulated" if item.simulated else "real"

@@ -26,14 +26,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from sdl.clock import Clock
 from sdl.core.prices import Prices
 from sdl.drivers.base import RealInstrument
-from sdl.drivers.declared_driver import DeclaredDriver
+from sdl.drivers.declared.driver import DeclaredDriver
 from sdl.durations import Duration, RateKey, parse_duration
 from sdl.errors import near
 from sdl.grammar import Formula, LinearConstraint, parse_constraint, parse_formula
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
-    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.drivers.twin.fitted import FittedTwin
 
 NOTHING = "nothing"  # the value of `off` of an instrument that may be left as it is
 
@@ -291,7 +291,7 @@ class Declared(RealInstrument):
         Raises:
             ConfigError: it names none, or one of another instrument.
         """
-        from sdl.drivers.fitted_twin import stand_in
+        from sdl.drivers.twin.fitted import stand_in
 
         return stand_in(self, start, seed)
 

@@ -18,7 +18,7 @@ from sdl.twin.simulation import Simulation
 from sdl.types import Power, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
-    from sdl.drivers.twin import Twin
+    from sdl.drivers.twin.config import Twin
 
 # Seconds: two readings never share a microsecond, because the noise is a function of the time.
 SHORTEST = 1e-6

@@ -24,8 +24,8 @@ from pydantic import Field
 
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
-from sdl.drivers.declared import Declared
-from sdl.drivers.line_process import LineProcess
+from sdl.drivers.command.process import LineProcess
+from sdl.drivers.declared.config import Declared
 from sdl.durations import Duration
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Unreachable, cut
 from sdl.types import Power, Reading, SafeState, Settings

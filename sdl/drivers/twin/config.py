@@ -19,7 +19,7 @@ from sdl.twin.variants import Variant, vary
 from sdl.types import SESSION_GAP, Channel, Frozen, Input
 
 if TYPE_CHECKING:
-    from sdl.drivers.twin_driver import TwinDriver
+    from sdl.drivers.twin.driver import TwinDriver
     from sdl.twin.ambient import Room
 
 
@@ -90,7 +90,7 @@ class Twin(Frozen):
         """The twin of these options: this class, or a `FittedTwin` where `state` is the file of one."""
         state = obj.get("state") if isinstance(obj, Mapping) else None
         if isinstance(state, str) and is_fitted(state):
-            from sdl.drivers.fitted_twin import FittedTwin
+            from sdl.drivers.twin.fitted import FittedTwin
 
             return FittedTwin.model_validate(obj, **options)  # type: ignore[return-value]
         return super().model_validate(obj, **options)
@@ -208,6 +208,6 @@ class Twin(Frozen):
         return self.model_copy(update={"realtime": False, "start": start})
 
     def open(self, clock: Clock) -> TwinDriver:
-        from sdl.drivers.twin_driver import TwinDriver, plant_of
+        from sdl.drivers.twin.driver import TwinDriver, plant_of
 
         return TwinDriver(self, plant_of(self), clock)

@@ -20,9 +20,9 @@ from sdl.clock import Clock
 from sdl.core.prices import Prices
 from sdl.drivers.base import Driver, SessionGap
 from sdl.drivers.baseline import Background
-from sdl.drivers.declared import Declared
-from sdl.drivers.declared_driver import DeclaredDriver
-from sdl.drivers.twin import Start
+from sdl.drivers.declared.config import Declared
+from sdl.drivers.declared.driver import DeclaredDriver
+from sdl.drivers.twin.config import Start
 from sdl.errors import ConfigError, Problem, near
 from sdl.grammar import Formula, LinearConstraint
 from sdl.twin.faults import GENERAL, Fault
@@ -180,7 +180,7 @@ class FittedTwin(Frozen):
         return Surrogate(state, self.seed or 0, noise=self.noise, channels=read)
 
     def open(self, clock: Clock) -> Driver:
-        from sdl.drivers.twin_driver import TwinDriver
+        from sdl.drivers.twin.driver import TwinDriver
 
         raw = TwinDriver(self, self.surrogate(), clock)
         return raw if self.of is None else DeclaredDriver(self.of, raw, clock)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, TypeGuard
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
 from sdl.drivers.checks import ROUNDING, checked, checked_reading, in_range
-from sdl.drivers.derived import with_derived
-from sdl.drivers.ramp import Ramp
+from sdl.drivers.declared.derived import with_derived
+from sdl.drivers.declared.ramp import Ramp
 from sdl.durations import format_duration
 from sdl.errors import InstrumentError, Interlock, Rejected, Unreachable
 from sdl.types import Channel, Power, Reading, SafeState, Settings, Value
 
 if TYPE_CHECKING:
-    from sdl.drivers.declared import Declared, RawDriver, SettleUntil
+    from sdl.drivers.declared.config import Declared, RawDriver, SettleUntil
 
 FEWEST = 3  # readings in the window of a stable channel
 
