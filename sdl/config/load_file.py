@@ -18,7 +18,7 @@ from sdl.config.overrides import override
 from sdl.errors import ConfigError, Problem
 from sdl.store import resolve
 from sdl.store.resolve import RUNS
-from sdl.twin.state import load as load_state
+from sdl.twin.led.state import load as load_state
 from sdl.types import Frozen
 
 C = TypeVar("C", bound=ResolvedCampaign)

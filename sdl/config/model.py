@@ -21,7 +21,7 @@ from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
 from sdl.solvers.base import Solver
-from sdl.twin.state import load, locate
+from sdl.twin.led.state import load, locate
 from sdl.types import Frozen, Input, Settings, Value
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sdl.config import CampaignFile
     from sdl.drivers.twin.driver import TwinDriver
     from sdl.runs.runs import Run
-    from sdl.twin.serve import TwinServer
+    from sdl.twin.led.serve import TwinServer
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def sdl_server() -> Iterator[Callable[..., TwinServer]]:
     """
     from sdl.config import parse_kind
     from sdl.drivers.twin.driver import plant_of
-    from sdl.twin.serve import TwinServer
+    from sdl.twin.led.serve import TwinServer
 
     with ExitStack() as stack:
 

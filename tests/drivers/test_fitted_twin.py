@@ -146,7 +146,7 @@ def test_the_shipped_states_are_read_as_before_and_a_fitted_one_is_none_of_them(
     tmp_path: Path,
 ) -> None:
     from sdl.drivers.twin.config import Twin
-    from sdl.twin.state import load
+    from sdl.twin.led.state import load
 
     assert isinstance(parse_kind("instrument", {"kind": "twin"}), Twin)
     with pytest.raises(ValueError, match="a twin of a declared instrument"):

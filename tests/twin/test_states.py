@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.twin.model import Plant
-from sdl.twin.state import FOLDER, fingerprint, load, shipped
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import FOLDER, fingerprint, load, shipped
 
 MAIN = ["445nm", "480nm", "515nm", "555nm", "590nm", "630nm"]
 

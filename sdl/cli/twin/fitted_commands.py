@@ -21,7 +21,7 @@ from sdl.store.datasets import ColumnNames
 from sdl.twin.fitted.state import load
 
 if TYPE_CHECKING:
-    from sdl.twin.check import Check
+    from sdl.twin.comparison import Check
     from sdl.twin.fitted.fit import Declaration, SurrogateFit
     from sdl.twin.fitted.rows import InstrumentRows
 

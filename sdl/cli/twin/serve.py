@@ -87,7 +87,7 @@ def serve(
     if interface is not None:
         raise ConfigError("--as is for a fitted twin; name its file: sdl twin serve rig-twin.toml --as http")
     from sdl.drivers.twin.driver import plant_of
-    from sdl.twin.serve import TwinServer
+    from sdl.twin.led.serve import TwinServer
 
     options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
     options |= {"start": start, "faults": list(_faults(faults or ()))}
@@ -125,7 +125,7 @@ def device(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    from sdl.twin.sdl_light import SdlLightDevice
+    from sdl.twin.led.sdl_light import SdlLightDevice
 
     try:
         simulated = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)

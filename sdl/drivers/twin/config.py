@@ -14,13 +14,13 @@ from sdl.drivers.base import SessionGap
 from sdl.drivers.baseline import Background, share
 from sdl.twin.faults import Fault
 from sdl.twin.fitted.state import is_fitted
-from sdl.twin.state import TwinState, fingerprint, load, locate
-from sdl.twin.variants import Variant, vary
+from sdl.twin.led.state import TwinState, fingerprint, load, locate
+from sdl.twin.led.variants import Variant, vary
 from sdl.types import SESSION_GAP, Channel, Frozen, Input
 
 if TYPE_CHECKING:
     from sdl.drivers.twin.driver import TwinDriver
-    from sdl.twin.ambient import Room
+    from sdl.twin.led.ambient import Room
 
 
 def _in_range(value: float | str | None) -> float | str | None:
@@ -106,7 +106,7 @@ class Twin(Frozen):
     def _lit(cls, value: str) -> str:
         if value in ("constant", "none"):
             return value
-        from sdl.twin import ambient
+        from sdl.twin.led import ambient
 
         try:
             ambient.load_room(value)
@@ -144,7 +144,7 @@ class Twin(Frozen):
         """The room whose light changes; None: the ambient light is constant."""
         if self.ambient in ("constant", "none"):
             return None
-        from sdl.twin.ambient import load_room  # a model to build, which most campaigns need not wait for
+        from sdl.twin.led.ambient import load_room  # a model to build, which most campaigns need not wait for
 
         return load_room(self.ambient)
 
@@ -192,7 +192,7 @@ class Twin(Frozen):
             return self._one_reading
         import numpy as np
 
-        from sdl.twin.ambient import STREAM
+        from sdl.twin.simulation import STREAM
 
         # One number more than the seed of the reading's own draws, so that the two are independent.
         draw = np.random.default_rng([self.seed or 0, STREAM, round(now * 1e6), 1]).random()

@@ -11,9 +11,9 @@ from sdl.drivers.base import Instrument, OpenDriver, constraints_of, off_setting
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.errors import BadReply, Busy, Rejected, Unreachable
-from sdl.twin.ambient import Sky
 from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, spoil
-from sdl.twin.model import Plant
+from sdl.twin.led.ambient import Sky
+from sdl.twin.led.model import Plant
 from sdl.twin.simulation import Simulation
 from sdl.types import Power, Reading, SafeState, Settings, Value
 
@@ -58,7 +58,7 @@ class TwinDriver(OpenDriver):
     Attributes:
         plant: the physics, for evaluating an answer without noise.
         lit: whether the light is on: `measure` switches it on, `safe` off. After the fault html-500 the light stays on
-            and the LED in use until the next request has failed too, as on the published server (`sdl.twin.world`).
+            and the LED in use until the next request has failed too, as on the published server (`sdl.twin.led.world`).
     """
 
     def __init__(self, twin: SimulatedInstrument, simulation: Simulation, clock: Clock) -> None:

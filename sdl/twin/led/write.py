@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sdl.twin.state import TwinState
+from sdl.twin.led.state import TwinState
 
 DIGITS = 6  # significant digits: a gain of 60,000 counts to a tenth of a count
 

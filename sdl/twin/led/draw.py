@@ -8,10 +8,10 @@ import numpy as np
 
 from sdl.errors import ConfigError
 from sdl.extras import require
-from sdl.twin.check import comparable
-from sdl.twin.evidence import Evidence
-from sdl.twin.model import Plant
-from sdl.twin.state import TwinState
+from sdl.twin.led.check import comparable
+from sdl.twin.led.evidence import Evidence
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState
 
 
 def draw(data: Evidence, state: TwinState, file: Path) -> None:

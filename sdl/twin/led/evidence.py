@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sdl.arrays import Floats
 from sdl.store import datasets
 from sdl.store.datasets import SAME_NAMES, ColumnNames
-from sdl.twin.model import Plant
-from sdl.twin.state import TwinState
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState
 from sdl.types import Reading, numbers
 
 MOVES = 0.03  # relative variation of the ambient light within a session; 2.8 % is the median of the real sessions

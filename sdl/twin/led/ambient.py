@@ -18,11 +18,11 @@ from statistics import NormalDist
 
 from pydantic import Field, model_validator
 
+from sdl.twin.simulation import STREAM
 from sdl.twin.tomlfile import TomlFiles
 from sdl.types import Frozen
 
 FOLDER = Path(__file__).parent / "rooms"
-STREAM = 2  # the twin's place in `default_rng([seed, stream, n])`
 
 QUANTILES = (0.01, 0.10, 0.50, 0.75, 0.90, 0.99)
 _NORMAL = NormalDist()

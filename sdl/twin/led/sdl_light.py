@@ -20,8 +20,8 @@ from uuid import uuid4
 
 from sdl.errors import InstrumentError
 from sdl.extras import missing
-from sdl.twin.model import Plant
-from sdl.twin.state import TwinState, load
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState, load
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client

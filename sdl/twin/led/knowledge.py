@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sdl.arrays import Floats
-from sdl.twin.state import TwinState
+from sdl.twin.led.state import TwinState
 
 GAIN = 0.2  # relative standard deviation of the gains among units of the twin's make
 # Mean and standard deviation of the ambient light, as fractions of full scale: 0 … 5000 of 65535 counts.

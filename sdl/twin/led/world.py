@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from sdl.twin.ambient import STREAM
 from sdl.twin.faults import PAUSE, TRIES, Fault, due, lights, spoil
-from sdl.twin.model import Plant
+from sdl.twin.led.model import Plant
+from sdl.twin.simulation import STREAM
 
 
 class NotMeasured(Exception):

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from sdl.arrays import Floats
-from sdl.twin.check import Check, check
-from sdl.twin.evidence import Evidence, jitter_of, left_over
-from sdl.twin.model import Plant
-from sdl.twin.state import Dimming, Drift, TwinState
+from sdl.twin.comparison import Check
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import Evidence, jitter_of, left_over
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import Dimming, Drift, TwinState
 
 # Standard deviations of the prior:
 GAIN = 0.3  # of a gain, relative; a hundredth of full scale is added

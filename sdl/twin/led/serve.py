@@ -6,8 +6,8 @@
 From the source of the real server (github.com/jkitchin/claude-light, claude/app.py): `/api` clamps to 0 … 1, takes
 missing or empty values as 0, and answers a word with status 500 and a page. `/csv` does not clamp and returns the count
 of 515nm alone. Four requests are handled at once. A client that hangs up does not stop its reading. A request that
-fails with the LED open blocks it for the others (`sdl.twin.world`). The web forms (`/gm`, `/rgb`, `/session`) and the
-statistics are not served.
+fails with the LED open blocks it for the others (`sdl.twin.led.world`). The web forms (`/gm`, `/rgb`, `/session`) and
+the statistics are not served.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sdl.twin.faults import Fault
-from sdl.twin.model import Plant
-from sdl.twin.state import load
-from sdl.twin.world import NotMeasured, Taken, World
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load
+from sdl.twin.led.world import NotMeasured, Taken, World
 
 THREADS = 4  # requests that the real server (waitress) handles at once; the others wait
 HOME = "https://github.com/jkitchin/claude-light?tab=readme-ov-file#Usage"

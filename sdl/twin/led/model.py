@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdl.arrays import Floats
-from sdl.twin.ambient import STREAM, Sky, load_room, wander
 from sdl.twin.faults import Fault, lights
-from sdl.twin.state import TwinState
+from sdl.twin.led.ambient import Sky, load_room, wander
+from sdl.twin.led.state import TwinState
+from sdl.twin.simulation import STREAM
 from sdl.types import Reading, Settings, numbers
 
 # First numbers of the waves of the inputs' drift; the ambient light uses lower ones.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from sdl.twin.state import Dimming, Response, TwinState
+from sdl.twin.led.state import Dimming, Response, TwinState
 
 Variant = Literal["other-unit", "curved", "gamma", "droop", "rgbw", "green"]
 
