@@ -15,7 +15,7 @@ from scipy.stats import t as student_t
 
 from sdl.arrays import Bools, Floats
 from sdl.models.constants import NOMINAL
-from sdl.models.linear_model import LinearModel, t_factor
+from sdl.models.forward.linear_model import LinearModel, t_factor
 from sdl.models.training_set import TrainingSet
 
 LEVERAGE = 1e-6

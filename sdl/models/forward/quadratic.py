@@ -22,8 +22,15 @@ from scipy.special import logsumexp
 from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import NOMINAL
-from sdl.models.forward_model import Paths, Prediction, at_upper_end, leave_one_out_t, log_density, symmetric_root
-from sdl.models.linear_model import POOL, TIE, t_factor
+from sdl.models.forward.forward_model import (
+    Paths,
+    Prediction,
+    at_upper_end,
+    leave_one_out_t,
+    log_density,
+    symmetric_root,
+)
+from sdl.models.forward.linear_model import POOL, TIE, t_factor
 from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 

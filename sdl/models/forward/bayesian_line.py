@@ -1,7 +1,7 @@
 """The model of the solver `bayes`: a Bayesian linear model with noise, drift and prior knowledge of the instrument.
 
-The mathematics is in `sdl.models.dynamic_linear`. This module picks the rows, separately for each channel: a row that
-is saturated in one channel is used in the other channels, and as a lower bound in that one.
+The mathematics is in `sdl.models.forward.dynamic_linear`. This module picks the rows, separately for each channel: a
+row that is saturated in one channel is used in the other channels, and as a lower bound in that one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.dynamic_linear import (
+from sdl.models.forward.dynamic_linear import (
     CoefficientPrior,
     DynamicLinearModel,
     DynamicRows,

@@ -27,7 +27,7 @@ from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import NOMINAL
-from sdl.models.linear_model import POOL, LinearModel
+from sdl.models.forward.linear_model import POOL, LinearModel
 from sdl.models.noise import SHAPES, bounded_below, variance_of
 
 NOISES = ("jitter", "proportional noise")

@@ -28,7 +28,7 @@ from scipy.special import gammaln, log_ndtr
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data, Objective
-from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
+from sdl.models.forward.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
