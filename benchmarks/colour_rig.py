@@ -26,9 +26,7 @@ import sdl
 from sdl import yamlfile
 
 PUMPS, VOLUME, STEP, TOLERANCE, NOISE, ROWS = ("red", "yellow", "blue"), 300, 5, 4, 0.6, 60
-ABSORBANCE = np.array(
-    [[0.0006, 0.0075, 0.0055], [0.0002, 0.0009, 0.0080], [0.0070, 0.0035, 0.0008]]
-)  # per uL
+ABSORBANCE = np.array([[0.0006, 0.0075, 0.0055], [0.0002, 0.0009, 0.0080], [0.0070, 0.0035, 0.0008]])  # per uL
 
 RIG = f"""
 import json, random, sys

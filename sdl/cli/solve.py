@@ -75,7 +75,7 @@ def solve(
         list[str] | None,
         option(
             "--solver SOLVER",
-            "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm; auto with choices]",
+            "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [auto]",
         ),
     ] = None,
     tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
@@ -123,7 +123,7 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
     by --low and --high, or those of the data.
     """
-    goal, kinds = _goal(goals, tolerance), _solvers(solvers or [])
+    goal, kinds = _goal(goals, tolerance), _solvers(solvers or ["auto"])
     _check(kinds, goal, prefer, all_solutions=all_solutions)
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
     question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
@@ -133,9 +133,6 @@ def solve(
         preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs) or ()
         by_input = {item.name: cost for item, cost in zip(question.inputs, preferred, strict=True)}
         question = replace(question, data=replace(question.data, prefer=question.data.space.cost(by_input)))
-    if not solvers:
-        numeric = all(item.numeric for item in question.data.inputs)
-        kinds = _solvers(["gmm" if numeric and goal.objective is None else "auto"])
     if not json:
         files = ", ".join(str(part.source) for part in question.data_sets)
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")

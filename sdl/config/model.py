@@ -195,7 +195,7 @@ class ResolvedCampaign(CampaignRules):
         default_factory=lambda: {"kind": "axis"},
         description="trials before the solver is asked: `kind` and its options",
     )
-    solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="the solver: `kind` and its options")
+    solver: Any = Field(default_factory=lambda: {"kind": "auto"}, description="the solver: `kind` and its options")
     watch: str | None = Field(
         None,
         description="twin to compare the instrument with during the campaign: `twin`, the name of a state, or the path "

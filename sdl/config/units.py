@@ -58,7 +58,8 @@ def _numbers(value: Any, units: list[str]) -> Any:
 
 def _tolerance(value: Any, units: list[str]) -> Any:
     """As `_numbers`, of a tolerance: a percentage is none of the channel's unit."""
-    return value if isinstance(value, str) and value.strip().endswith("%") else _numbers(value, units)
+    absolute = isinstance(value, str) and not value.strip().endswith("%")
+    return _numbers(value, units) if absolute else value
 
 
 def _mismatches(units: list[str], channels: Mapping[str, Channel | None], path: str) -> list[Problem]:
