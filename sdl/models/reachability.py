@@ -17,7 +17,7 @@ import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
-from sdl.models.forward_model import ForwardModel
+from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.search import MOST_BLOCKS, Bands, Search, search, starting_points
 from sdl.models.training_set import TrainingSet
 from sdl.space.region import Region
