@@ -57,7 +57,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the twin over HTTP, as the real server would; or a fitted twin over HTTP, as a command or as SCPI.
+    """Serve the twin over HTTP, or a fitted one also as command or SCPI.
 
     Clients of Claude-Light work with it unchanged. A fitted twin answers a declared instrument of the same kind
     (docs/how-to/twin.md).
