@@ -8,7 +8,7 @@ from bluesky.protocols import Triggerable
 from ophyd_async.core import AsyncStatus, StandardReadable, soft_signal_r_and_setter, soft_signal_rw
 
 from sdl.clock import VirtualClock
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 
 CHANNELS = {"445nm": "blue", "515nm": "green", "630nm": "red"}
 

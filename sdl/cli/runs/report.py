@@ -95,7 +95,7 @@ def export(
     lab: Annotated[Path | None, option("--lab FILE", "eln, crate: take people and licence from this lab file.")] = None,
     runs: Runs = RUNS,
 ) -> None:
-    """Write the readings of a run in another form, or the whole run for an electronic lab notebook.
+    """Write a run, or its readings alone, for other programs.
 
     \b
     sdl export latest --to csv -o readings.csv
@@ -141,12 +141,13 @@ def import_run(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Copy the run of an .eln file or a crate below the runs: the same record, checked.
+    """Import the run of an .eln file or a crate.
 
     \b
     sdl import led-16384-a1b2c3.eln
 
-    A run that is there already is left as it is. `sdl resume` and `sdl replay` need --trust where the instrument of an
+    It is the same run: hashes and record are checked before it appears below the runs. A run that is there already is
+    left as it is. `sdl resume` and `sdl replay` need --trust where the instrument of an
     imported run names a program, code or an address.
     """
     from sdl.export.importing import import_runs, plain
