@@ -7,6 +7,7 @@ left as it is, so that a strict build fails.
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, InclusionLevel
+
+log = logging.getLogger("mkdocs.hooks.sdl")
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -44,6 +47,8 @@ BOOST = {"tutorial": 4.0, "how-to": 4.0, "explanation": 2.0, "reference": 1.0, "
 """Weight of the pages of each folder in the search: people ask for what to do before they ask why it is so."""
 LESS = {API: 0.3, "reference/constants.md": 0.2}
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
+PARAGRAPH, CODE = re.compile(r"<p>(.*?)</p>", re.DOTALL), re.compile(r"<pre.*?</pre>", re.DOTALL)
+LOST_LIST = re.compile(r"\n((?:- |\d+\. |\| ).{0,40})")
 FENCE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".cff": "yaml", ".json": "json"}
 
@@ -84,6 +89,13 @@ def on_page_markdown(text: str, page: Any, **_: Any) -> str:
     page.meta.setdefault("search", {}).setdefault("boost", LESS.get(place, BOOST.get(place.partition("/")[0], 1.0)))
     source = _source(page.file.src_uri)
     return _links(text, source, page.file.src_uri) if source.suffix == ".md" else text
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> None:
+    """Warn of a list that is shown as running text, because no empty line is before it."""
+    for paragraph in PARAGRAPH.findall(CODE.sub("", html)):
+        if match := LOST_LIST.search(paragraph):
+            log.warning("Doc file '%s' needs an empty line before the list at %r", page.file.src_uri, match[1])
 
 
 def _links(text: str, source: Path, place: str) -> str:
