@@ -55,7 +55,8 @@ class FittedOptuna:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The next point that Optuna would try for each of k goals."""
         goals = [Targets(*(part[i] for part in targets)) for i in range(len(targets.value))]
-        ends = self.rows.bounds(space)
+        region = self.rows.region(space)
+        ends = region.low, region.high
         with _quiet():
             U = np.array([self._next(self._misses(goal), *ends, int(rng.integers(2**32))) for goal in goals])
         unknown = np.full_like(U, np.nan)  # Optuna gives no uncertainty: NaN, never 0

@@ -15,10 +15,11 @@ from sdl.config.expect import expect_problems, instrument_tested_on
 from sdl.config.mistakes import allowed_keys, problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
+from sdl.config.units import strip_units
 from sdl.errors import ConfigError, Problem
 from sdl.store import resolve
 from sdl.store.resolve import RUNS
-from sdl.twin.state import load as load_state
+from sdl.twin.led.state import load as load_state
 from sdl.types import Frozen
 
 C = TypeVar("C", bound=ResolvedCampaign)
@@ -114,6 +115,10 @@ def _validated(model: type[C], value: Any, base: Path = Path()) -> tuple[C, list
         except ConfigError as error:
             problems += [p if p.file else Problem(p.message, f"{key}.{p.path}".rstrip(".")) for p in error.problems]
             tree[key] = None
+    tree, wrong_units = strip_units(
+        tree, {channel.name: channel for channel in getattr(tree["instrument"], "channels", ())}
+    )
+    problems += wrong_units
     try:
         return model.model_validate(tree), problems
     except ValidationError as error:

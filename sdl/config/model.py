@@ -21,7 +21,7 @@ from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
 from sdl.solvers.base import Solver
-from sdl.twin.state import load, locate
+from sdl.twin.led.state import load, locate
 from sdl.types import Frozen, Input, Settings, Value
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class ResolvedCampaign(CampaignRules):
         default_factory=lambda: {"kind": "axis"},
         description="trials before the solver is asked: `kind` and its options",
     )
-    solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="the solver: `kind` and its options")
+    solver: Any = Field(default_factory=lambda: {"kind": "auto"}, description="the solver: `kind` and its options")
     watch: str | None = Field(
         None,
         description="twin to compare the instrument with during the campaign: `twin`, the name of a state, or the path "

@@ -17,12 +17,12 @@ from scipy.special import chdtri, ndtr
 from sdl.arrays import Floats
 from sdl.errors import SolverError
 from sdl.models.data import Proposals, Targets
-from sdl.models.forward_model import ForwardModel, LinearForward, Prediction
-from sdl.models.gaussian_process import GaussianProcess, fit_processes
+from sdl.models.forward.forward_model import ForwardModel, LinearForward, Prediction
+from sdl.models.forward.gaussian_process import GaussianProcess, fit_processes
+from sdl.models.forward.linear_model import POOL, t_factor
+from sdl.models.forward.quadratic import QuadraticModel, fit_quadratic
 from sdl.models.inversion.search import Bands
 from sdl.models.lack_of_fit import LackOfFit, assess_fit
-from sdl.models.linear_model import POOL, t_factor
-from sdl.models.quadratic import QuadraticModel, fit_quadratic
 from sdl.models.reachability import UNREACHABLE_NEAR, Reachability, assess
 from sdl.models.training_set import TrainingSet
 from sdl.space import Space

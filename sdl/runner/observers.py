@@ -9,7 +9,7 @@ from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
 from sdl.drivers.base import session_gap
-from sdl.twin.state import TwinState, load
+from sdl.twin.led.state import TwinState, load
 from sdl.types import SESSION_GAP, Reading
 
 log = logging.getLogger("sdl")

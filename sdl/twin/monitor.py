@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sdl.twin.check import check
-from sdl.twin.evidence import matrices
-from sdl.twin.state import TwinState
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import matrices
+from sdl.twin.led.state import TwinState
 from sdl.types import Reading
 
 LATEST = 40  # readings that are compared: more would hide a recent change

@@ -47,6 +47,11 @@ COMMANDS = [
     "sweep",
     "bench",
     "web",
+    "ask",
+    "tell",
+    "attach",
+    "skip",
+    "correct",
 ]
 
 

@@ -23,7 +23,7 @@ from sdl.cli import main
 from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import folder, labs, read
 from sdl.lab.systemd import Watchdog
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 
 from .receivers import Hook
 from .surface_kit import ListLab

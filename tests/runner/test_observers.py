@@ -10,7 +10,7 @@ import pytest
 
 from sdl import config, runner
 from sdl.errors import ConfigError
-from sdl.twin.state import FOLDER
+from sdl.twin.led.state import FOLDER
 
 WARNING = "no longer matches its twin"
 

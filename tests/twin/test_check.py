@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.twin.ambient import Sky, load_room
-from sdl.twin.check import check
-from sdl.twin.evidence import Evidence, collect, dark_sessions, matrices
-from sdl.twin.fit import fit
-from sdl.twin.model import Plant
+from sdl.twin.led.ambient import Sky, load_room
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import Evidence, collect, dark_sessions, matrices
+from sdl.twin.led.fit import fit
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState, load
+from sdl.twin.led.variants import vary
 from sdl.twin.monitor import departure
-from sdl.twin.state import TwinState, load
-from sdl.twin.variants import vary
 from sdl.types import Reading
 
 from .kit import sessions

@@ -15,7 +15,7 @@ from sdl.drivers.base import off_settings
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.drivers.twin.fitted import FittedTwin
     from sdl.twin.fitted.serve import ServedInstrument
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from sdl import config, yamlfile
 from sdl.cli.options import argument, option
 from sdl.cli.twin.fitted_serve import Interface, serve_fitted
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import ConfigError, Unreachable, near
 from sdl.twin.faults import NAMES
 from sdl.twin.fitted.state import is_fitted
@@ -57,7 +57,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the twin over HTTP, as the real server would; or a fitted twin over HTTP, as a command or as SCPI.
+    """Serve the twin over HTTP, or a fitted one also as command or SCPI.
 
     Clients of Claude-Light work with it unchanged. A fitted twin answers a declared instrument of the same kind
     (docs/how-to/twin.md).
@@ -79,8 +79,8 @@ def serve(
         return
     if interface is not None:
         raise ConfigError("--as is for a fitted twin; name its file: sdl twin serve rig-twin.toml --as http")
-    from sdl.drivers.twin_driver import plant_of
-    from sdl.twin.serve import TwinServer
+    from sdl.drivers.twin.driver import plant_of
+    from sdl.twin.led.serve import TwinServer
 
     options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
     options |= {"start": start, "faults": list(_faults(faults or ()))}
@@ -118,7 +118,7 @@ def device(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    from sdl.twin.sdl_light import SdlLightDevice
+    from sdl.twin.led.sdl_light import SdlLightDevice
 
     try:
         simulated = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)

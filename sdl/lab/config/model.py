@@ -31,7 +31,7 @@ from sdl.drivers.base import Instrument
 from sdl.durations import Duration
 from sdl.errors import Problem
 from sdl.notify.model import DaySpan, Notify
-from sdl.twin.state import TwinState, load, locate
+from sdl.twin.led.state import TwinState, load, locate
 from sdl.types import Frozen, Outcome
 
 DEFAULT_TWIN = "night-2025-10"  # the state that `twin: twin` stands for, as in `watch`
