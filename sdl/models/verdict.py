@@ -298,7 +298,8 @@ def to_proposals(
         assessment = judge.assess_goal(goal, region, u)
         if assessment.nearest is not None:
             nearest[i] = assessment.nearest
-        if assessment.measure is not None and forward is None:  # a backward model would stay where it is
+        explores = region.categorical.any() and not training.has_row_near(u[None])[0]  # a choice not yet examined
+        if assessment.measure is not None and forward is None and not explores:  # a backward model would stay
             settings[i], linear[i] = assessment.measure, judge.model.mean(assessment.measure[None])[0]
             expected = None if expected is None else np.where(np.arange(len(linear))[:, None] == i, linear, expected)
         preference = ""
