@@ -37,6 +37,7 @@ COMMANDS = [
     "explain",
     "check",
     "export",
+    "import",
     "replay",
     "verify",
     "solve",

@@ -30,6 +30,7 @@ from sdl.config.mistakes import NAME
 from sdl.drivers.base import Instrument
 from sdl.durations import Duration
 from sdl.errors import Problem
+from sdl.export.people import Person
 from sdl.notify.model import DaySpan, Notify
 from sdl.twin.fitted.state import FittedState
 from sdl.twin.led.state import TwinState
@@ -305,6 +306,10 @@ class LabFile(Frozen):
     suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause; instruments may override it")
     supervise: Supervise = Field(default_factory=Supervise, description="campaigns whose process dies or hangs")
     notify: Notify = Field(default_factory=Notify, description="recipients of messages")
+    people: tuple[Person, ...] = Field(
+        (), max_length=100, description="authors of exported runs (`sdl export --to eln --lab`): {name, orcid}"
+    )
+    licence: str = Field("", max_length=200, description="licence of exported runs: CC-BY-4.0, or an address")
 
     @field_validator("timezone")
     @classmethod
