@@ -21,6 +21,7 @@ from processes import COMMAND, environment, lines_of
 from waiting import PATIENCE, until
 
 from sdl import yamlfile
+from sdl.runner import user
 from sdl.web import notes
 from tests.web.web_kit import copy, poisoned, real
 
@@ -196,7 +197,6 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.goto(lab.url + "/start")
     page.get_by_label("Campaign, in YAML").fill("name: by-hand\ngoal: {999nm: 5}\nsolver: linnear\n")
     page.get_by_role("button", name="Check").click()
-    page.get_by_label("Your name").fill("ada")
     page.locator("#ask-token").fill(lab.token)
     page.locator("#ask-yes").click()
     mistakes = page.locator("#check li")
@@ -224,7 +224,7 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.locator("#live-state strong", has_text="aborted").wait_for()
     assert "Stopped" in kinds(run)[-2:], "after it only whether the lamp is off"
     who = [(line.get("verb") or line["event"], line["by"]) for line in lab.requests()[-4:]]
-    assert who == [("start", "ada"), ("Held", "ada"), ("Released", "ada"), ("abort", "ada")]
+    assert who == [("start", user()), ("Held", user()), ("Released", user()), ("abort", user())]
     for place in ("document.cookie", "location.href", "JSON.stringify(localStorage)"):
         assert lab.token not in page.evaluate(place)
 
@@ -475,7 +475,6 @@ def test_notes_are_saved_from_the_page(lab: Lab, page: Any) -> None:
     page.get_by_label("Note", exact=True).fill("the <i>blue</i> filter")
     page.get_by_label("Tags").fill("blue, first")
     page.get_by_role("button", name="Save the notes").click()
-    page.get_by_label("Your name").fill("ada")
     page.locator("#ask-token").fill(lab.token)
     page.locator("#ask-yes").click()
     page.locator("#done", has_text="Notes saved.").wait_for()

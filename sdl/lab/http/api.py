@@ -1,14 +1,16 @@
 """The HTTP API of a running lab on 127.0.0.1: `/api/v1`, health and metrics.
 
     GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
-    POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…", "by": "…"}
-          /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause only
-          /api/v1/run-now                       {"job": "NAME", "by": "…"}
-          /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
+    POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…"}
+          /api/v1/resume                        {"target": "start 7", "since": "AT"}: that pause only
+          /api/v1/run-now                       {"job": "NAME"}
+          /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME"}
+          /api/v1/whoami                        {}: name and scopes of the token
           /api/v1/ask, tell, attach, skip, correct      {"run": "CAMPAIGN/RUN", …}: `sdl.lab.http.asking`
     GET   /healthz, /readyz, /metrics
 
-POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
+POST requires an access token (`Authorization: Bearer …`) with the scope of the command (`COMMANDS`). Its name is `by`
+in journal and notes; a `by` in the body is ignored. GET requires none: nothing in it is secret, records are readable
 files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks
 every request, also those to the page.
 
@@ -39,7 +41,7 @@ from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
-from sdl.lab.http.auth import RequestFilter, filtered_app, quoted
+from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted, require_scope
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import Credentials
 from sdl.store.plainfile import open_existing
@@ -49,17 +51,18 @@ ALIVE_SECONDS = 60.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TARGET = re.compile(rf"lab|(?:instrument|job) {NAME.pattern}|start [0-9]{{1,12}}")
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "pause": ("target", "reason", "by"),
-    "resume": ("target", "by", "since"),
-    "abort": ("target", "reason", "by"),
-    "skip": ("target", "reason", "by"),
-    "run-now": ("job", "by"),
-    "start": ("campaign", "instrument", "by"),
-    "check": ("campaign", "instrument", "by"),
+COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "pause": ("operate", ("target", "reason", "by")),
+    "resume": ("operate", ("target", "by", "since")),
+    "abort": ("operate", ("target", "reason", "by")),
+    "skip": ("operate", ("target", "reason", "by")),
+    "run-now": ("operate", ("job", "by")),
+    "start": ("submit", ("campaign", "instrument", "by")),
+    "check": ("read", ("campaign", "instrument")),
 }
-"""Commands of POST: a method of `Controller` and the keys of the body, its arguments in this order."""
-MAX_LENGTH = {"by": 80, "reason": 500, "since": 40}
+"""Commands of POST: the scope that they need; of the method of `Controller`, the arguments in order, keys of the body
+but for `by`, which is the name of the token."""
+MAX_LENGTH = {"reason": 500, "since": 40}
 NAMES = {
     "target": (TARGET, "lab, instrument NAME, job NAME or start NUMBER"),
     "job": (NAME, "the name of a job"),
@@ -124,9 +127,14 @@ def create_app(
     async def command(name: str, request: Request) -> Response:
         if name == "skip" and "run" in asking.parsed(await request.body()):  # a trial, not a start
             return await asking.answer(runs, name, request)
-        values = _arguments(name, await request.body())
+        identity = require_scope(request, COMMANDS[name][0])
+        values = _arguments(name, await request.body(), identity.name)
         method = getattr(control, name.replace("-", "_"))
         return _json({"done": await run_in_threadpool(_call, method, *values)})
+
+    def whoami(request: Request) -> Response:
+        identity = identity_of(request)
+        return _json({"name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent})
 
     api: dict[str, Callable[[Request], Any]] = {"status": status, "queue": queue, "history": history}
     return filtered_app(
@@ -134,6 +142,7 @@ def create_app(
             *(Route(f"/api/v1/{name}", handler) for name, handler in api.items()),
             Route("/api/v1/runs/{run:path}", run),
             *(Route(f"/api/v1/{name}", partial(command, name), methods=["POST"]) for name in COMMANDS),
+            Route("/api/v1/whoami", whoami, methods=["POST"]),
             *asking.ask_routes(runs, without=("skip",)),
             Route("/healthz", health),
             Route("/readyz", ready),
@@ -145,16 +154,16 @@ def create_app(
     )
 
 
-def _arguments(command: str, body: bytes) -> list[str]:
-    keys = COMMANDS[command]
+def _arguments(command: str, body: bytes, by: str) -> list[str]:
+    keys = COMMANDS[command][1]
     try:
         given = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         raise HTTPException(400, "the body must be a JSON object") from None
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise HTTPException(400, "the body must be a JSON object with text values")
-    if unknown := sorted(set(given) - set(keys)):
-        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(keys))}")
+    if unknown := sorted(set(given) - {*keys, "by"}):
+        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted({*keys} - {'by'}))}")
     defaults = {"target": "lab"} if command == "pause" else {}
     values = {key: given.get(key, defaults.get(key, "")) for key in keys}
     for key in values.keys() & MAX_LENGTH.keys():
@@ -165,10 +174,7 @@ def _arguments(command: str, body: bytes) -> list[str]:
         pattern, allowed = NAMES[key]
         if not pattern.fullmatch(values[key]):
             raise HTTPException(400, f"{key}: must be {allowed}")
-    values["by"] = values["by"] or "unknown"
-    if command == "check":
-        del values["by"]
-    return list(values.values())
+    return [by if key == "by" else values[key] for key in keys]
 
 
 def _call(call: Callable[..., Any], *given: Any) -> Any:

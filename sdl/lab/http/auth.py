@@ -1,7 +1,8 @@
 """Checks of every request to a lab's API and page, before the application receives it.
 
     421  a Host other than this server: a foreign name made to resolve to this machine (DNS rebinding)
-    403  an Origin other than this server, or a browser that reports a page of another site; a token others could read
+    403  an Origin other than this server, or a browser that reports a page of another site; a token others could read,
+         or one without the scope that the request needs (`require_scope`)
     401  no token or a wrong one, except for GET and HEAD
     413  a body over 16 kB          408  a body that does not arrive
     400  an invalid path
@@ -25,6 +26,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdl.errors import ConfigError, RecordError
+from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.token import Credentials
 
 MAX_BODY = 16 * 1024
@@ -84,6 +86,7 @@ class RequestFilter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         receive = self._until_the_end(receive)
+        scope["identity"] = None
         refused = self._check(scope)
         try:
             body = await _body(receive)
@@ -150,17 +153,19 @@ class RequestFilter:
             return HTTPException(403, "changes requested by pages of other sites are refused")
         if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
             return HTTPException(400, "invalid path")
-        return None if reading else self._check_token(headers.getlist("authorization"))
+        return None if reading else self._check_token(scope, headers.getlist("authorization"))
 
-    def _check_token(self, given: Sequence[str]) -> HTTPException | None:
+    def _check_token(self, scope: Scope, given: Sequence[str]) -> HTTPException | None:
+        """Find out whose token the request has, for `identity_of`."""
         scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         try:
             if scheme.lower() != "bearer" or not token.strip():
                 text = "Enter the access token (programs: Authorization: Bearer …)."
-            elif self._credentials.accepts(token.strip()):
+            elif (identity := self._credentials.identify(token.strip())) is not None:
+                scope["identity"] = identity
                 return None
             else:
-                text = "wrong access token; the lab has a new one after every start"
+                text = "wrong or revoked access token; the lab's own is a new one after every start"
             return HTTPException(401, text, {"www-authenticate": "Bearer"})
         except ConfigError as error:
             return HTTPException(403, str(error))
@@ -203,6 +208,31 @@ async def _body(receive: Receive) -> bytes:
     if size > MAX_BODY:
         raise HTTPException(413, f"the body must have at most {MAX_BODY} bytes")
     return body
+
+
+def identity_of(request: Request) -> Identity:
+    """Who sent a request that changes something.
+
+    Raises:
+        HTTPException: a request without a token.
+    """
+    identity = request.scope["identity"]
+    if not isinstance(identity, Identity):
+        raise HTTPException(401, "Enter the access token (programs: Authorization: Bearer …).")
+    return identity
+
+
+def require_scope(request: Request, scope: str) -> Identity:
+    """Who sent a request, if the token has the scope that it needs.
+
+    Raises:
+        HTTPException: it has not.
+    """
+    identity = identity_of(request)
+    if scope not in identity.scopes:
+        scopes = ", ".join(sorted(identity.scopes)) or "none"
+        raise HTTPException(403, f"the token {identity.name} lacks the scope {scope}; it has: {scopes}")
+    return identity
 
 
 def quoted(text: str) -> str:
