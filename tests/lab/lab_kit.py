@@ -109,8 +109,8 @@ class Scripted:
         self.say(last)
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
-        self.commands.append(("make_safe", instrument["seed"]))
-        return self.unsafe.get(str(instrument["seed"]), "")
+        self.commands.append(("make_safe", instrument.get("seed")))
+        return self.unsafe.get(str(instrument.get("seed")), "")
 
     def close(self) -> None:
         self.commands.append(("close",))

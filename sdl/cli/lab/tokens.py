@@ -105,4 +105,4 @@ def _tokens(loaded: ResolvedLab) -> Any:
     from sdl.lab.http.named_tokens import NamedTokens
     from sdl.lab.journal import folder
 
-    return NamedTokens(folder(loaded.runs, loaded.lab.name))
+    return NamedTokens(folder(loaded.runs, loaded.lab.name), loaded.lab.tiers)

@@ -30,6 +30,7 @@ from sdl.config.mistakes import NAME
 from sdl.drivers.base import Instrument
 from sdl.durations import Duration
 from sdl.errors import Problem
+from sdl.lab.config.agents import AgentLimits, Tier
 from sdl.notify.model import DaySpan, Notify
 from sdl.twin.state import TwinState, load, locate
 from sdl.types import Frozen, Outcome
@@ -300,6 +301,9 @@ class LabFile(Frozen):
     suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause; instruments may override it")
     supervise: Supervise = Field(default_factory=Supervise, description="campaigns whose process dies or hangs")
     notify: Notify = Field(default_factory=Notify, description="recipients of messages")
+    agents: Mapping[str, AgentLimits] = Field(
+        {}, description="limits of agents, such as language models, by the name of their token (`sdl lab token`)"
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -312,7 +316,7 @@ class LabFile(Frozen):
             ) from None
         return value
 
-    @field_validator("instruments", "jobs")
+    @field_validator("instruments", "jobs", "agents")
     @classmethod
     def _names(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
         if wrong := [name for name in value if not re.fullmatch(NAME, name)]:
@@ -322,6 +326,11 @@ class LabFile(Frozen):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    @property
+    def tiers(self) -> dict[str, Tier]:
+        """The tier of each agent."""
+        return {name: limits.tier for name, limits in self.agents.items()}
 
     def suspend_of(self, instrument: str) -> Suspend:
         """The pause conditions that apply to an instrument."""

@@ -1,11 +1,15 @@
 """The HTTP API of a running lab on 127.0.0.1: `/api/v1`, health and metrics.
 
-    GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
+    GET   /api/v1/status, queue, history?most=100&job=NAME, submissions?most=100, runs/RUN?after=LINE
     POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…"}
           /api/v1/resume                        {"target": "start 7", "since": "AT"}: that pause only
           /api/v1/run-now                       {"job": "NAME"}
           /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME"}
-          /api/v1/whoami                        {}: name and scopes of the token
+          /api/v1/whoami                        {}: name and scopes of the token, limits of an agent
+          /api/v1/rehearse                      {"campaign": "YAML", "instrument": "NAME"}
+          /api/v1/submit                        {"campaign": "YAML", "instrument": "NAME", "rehearsal": "…"}
+          /api/v1/approve, refuse               {"submission": "3", "reason": "…"}
+          /api/v1/stop                          {"target": "start 7", "reason": "…"}: with any valid token
           /api/v1/ask, tell, attach, skip, correct      {"run": "CAMPAIGN/RUN", …}: `sdl.lab.http.asking`
     GET   /healthz, /readyz, /metrics
 
@@ -16,7 +20,7 @@ every request, also those to the page.
 
     400  invalid target, name or body     404  no such page or run     405  GET instead of POST
     409  no such target, or not possible in its present state; nothing was changed
-    503  the loop does not answer
+    429  too many calls of an agent        503  the loop does not answer
 
 Errors are `{"error": …, "status": …}`.
 """
@@ -26,6 +30,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -43,6 +48,8 @@ from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
 from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted, require_scope
 from sdl.lab.http.control import Controller
+from sdl.lab.http.named_tokens import Identity
+from sdl.lab.http.submissions import Submissions, TooManyCalls
 from sdl.lab.http.token import Credentials
 from sdl.store.plainfile import open_existing
 
@@ -59,14 +66,23 @@ COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "run-now": ("operate", ("job", "by")),
     "start": ("submit", ("campaign", "instrument", "by")),
     "check": ("read", ("campaign", "instrument")),
+    "rehearse": ("submit", ("campaign", "instrument")),
+    "submit": ("submit", ("campaign", "instrument", "rehearsal")),
+    "approve": ("approve", ("submission", "reason")),
+    "refuse": ("approve", ("submission", "reason")),
+    "stop": ("", ("target", "reason")),
 }
-"""Commands of POST: the scope that they need; of the method of `Controller`, the arguments in order, keys of the body
-but for `by`, which is the name of the token."""
+"""Commands of POST: the scope that they need, if any; the arguments of the method of `Controller` or `Submissions` in
+order: keys of the body but for `by`, which is the name of the token."""
+OF_AGENTS = ("rehearse", "submit", "stop", "approve", "refuse")
+"""Commands of `Submissions`; the last two are for people."""
 MAX_LENGTH = {"reason": 500, "since": 40}
 NAMES = {
     "target": (TARGET, "lab, instrument NAME, job NAME or start NUMBER"),
     "job": (NAME, "the name of a job"),
     "instrument": (NAME, "the name of an instrument"),
+    "rehearsal": (re.compile(r"(?:[0-9a-f]{32})?"), "what `rehearse` returned, or empty"),
+    "submission": (re.compile(r"[0-9]{1,9}"), "the number of a submission"),
 }
 
 
@@ -80,11 +96,13 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
+    submissions: Submissions | None = None,
 ) -> RequestFilter:
     """The application with its request checks.
 
     `alive` gives the seconds since the last tick of the loop, `unready` the reasons why no campaign could run now,
-    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page.
+    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page; `submissions` are what
+    agents ask of the lab.
     """
 
     async def health(request: Request) -> Response:
@@ -127,16 +145,45 @@ def create_app(
     async def command(name: str, request: Request) -> Response:
         if name == "skip" and "run" in asking.parsed(await request.body()):  # a trial, not a start
             return await asking.answer(runs, name, request)
-        identity = require_scope(request, COMMANDS[name][0])
+        scope = COMMANDS[name][0]
+        identity = require_scope(request, scope) if scope else identity_of(request)
         values = _arguments(name, await request.body(), identity.name)
+        if name in OF_AGENTS or (identity.agent and name == "check"):
+            return _json(await run_in_threadpool(_call, of_agents, name, identity, *values))
+        if identity.agent:
+            raise HTTPException(403, f"{name}: not for agents; allowed: check, {', '.join(OF_AGENTS)}")
         method = getattr(control, name.replace("-", "_"))
         return _json({"done": await run_in_threadpool(_call, method, *values)})
 
+    def of_agents(name: str, identity: Identity, *values: str) -> Mapping[str, Any]:
+        if submissions is None:
+            raise HTTPException(404, "this server takes no submissions")
+        match name:
+            case "approve" | "refuse":
+                return {"done": submissions.review(int(values[0]), name == "approve", values[1], identity.name)}
+            case "check" | "stop":
+                return {"done": getattr(submissions, name)(*values, identity)}
+        result: Mapping[str, Any] = getattr(submissions, name)(*values, identity)
+        return result
+
     def whoami(request: Request) -> Response:
         identity = identity_of(request)
-        return _json({"name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent})
+        limits = _call(submissions.describe, identity.name) if submissions is not None and identity.agent else None
+        return _json({
+            "name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent, "limits": limits,
+            "account": os.geteuid() if hasattr(os, "geteuid") else None,
+        })  # fmt: skip
 
-    api: dict[str, Callable[[Request], Any]] = {"status": status, "queue": queue, "history": history}
+    def submitted(request: Request) -> Response:
+        most = _number(request, "most", 100, MAX_ROWS)
+        return _json({"submissions": list(_call(submissions.all, most)) if submissions is not None else []})
+
+    api: dict[str, Callable[[Request], Any]] = {
+        "status": status,
+        "queue": queue,
+        "history": history,
+        "submissions": submitted,
+    }
     return filtered_app(
         [
             *(Route(f"/api/v1/{name}", handler) for name, handler in api.items()),
@@ -151,6 +198,7 @@ def create_app(
         ],
         credentials,
         port,
+        note_refused=None if submissions is None else submissions.note_refused,
     )
 
 
@@ -181,6 +229,8 @@ def _call(call: Callable[..., Any], *given: Any) -> Any:
     """The result of a call to the lab; its errors as HTTP errors."""
     try:
         return call(*given)
+    except TooManyCalls as error:
+        raise HTTPException(429, str(error)) from error
     except ConfigError as error:
         raise HTTPException(409, str(error)) from error
     except TimeoutError as error:

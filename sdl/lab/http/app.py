@@ -24,6 +24,7 @@ from sdl.lab.http.auth import RequestFilter
 from sdl.lab.http.control import Controller
 from sdl.lab.http.monitoring import Metrics, Readiness
 from sdl.lab.http.named_tokens import NamedTokens
+from sdl.lab.http.submissions import Submissions
 from sdl.lab.http.token import Credentials
 from sdl.lab.systemd import Watchdog
 
@@ -45,6 +46,7 @@ class LabServer:
         waiting: number of messages waiting to be sent.
         page: makes further routes.
         agents: tier of each agent of the lab file.
+        submissions: what agents ask of the lab.
 
     Attributes:
         url: address of the server.
@@ -68,6 +70,7 @@ class LabServer:
         waiting: Callable[[], int] = lambda: 0,
         page: Callable[[Credentials], Sequence[BaseRoute]] = lambda credentials: (),
         agents: Mapping[str, str] | None = None,
+        submissions: Submissions | None = None,
     ) -> None:
         with contextlib.ExitStack() as stack:
             listening = listen(port)
@@ -87,6 +90,7 @@ class LabServer:
                 unready=Readiness(control, record, runs),
                 metrics=Metrics(control, runs, waiting=waiting).text,
                 routes=page(self.credentials),
+                submissions=submissions,
             )
             self._server = HttpServer(app, listening, "sdl lab server")
             stack.pop_all()

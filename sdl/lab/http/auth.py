@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -25,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, SdlError
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.token import Credentials
 
@@ -37,14 +38,20 @@ READING = ("GET", "HEAD")  # methods that change nothing and need no token
 _log = logging.getLogger(__name__)
 
 
-def filtered_app(routes: Sequence[BaseRoute], credentials: Credentials, port: int) -> RequestFilter:
+def filtered_app(
+    routes: Sequence[BaseRoute],
+    credentials: Credentials,
+    port: int,
+    *,
+    note_refused: Callable[[str, str, str], None] | None = None,
+) -> RequestFilter:
     """An application with request checks, whose errors are `{"error": …, "status": …}`.
 
-    `port` is that of the server, and part of every accepted Host and Origin.
+    `port` is that of the server, and part of every accepted Host and Origin. `note_refused` receives agent, path and
+    reason of a request of an agent that is refused, unless the application has noted it (409, 429).
     """
-    return RequestFilter(
-        Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed}), credentials, port
-    )
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+    return RequestFilter(app, credentials, port, note_refused=note_refused)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -68,8 +75,14 @@ class RequestFilter:
     """Refuses requests before the application receives them, and logs each refusal."""
 
     def __init__(
-        self, app: ASGIApp, credentials: Credentials, port: int, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        credentials: Credentials,
+        port: int,
+        clock: Callable[[], float] = time.monotonic,
+        note_refused: Callable[[str, str, str], None] | None = None,
     ) -> None:
+        self._note_refused = note_refused
         self._app, self._credentials, self._clock = app, credentials, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._minute, self._lines = clock(), 0
@@ -110,6 +123,7 @@ class RequestFilter:
                 message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
                 if 400 <= message["status"] < 500:
                     self._log_refusal(scope, message["status"], str(scope.get("refused", "")))
+                    await self._note(scope, message["status"])
             await send(message)
 
         client = tuple(scope.get("client") or ("", 0))
@@ -171,6 +185,15 @@ class RequestFilter:
             return HTTPException(403, str(error))
         except RecordError as error:
             return HTTPException(503, str(error))
+
+    async def _note(self, scope: Scope, status: int) -> None:
+        identity = scope["identity"]
+        if self._note_refused is None or status in (409, 429) or identity is None or not identity.agent:
+            return
+        try:
+            await run_in_threadpool(self._note_refused, identity.name, scope["path"], str(scope.get("refused", "")))
+        except (SdlError, TimeoutError) as error:
+            _log.warning("a refusal could not be recorded: %s", error)
 
     def _log_refusal(self, scope: Scope, status: int, why: str) -> None:
         now = self._clock()
