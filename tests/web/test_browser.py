@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from processes import COMMAND, environment, lines_of
 from waiting import PATIENCE, until
@@ -45,6 +46,7 @@ LAB = {
     },
     "jobs": {"endless": {"campaign": ENDLESS, "instrument": "led-1", "when": {"asked": True}}},
     "supervise": {"backoff": "1s"},
+    "agents": {"claude": {"tier": "submit", "instruments": {"led-2": {"R": {"high": 0.9}}}}},
 }
 
 
@@ -567,3 +569,30 @@ def test_a_server_that_is_killed_is_said_and_found_again_when_it_is_back(lab: La
     count = "Number(/, (\\d+) readings?/.exec(document.querySelector('#live-state .used').textContent)[1])"
     page.wait_for_function(f"n => {count} > n", arg=before)
     finish(lab)
+
+
+def test_a_person_approves_what_an_agent_has_submitted(lab: Lab, page: Any) -> None:
+    finish(lab)
+    secret = tell(lab, "token", "new", "lab.yaml", "claude", "--scope", "submit").stdout.decode().strip()
+    ada = tell(lab, "token", "new", "lab.yaml", "ada", "--scope", "approve").stdout.decode().strip()
+    campaign = {"name": "asked", "goal": {"445nm": 16384}, "solver": "linear", "description": "<b>approve me</b>"}
+    body = {"campaign": json.dumps(campaign), "instrument": "led-2"}
+    with httpx.Client(base_url=lab.url, trust_env=False) as http:
+        page.goto(lab.url)
+        reply = http.post("/api/v1/submit", json=body, headers={"Authorization": f"Bearer {secret}"})
+        assert reply.json()["decision"] == "waits"
+    card = page.locator("#home-review section")
+    card.locator("summary").click()
+    assert "high: 0.9" in card.inner_text()
+    assert "<b>approve me</b>" in card.inner_text()
+    page.get_by_role("button", name="Approve submission 1").click()
+    page.get_by_label("Why").fill("within what we agreed")
+    page.locator("#ask-token").fill(ada)
+    page.locator("#ask-yes").click()
+    page.locator("#done", has_text="Approved submission 1").wait_for()
+    until(lambda: not page.locator("#home-review section").count())
+    run = lab.newest("asked")
+    until(lambda: kinds(run)[-1] in ("Stopped", "Safe"))
+    reviewed = [line for line in lab.journal() if line["event"] == "Reviewed"]
+    assert [(line["by"], line["reason"]) for line in reviewed] == [("ada", "within what we agreed")]
+    assert [line["by"] for line in lab.journal() if line["event"] == "Due"][-1] == "claude"

@@ -108,17 +108,20 @@
   }));
 
   // Buttons -------------------------------------------------------------------------------------------------------
-  const NAMES = { pause: "Pause", resume: "Resume", abort: "Abort", skip: "Skip", "run-now": "Run now" };
+  const NAMES = {
+    pause: "Pause", resume: "Resume", abort: "Abort", skip: "Skip", "run-now": "Run now", approve: "Approve", refuse: "Refuse",
+  };
+  const REVIEW = ["approve", "refuse"];
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-verb]");
     if (!button) return;
     const { verb, target, title, quote, since = "" } = button.dataset;
     const work = {
-      title: title || NAMES[verb] + ": " + target, yes: title && verb === "resume" ? "End the pause" : NAMES[verb],
+      title: title || NAMES[verb] + ": " + (REVIEW.includes(verb) ? "submission " : "") + target, yes: title && verb === "resume" ? "End the pause" : NAMES[verb],
       reason: verb !== "resume" && verb !== "run-now",
       text: quote || (verb === "abort" ? "It ends for good: light off, record closed." : ""),
       run: async ({ reason }) => {
-        const body = verb === "run-now" ? { job: target } : verb === "resume" ? { target, since } : { target, reason };
+        const body = REVIEW.includes(verb) ? { submission: target, reason } : verb === "run-now" ? { job: target } : verb === "resume" ? { target, since } : { target, reason };
         return (await post("/api/v1/" + verb, body)).done;
       },
     };
