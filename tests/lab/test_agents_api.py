@@ -114,7 +114,8 @@ def test_an_agents_token_opens_nothing_but_what_is_for_agents(served: Served, ve
         {"campaign": "x", "instrument": "rig", "rehearsal": "../../journal"},
         {"campaign": "x", "instrument": "rig", "rehearsal": "1"}, {"campaign": 5, "instrument": "rig"},
         {"campaign": "{", "instrument": "rig"}, {"campaign": "name: [", "instrument": "rig"},
-        {"campaign": "x: &a [*a]", "instrument": "rig"}, {"campaign": "!!python/object:os.system x", "instrument": "rig"},
+        {"campaign": "x: &a [*a]", "instrument": "rig"},
+        {"campaign": "!!python/object:os.system x", "instrument": "rig"},
     ],
 )  # fmt: skip
 def test_a_submission_that_is_none_is_refused_and_recorded(served: Served, body: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The HTTP API of a running lab on 127.0.0.1: `/api/v1`, health and metrics.
 
-    GET   /api/v1/status, queue, history?most=100&job=NAME, submissions?most=100, runs/RUN?after=LINE
+    GET   /api/v1/status, queue, instruments, history?most=100&job=NAME, submissions?most=100, runs/RUN?after=LINE
     POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…"}
           /api/v1/resume                        {"target": "start 7", "since": "AT"}: that pause only
           /api/v1/run-now                       {"job": "NAME"}
@@ -124,6 +124,9 @@ def create_app(
     def queue(request: Request) -> Response:
         return _json({"queue": list(_call(control.queue))})
 
+    def instruments(request: Request) -> Response:
+        return _json({"instruments": list(_call(control.instruments))})
+
     def history(request: Request) -> Response:
         job = request.query_params.get("job", "")
         if job and not NAME.fullmatch(job):
@@ -183,6 +186,7 @@ def create_app(
         "queue": queue,
         "history": history,
         "submissions": submitted,
+        "instruments": instruments,
     }
     return filtered_app(
         [

@@ -22,6 +22,7 @@ from sdl import config
 from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
+from sdl.lab.config.instruments import describe_instrument
 from sdl.lab.core import scheduler
 from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
@@ -132,6 +133,11 @@ class Controller:
                 for name, job in file.jobs.items()
             ],
         }
+
+    @_in_loop
+    def instruments(self) -> Sequence[Mapping[str, Any]]:
+        """Inputs, channels and constraints of every instrument (`sdl.lab.config.instruments`)."""
+        return [describe_instrument(name, one.instrument) for name, one in self.loop.lab.lab.instruments.items()]
 
     @_in_loop
     def queue(self) -> Sequence[Mapping[str, Any]]:

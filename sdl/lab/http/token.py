@@ -85,14 +85,15 @@ def labs() -> list[LabAddress]:
     return running
 
 
-def read(path: Path) -> str:
-    """The token in a file that only its owner can read.
+def read(path: Path, *, folder: bool = True) -> str:
+    """The token in a file that only its owner can read; with `folder`, in a folder that only its owner can enter.
 
     Raises:
         ConfigError: missing, not a regular file, of another user, or readable by others.
     """
     try:
-        _check(path.parent, path.parent.lstat())
+        if folder:
+            _check(path.parent, path.parent.lstat())
         with open_existing(path) as stream:
             _check(path, os.fstat(stream.fileno()))
             token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
