@@ -65,11 +65,17 @@ def agent(name: str = "claude", tier: str = "submit") -> Identity:
 class AgentLab:
     """A lab whose loop answers requests in a thread of its own; `outcome` is that of every rehearsal."""
 
-    def __init__(self, loaded: ResolvedLab, *, now: float = MORNING, seconds: float = 600.0, readings: int = 5) -> None:
+    def __init__(
+        self, loaded: ResolvedLab, *, now: float = MORNING, seconds: float = 600.0, most: bool = False
+    ) -> None:
+        """`most`: campaigns take the most readings that they can, not 5."""
+
+        def fate(start: int, attempt: int) -> Fate:
+            readings, cost = self.bench.lab.starts[start].reserved if most else (5, 0.0)
+            return Fate(seconds, readings=readings, cost=cost)
+
         self.desk = Controller(answer_seconds=30)
-        self.bench = Bench(
-            loaded, now=now, requests=self.desk.requests, script=lambda start, attempt: Fate(seconds, readings=readings)
-        ).open()
+        self.bench = Bench(loaded, now=now, requests=self.desk.requests, script=fate).open()
         self.desk.serve(self.bench.loop)
         self.outcome, self.mismatch, self.rehearsed = "reached", "", 0
         self.asks = Submissions(

@@ -11,13 +11,19 @@ from typing import Any
 
 import pytest
 
+import sdl
+from sdl import config
+from sdl.config.inputs import CampaignInput
+from sdl.core.events import Measured
 from sdl.errors import ConfigError
 from sdl.lab import journal
+from sdl.lab.config.agents import bound_inputs
 from sdl.lab.config.file import load, parse
 from sdl.lab.core.agents import MAX_CALLS, MAX_WAITING, reason_to_pause
 from sdl.lab.core.events import Asked, CallRefused, Due, Rehearsed, Reviewed, Started, Submitted
 from sdl.lab.core.state import fold
 from sdl.lab.http.submissions import TooManyCalls
+from sdl.runs.runs import open_run
 
 from .agent_kit import CAMPAIGN, HOUR, LIMITS, MORNING, AgentLab, agent, agent_lab, changed
 
@@ -345,3 +351,28 @@ def test_started_campaigns_are_those_that_were_accepted_or_approved(lab: AgentLa
     lab.submit(CAMPAIGN)
     lab.tick(HOUR)
     assert lab.journal(Started) == []
+
+
+@pytest.mark.parametrize("keys", [
+    {"solver": "auto"}, {"solver": "random"}, {"solver": "broyden"}, {"solver": "gp", "design": {"kind": "sobol"}},
+    {"solver": "linear", "design": {"kind": "factorial"}, "inputs": {"G": {"low": 0.1, "high": 0.2}, "B": 0.3}},
+    {"solver": "gp", "goal": {"445nm": "maximise"}}, {"solver": "bayes", "design": {"kind": "farthest"}},
+])  # fmt: skip
+def test_every_setting_that_is_measured_lies_within_the_bounds_of_the_agent(
+    tmp_path: Path, keys: dict[str, Any]
+) -> None:
+    bounds = {"R": CampaignInput(low=0.2, high=0.6), "B": CampaignInput(high=0.5)}
+    tree = {
+        "name": "far", "instrument": {"kind": "twin", "seed": 3}, "goal": {"445nm": 60000}, "confirm": 0,
+        "stop": {"trials": 9}, **keys,
+    }  # fmt: skip
+    parsed = config.parse(tree)
+    within, problems = bound_inputs(parsed.inputs, bounds, parsed.instrument.inputs)
+    assert problems == []
+    campaign = {**tree, "inputs": {name: one.model_dump() for name, one in within.items()}}
+    run = open_run(sdl.run(campaign, runs=tmp_path).run)
+    measured = [event.applied for event in run.events if isinstance(event, Measured)]
+    assert len(measured) >= 5
+    for applied in measured:
+        assert 0.2 - 1e-9 <= applied["R"] <= 0.6 + 1e-9
+        assert applied["B"] <= 0.5 + 1e-9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ PORT = 8000
 class Served:
     """The API of a lab with agents, and tokens for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.loaded = agent_lab(folder)
-        self.lab = AgentLab(self.loaded)
+    def __init__(self, folder: Path, agents: Mapping[str, Any] | None = None, *, most: bool = False) -> None:
+        self.loaded = agent_lab(folder, agents)
+        self.lab = AgentLab(self.loaded, most=most)
         self.lab.tick()
         record = self.loaded.runs / "agents.lab"
         self.tokens = NamedTokens(record, self.loaded.lab.tiers)

@@ -179,7 +179,7 @@ class RequestFilter:
                 scope["identity"] = identity
                 return None
             else:
-                text = "wrong or revoked access token; the lab's own is a new one after every start"
+                text = "wrong access token, or a revoked one; the lab's own is new after every start"
             return HTTPException(401, text, {"www-authenticate": "Bearer"})
         except ConfigError as error:
             return HTTPException(403, str(error))
