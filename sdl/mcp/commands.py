@@ -24,7 +24,7 @@ def command(*words: str, seconds: float = SECONDS) -> dict[str, Any]:
     try:
         with children.child_environment():
             done = subprocess.run(
-                children.command(*words, "--json"),
+                children.command(words[0], "--json", *words[1:]),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -1,6 +1,6 @@
 """Whether what an agent submits may run: pure functions of the limits in the lab file, the journal and the time.
 
-    refused    a limit forbids it, whoever approves it: instrument, inputs, solver, hours, readings, cost
+    refused    a limit forbids it, approved or not: instrument, inputs, solver, hours, readings, cost
     waits      a person must approve it: always, or because there is no valid rehearsal
     accepted   it is queued
 
@@ -38,7 +38,7 @@ GOOD_OUTCOMES = (Outcome.REACHED, Outcome.DONE)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SubmissionDecision:
     """What becomes of a submission, with the reasons."""
 
     verdict: Literal["accepted", "waits", "refused"]
@@ -60,7 +60,7 @@ def _inputs(instrument: str) -> tuple[Input, ...]:
     return tuple(config.parse_kind("instrument", json.loads(instrument)).inputs)
 
 
-def decide(lab: Lab, submitted: Submitted, now: float) -> Decision:
+def decide(lab: Lab, submitted: Submitted, now: float) -> SubmissionDecision:
     """Whether a submission is accepted, waits for a person or is refused.
 
     Args:
@@ -69,15 +69,17 @@ def decide(lab: Lab, submitted: Submitted, now: float) -> Decision:
         now: seconds since 1970 UTC.
     """
     if forbidden := tuple(violations(lab, submitted, now)):
-        return Decision("refused", forbidden)
+        return SubmissionDecision("refused", forbidden)
     limits = lab.lab.agents[submitted.agent]
     missing = rehearsal_problem(lab, submitted, now)
     if limits.approve == "unrehearsed" and not missing:
-        return Decision("accepted")
+        return SubmissionDecision("accepted")
     if sum(one.agent == submitted.agent for one in lab.submissions.values()) >= MAX_WAITING:
-        return Decision("refused", (f"{MAX_WAITING} submissions of {submitted.agent} wait for a person already",))
+        return SubmissionDecision(
+            "refused", (f"{MAX_WAITING} submissions of {submitted.agent} wait for a person already",)
+        )
     always = ("a person approves every submission of this agent",) if limits.approve == "always" else ()
-    return Decision("waits", (*always, *((missing,) if missing else ())))
+    return SubmissionDecision("waits", (*always, *((missing,) if missing else ())))
 
 
 def violations(lab: Lab, submitted: Submitted, now: float) -> Iterator[str]:
