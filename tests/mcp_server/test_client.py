@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import COMMAND, environment, lines_of
+from processes import COMMAND, ROOT, environment, lines_of
 from waiting import PATIENCE, until
 
 from sdl import yamlfile
@@ -260,6 +262,44 @@ def test_over_stdio_under_the_account_of_the_lab_nothing_can_be_submitted(lab: L
     asyncio.run(scenario("lab.yaml"))
     asyncio.run(scenario("--url", lab.url, "--token", "claude.token"))
     assert [line for line in lab.journal() if line["event"] == "Submitted"] == before
+
+
+NOBODY = 65534
+PYTHON = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"  # one that every account can read
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv") or not Path(PYTHON).exists(),
+    reason="only root can start a server under another account",
+)
+def test_over_stdio_under_an_account_of_its_own_an_agent_submits_and_reads_no_token(lab: Lab) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        os.chown(folder, NOBODY, NOBODY)
+        secret = folder / "quick.token"
+        secret.write_text(lab.tokens["quick"])
+        secret.chmod(0o600)
+        os.chown(secret, NOBODY, NOBODY)
+        drop = ["--reuid", str(NOBODY), "--clear-groups", "--inh-caps=-all", PYTHON]
+        read = "import sys; open(sys.argv[1]).read()"
+        for path in (*lab.folder.glob("state/sdl/labs/*/token"), *lab.runs.glob("bench.lab/tokens/*.json")):
+            done = subprocess.run(["setpriv", *drop, "-c", read, path], capture_output=True, text=True, check=False)
+            assert "PermissionError" in done.stderr
+        packages = os.pathsep.join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])
+        server = StdioServerParameters(
+            command="setpriv", cwd=folder, env={"HOME": place, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"},
+            args=[*drop, "-m", "sdl.cli", "mcp", "--url", lab.url, "--token", "quick.token", "--runs", "runs"],
+        )  # fmt: skip
+
+        async def scenario() -> None:
+            async with connected(server) as call:
+                campaign = {**CAMPAIGN, "name": "apart"}
+                rehearsed = await call("rehearse", campaign=campaign, instrument="led")
+                answer = await call("submit", campaign=campaign, instrument="led", rehearsal=rehearsed["rehearsal"])
+                assert answer["decision"] == "accepted"
+
+        asyncio.run(scenario())
+    until(lambda: any(line["event"] == "Ended" for line in lab.journal()[-1:]))
 
 
 def test_a_token_that_others_can_read_is_not_used(lab: Lab) -> None:
