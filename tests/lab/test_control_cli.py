@@ -23,6 +23,7 @@ from sdl.cli import main
 from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import folder, labs, read
 from sdl.lab.systemd import Watchdog
+from sdl.runner import user
 from sdl.twin.led.serve import TwinServer
 
 from .receivers import Hook
@@ -381,7 +382,7 @@ def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
             assert (row["fate"], row["outcome"]) == ("ended", "aborted")
             events = ask(f"runs/{Path(row['run']).name}?most=1000").json()["events"]
             aborts = [event for event in events if event["event"] == "AbortAsked"]
-            assert [(event["reason"], event["by"]) for event in aborts] == [("wrong filter", "anna")]
+            assert [(event["reason"], event["by"]) for event in aborts] == [("wrong filter", user())]
             assert [event["event"] for event in events[-2:]] == ["Stopped", "Safe"]
             until(lambda: hook.got)
             lab.send_signal(signal.SIGTERM)
