@@ -113,14 +113,15 @@ def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
         (["run-now", "night"], ("run-now", "night")),
     ],
 )
-def test_each_verb_is_done_in_the_name_of_who_asked(
+def test_each_verb_is_done_in_the_name_of_the_token_and_not_of_who_says_so(
     sdl: Sdl, lab: ListLab, monkeypatch: pytest.MonkeyPatch, args: list[str], done: tuple[str, ...]
 ) -> None:
+    account = user()
     monkeypatch.setenv("LOGNAME", "anna")
     code, out, _ = sdl(*args)
     assert code == 0
     assert out.endswith("done\n")
-    assert lab.done == [(*done, "anna")]
+    assert lab.done == [(*done, account)]
 
 
 def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
