@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import ask, bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
+from sdl.cli import ask, bench, campaign_files, instrument, mcp, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
 from sdl.cli.runs import compare, report, show, watch
@@ -82,7 +82,17 @@ COMMANDS = (
         watch.watch,
         report.report,
     ),
-    *(compare.compare, verify.verify, replay.replay, solve.solve, paper.paper, web.web, sweep.sweep, bench.bench),
+    *(
+        compare.compare,
+        verify.verify,
+        replay.replay,
+        solve.solve,
+        paper.paper,
+        web.web,
+        mcp.mcp,
+        sweep.sweep,
+        bench.bench,
+    ),
 )
 """In the order of the help."""
 for command in COMMANDS:

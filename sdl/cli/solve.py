@@ -100,7 +100,7 @@ def solve(
         str | None,
         option(
             "--instrument FILE",
-            "Instrument of the data: a campaign, with the inputs that it fixes or narrows; or a kind: sdl-light.",
+            "Instrument of the data: a campaign, with the inputs that it fixes or narrows, or a kind (sdl-light).",
         ),
     ] = None,
     low: Annotated[Bounds, option("--low NAME=VALUE", "Lower bound of an input; repeatable.")] = None,

@@ -54,8 +54,9 @@ LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".cff": "yaml", 
 
 
 def on_config(config: Any) -> Any:
-    """Set the navigation: one section per folder, pages in the order in which docs/README.md names them."""
+    """Set the anchors and the navigation: a section per folder, its pages in the order of docs/README.md."""
     order = list(LINK.findall((DOCS / "README.md").read_text(encoding="utf-8")))
+    config.mdx_configs["toc"]["slugify"] = anchor
     config.nav = [{"Home": "README.md"}]
     for title, folder in SECTIONS.items():
         pages = [f"{folder}/{path.name}" for path in sorted((DOCS / folder).glob("*.md")) if path.name != "COPYME.md"]
@@ -65,6 +66,11 @@ def on_config(config: Any) -> Any:
             config.nav[-1][title].append(API)
     config.nav.append({"Project": [*sorted(_place(path) for path in _outside() if path.suffix == ".md"), *_loose()]})
     return config
+
+
+def anchor(heading: str, separator: str) -> str:
+    """The anchor of a heading, as GitHub makes it: links work in a clone and in the site."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", separator)
 
 
 def on_files(files: Any, config: Any) -> Any:
