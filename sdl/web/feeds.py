@@ -11,11 +11,11 @@ from typing import Any
 
 from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
-from sdl.runs.listing import writing_process
+from sdl.runs.index import Index, Query
+from sdl.store.lock import writing_process
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader
 from sdl.web import render
-from sdl.web.index import Index, Query
 from sdl.web.run_view import RunView
 
 STATUS_SECONDS = 0.5

@@ -28,12 +28,13 @@ from sdl.lab.http.auth import quoted, require_scope
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
 from sdl.parallel import children
-from sdl.runs.listing import start_time
+from sdl.runs import notes
+from sdl.runs.index import Index, cache_folder
 from sdl.store.plainfile import open_existing
-from sdl.store.resolve import FILE
-from sdl.web import notes, render
+from sdl.store.resolve import FILE, start_time
+from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.index import Index, cache_folder, parse_query
+from sdl.web.query import parse_query
 from sdl.web.sse import Feed, Hub
 
 ROWS = 50

@@ -18,8 +18,8 @@ from sdl.lab.http.api import create_app
 from sdl.lab.http.auth import filtered_app
 from sdl.lab.http.token import Credentials, read
 from sdl.runner import user
+from sdl.runs import notes
 from sdl.store import record
-from sdl.web import notes
 from sdl.web.pages import EXAMPLE, routes
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
@@ -321,7 +321,7 @@ def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
     "path",
     [
         "/runs/../../etc/passwd", "/runs/%2e%2e/%2e%2e", "/runs/..%2f..%2fsecret/x", "/runs/evening/..%5c..%5cx",
-        "/runs/evening/%00", "/runs/.sdl-web/index.sqlite", "/runs//etc", "/static/x/../../pages.py",
+        "/runs/evening/%00", "/runs/.sdl-cache/index.sqlite", "/runs//etc", "/static/x/../../pages.py",
         "/static/x/%2e%2e%2fpages.py", f"{RUN}/../../../secret/report", "/runs/evening/" + "x" * 3000,
     ],
 )  # fmt: skip
