@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, type]] = {
 }
 """Keys with a `kind`: their group in the registry, and the protocol that its classes implement."""
 
-CHANGEABLE = ("stop", "solver", "confirm", "retry")
+CHANGEABLE = ("stop", "solver", "average", "confirm", "retry")
 """Keys that a resume may change; changing another key makes a different campaign."""
 
 

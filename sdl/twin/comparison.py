@@ -159,7 +159,7 @@ def channel_checks(names: Sequence[str], counts: Floats, noise: Floats, due: Flo
                 spread=float(z.std()),
                 coverage=float((np.abs(z) <= 1).mean()),
                 typical=float(np.median(np.abs(z))) / MIDDLE,
-                limit=limit,
+                limit=float(limit),
             )
         )
     return found

@@ -30,6 +30,8 @@ from sdl.config.mistakes import NAME
 from sdl.drivers.base import Instrument
 from sdl.durations import Duration
 from sdl.errors import Problem
+from sdl.export.people import Person
+from sdl.lab.config.agents import AgentLimits, Tier
 from sdl.notify.model import DaySpan, Notify
 from sdl.twin.fitted.state import FittedState
 from sdl.twin.led.state import TwinState
@@ -305,6 +307,13 @@ class LabFile(Frozen):
     suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause; instruments may override it")
     supervise: Supervise = Field(default_factory=Supervise, description="campaigns whose process dies or hangs")
     notify: Notify = Field(default_factory=Notify, description="recipients of messages")
+    people: tuple[Person, ...] = Field(
+        (), max_length=100, description="authors of exported runs (`sdl export --to eln --lab`): {name, orcid}"
+    )
+    licence: str = Field("", max_length=200, description="licence of exported runs: CC-BY-4.0, or an address")
+    agents: Mapping[str, AgentLimits] = Field(
+        {}, description="limits of agents, such as language models, by the name of their token (`sdl lab token`)"
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -317,7 +326,7 @@ class LabFile(Frozen):
             ) from None
         return value
 
-    @field_validator("instruments", "jobs")
+    @field_validator("instruments", "jobs", "agents")
     @classmethod
     def _names(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
         if wrong := [name for name in value if not re.fullmatch(NAME, name)]:
@@ -327,6 +336,11 @@ class LabFile(Frozen):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    @property
+    def tiers(self) -> dict[str, Tier]:
+        """The tier of each agent."""
+        return {name: limits.tier for name, limits in self.agents.items()}
 
     def suspend_of(self, instrument: str) -> Suspend:
         """The pause conditions that apply to an instrument."""

@@ -90,7 +90,7 @@ class QuadraticModel:
     def fitted(self) -> Floats:
         """(n, m) means of the rows of the training set, with the drift at their time."""
         n = len(self.training.Y)
-        return self.mean(self.training.U[:n]) + _time(n)[:, None] * self.trend
+        return self.mean(self.training.U[:n]) + _time(self.training)[:, None] * self.trend
 
     def mean(self, U: Floats) -> Floats:
         mean: Floats = self._design(U) @ (self.weight[..., None] * self.coef).sum(axis=0).T
@@ -191,9 +191,11 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
     return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, best.shape, best.trend)
 
 
-def _time(n: int) -> Floats:
-    """(n,) time of the rows, 0 at the next reading and -1 at the first."""
-    return np.arange(1 - n, 1) / n - 1.0 / n
+def _time(training: TrainingSet) -> Floats:
+    """(n,) time of the rows, 0 at the next reading and -1 at the first; by their age, whatever their order."""
+    n = len(training.Y)
+    age = np.arange(n)[::-1] if training.age is None else training.age[:n]
+    return np.asarray(-(age + 1.0) / (age.max() + 1.0), dtype=np.float64)
 
 
 class _Fit(NamedTuple):
@@ -210,9 +212,9 @@ class _Fit(NamedTuple):
 
 def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> _Fit:
     U, Y = training.U[: len(training.Y)], training.Y
-    (n, q), p, m, s = Q.shape, U.shape[1] + 1, Y.shape[1], len(CURVATURES)
+    q, p, m, s = Q.shape[1], U.shape[1] + 1, Y.shape[1], len(CURVATURES)
     tau, probability = np.array(CURVATURES).T
-    columns = np.column_stack([Q, _time(n)]) if drifts else Q
+    columns = np.column_stack([Q, _time(training)]) if drifts else Q
     filled = np.where(training.usable, Y, np.nan_to_num(training.linear.mean(U)))
     variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, filled, rcond=None)[0])
     coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)

@@ -112,10 +112,6 @@ class TwinServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def serve(self) -> None:
-        """Serve in this thread until `close` is called from another one or a signal arrives."""
-        self._http.listen()
-
     def close(self) -> None:
         """End every request, release the port and wait for the threads; may be called twice."""
         self.world.end()
