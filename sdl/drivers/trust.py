@@ -33,6 +33,8 @@ def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
         if what := named_by(given):
             message = f"names {what}, which a submitted campaign must not; take it out: the lab has the instrument"
             problems.append(Problem(message, path))
+    if campaign.get("notify") is not None:
+        problems.append(Problem("a submitted campaign names no recipients; the lab file does", "notify"))
     watch = campaign.get("watch")
     if isinstance(watch, str) and watch.endswith(".toml"):
         problems.append(Problem("a submitted campaign names a twin of sdl here, and no path", "watch"))

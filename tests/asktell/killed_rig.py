@@ -1,8 +1,8 @@
 """A rig whose script is killed again and again: `killed_rig.py WAY FOLDER KILLS SEED`.
 
 WAY: `python` asks and tells in one process by `sdl.open_campaign`; `shell` runs one `sdl` command a call; `http` asks
-`sdl web`, which is not killed. The script is a copy of this process (no time for imports), and is killed by SIGKILL with
-all of its own children, at a random moment after a random number of steps. What it asked and told it writes to
+`sdl web`, which is not killed. The script is a copy of this process (no time for imports), and is killed by SIGKILL
+with all of its own children, at a random moment after a random number of steps. What it asked and told it writes to
 FOLDER/script.log. In the end it runs undisturbed.
 """
 
