@@ -129,6 +129,13 @@ def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
     return remarks
 
 
+def reading_notes(trial: Trial) -> list[str]:
+    """What was noted beside the readings of a trial, each note once."""
+    readings = (trial.reading(repeat) for repeat in range(trial.taken))
+    notes = (note for reading in readings if reading is not None and (note := getattr(reading, "note", "")))
+    return [f"note: {visible(note)}" for note in dict.fromkeys(notes)]
+
+
 def best_trial(best: Trial | None) -> str:
     """The best trial and its tolerance ratio: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
     return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""

@@ -75,6 +75,7 @@ def serve(
             controller, lab=lab.name, record=folder, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
             waiting=dispatcher.outbox.count,
             page=lambda credentials: page(controller, loaded.runs, credentials) if page is not None else (),
+            address=lab.notify.url,
         )  # fmt: skip
         stack.callback(server.close)
         dispatcher.start(history)

@@ -13,6 +13,7 @@ from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.table import TrialTable, unit_of_time
 from sdl.runs.listing import start_time, writing_process
+from sdl.store import trial_files
 from sdl.types import Outcome
 
 ENDS = 12
@@ -35,7 +36,11 @@ def summary(table: TrialTable) -> dict[str, Any]:
     process = "" if result.outcome else writing_process(run.folder)
     not_off = formatting.not_off(result.safe)
     reasons = filter(None, [formatting.cause(result.reason), not_off])
-    rows, which = [_row(table, trial) for trial in table.trials], "best" if table.best is not None else "last"
+    files: dict[int, list[str]] = {}
+    for one in trial_files.files(run.folder):
+        files.setdefault(one.trial, []).append(one.title)
+    rows = [_row(table, trial, files.get(trial.trial, ())) for trial in table.trials]
+    which = "best" if table.best is not None else "last"
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
@@ -104,10 +109,13 @@ def _error(band: Band, value: float) -> str:
     return f"{'−' if beyond < 0 else '+'}{formatting.reading(abs(beyond), band)}" if beyond else "0"
 
 
-def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
+def _row(table: TrialTable, trial: Trial, files: Sequence[str]) -> dict[str, Any]:
     remarks = [formatting.cause(trial.proposed.why), *formatting.trial_remarks(trial, table.run.campaign.plan)]
     if trial.readings > 1:
         remarks.append(f"mean of {trial.readings} readings")
+    remarks += formatting.reading_notes(trial)
+    if files:
+        remarks.append(f"{'file' if len(files) == 1 else 'files'}: {', '.join(files)}")
     return {
         **trial_cells(trial, table.spec),
         "remarks": formatting.truncate("; ".join(filter(None, remarks)), MOST_WORDS),

@@ -77,11 +77,13 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
+    url: str | None = None,
 ) -> RequestFilter:
     """The application with its request checks.
 
     `alive` gives the seconds since the last tick of the loop, `unready` the reasons why no campaign could run now,
-    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page.
+    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page;
+    `url` is its address behind a proxy.
     """
 
     async def health(request: Request) -> Response:
@@ -142,6 +144,7 @@ def create_app(
         ],
         credentials,
         port,
+        url=url,
     )
 
 

@@ -43,6 +43,7 @@ class LabServer:
         port: 0 for any free one.
         waiting: number of messages waiting to be sent.
         page: makes further routes.
+        address: at which people reach the server behind a proxy.
 
     Attributes:
         url: address of the server.
@@ -65,6 +66,7 @@ class LabServer:
         port: int = 0,
         waiting: Callable[[], int] = lambda: 0,
         page: Callable[[Credentials], Sequence[BaseRoute]] = lambda credentials: (),
+        address: str | None = None,
     ) -> None:
         with contextlib.ExitStack() as stack:
             listening = listen(port)
@@ -81,6 +83,7 @@ class LabServer:
                 unready=Readiness(control, record, runs),
                 metrics=Metrics(control, runs, waiting=waiting).text,
                 routes=page(self.credentials),
+                url=address,
             )
             self._server = HttpServer(app, listening, "sdl lab server")
             stack.pop_all()
