@@ -67,7 +67,7 @@ def _told_row(view: RunView, trial: Trial, repeat: int, raw: Sequence[str]) -> d
         "repeat": repeat,
         "excluded": reading is None,
         "cells": [format_reading(values[name]) if name in values else "" for name in view.spec.channels],
-        "values": {name: values.get(name) for name in raw},
+        "values": [(name, values.get(name)) for name in raw],  # in order, which an object would not keep
         "note": getattr(reading, "note", ""),
     }
 
