@@ -27,7 +27,7 @@ from sdl.types import Outcome
 
 log = logging.getLogger("sdl")
 
-CLOSE_SECONDS = 20.0  # to send what waits before the process ends
+CLOSE_SECONDS = 10.0  # to send what waits before the process ends
 LOOK_BACK = 2 * 86400.0  # seconds; older events of a run that is continued are not reported again
 KINDS: dict[str, Kind] = {Outcome.FAILED: "failed", Outcome.UNREACHABLE: "unreachable"}
 """The kind of message for an outcome; `finished` for all others."""
@@ -77,6 +77,7 @@ class Messenger:
                 self._put("lost", f"{event.at:.0f}", "the instrument may still be on", text, event.at)
             case Measured() | Failed() | Skipped():
                 self._asked = None
+                self._outbox.withdraw(f"asked-{self._run}-", self._clock())
 
     def asked(self, request: AskedReading) -> None:
         """Tell people that a reading is asked for, and remind them until it was told."""
@@ -93,9 +94,9 @@ class Messenger:
             waiting = format_duration(due * self._notify.remind)
             self._ask(f"still waiting after {waiting}", f"-{due}")
 
-    def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Send what waits, for at most `seconds`; the rest stays in the outbox."""
-        until = time.monotonic() + seconds
+    def close(self) -> None:
+        """Send what waits, for at most `CLOSE_SECONDS`; the rest stays in the outbox."""
+        until = time.monotonic() + CLOSE_SECONDS
         while self._outbox.count() and time.monotonic() < until:
             time.sleep(0.05)
         for sender in self._senders:

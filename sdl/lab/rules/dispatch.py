@@ -90,6 +90,8 @@ class Dispatcher:
         self._put(self._notices.handle(event))
 
     def update(self, item: WorkerUpdate) -> None:
+        if item.what != "running":  # what a person was asked for before is over
+            self.outbox.withdraw(f"asked-start-{item.start}-", self._clock())
         self._put(self._notices.update(item))
 
     def tick(self, now: float) -> None:

@@ -207,8 +207,8 @@ class Notices:
         """Add the notice that a reading is asked for; the same again has the same id, and is sent once."""
         start, asked = self._starts[number], self._asked[number]
         body = f"{asked.body}\n{self.notify.link(start.run) or f'Run: {start.run}'}"
-        key = f"{number}-{asked.reading}{suffix}".replace(", ", "-")
-        self._add("asked", f"job {start.job}", key, f"{start.job}: {asked.reading}: {what}", body, at, start.job)
+        key = f"{asked.reading}{suffix}".replace(", ", "-")
+        self._add("asked", f"start {number}", key, f"{start.job}: {asked.reading}: {what}", body, at, start.job)
 
     # Notices -----------------------------------------------------------------------------------------------------
     def _instrument_lost(self, name: str, error: str, at: float) -> None:
