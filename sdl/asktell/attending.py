@@ -50,7 +50,7 @@ def attend(
         while campaign.campaign.state is not State.STOPPED:
             now = time.time()
             decision = Proceed() if gate is None else gate.ask(campaign.campaign, now)
-            _obey(campaign, decision, now)
+            _apply(campaign, decision, now)
             if isinstance(decision, Pause):
                 last = None
                 if decision.sample_background and gate is not None:
@@ -65,7 +65,7 @@ def attend(
     return campaign.result
 
 
-def _obey(campaign: OpenCampaign, decision: Decision, now: float) -> None:
+def _apply(campaign: OpenCampaign, decision: Decision, now: float) -> None:
     """Write down a pause, its end, or an abort."""
     paused = campaign.campaign.paused
     match decision:

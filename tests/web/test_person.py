@@ -15,9 +15,14 @@ from processes import start
 from waiting import PATIENCE, until
 
 import sdl
+from sdl.asktell.campaign import ATTENDED
 from sdl.lab.http.token import read
+from sdl.runner import instrument_lease
 from sdl.runs.runs import open_run
 from sdl.store import trial_files
+from sdl.store.lock import Lock
+from sdl.web import person
+from sdl.web.feeds import LabFeed, RunFeed
 from tests.web.test_browser import CONTRAST, NAMELESS, tab_to
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -227,6 +232,61 @@ def test_without_a_script_the_page_says_what_is_asked_and_shows_no_form(bench: B
     assert "Trial 0, reading 1: please set" in text
     assert '<form id="tell" class="act"' in text
     assert "<script>" not in text
+
+
+def test_a_run_that_is_answered_at_a_terminal_has_no_form_and_one_that_is_attended_does_not_ask(tmp_path: Path) -> None:
+    opened = sdl.open_campaign(HAND, runs=tmp_path)
+    opened.ask()
+
+    def form() -> str:
+        return str(RunFeed(opened.folder, LabFeed(None)).whole()["parts"]["live-ask"])
+
+    with instrument_lease(opened.config.instrument, opened.folder.name):
+        assert form().strip() == ""
+    with instrument_lease(opened.config.instrument, "another-run"):
+        assert '<form id="tell"' in form()
+    lock = Lock(opened.folder / ATTENDED)
+    try:
+        assert "data-attended" in form()
+    finally:
+        lock.release()
+    assert "data-attended" not in form()
+
+
+def test_the_form_has_the_inputs_that_are_fixed_the_choices_and_only_the_channels_that_are_read(tmp_path: Path) -> None:
+    instrument = {**HAND["instrument"], "settle": "30 s"}
+    instrument["inputs"] = {**instrument["inputs"], "solvent": {"choices": ["water", "ethanol"]}}
+    instrument["off"] = {**instrument["off"], "solvent": "water"}
+    tree = {**HAND, "instrument": instrument, "inputs": {"blue": 40, "solvent": "ethanol"}}
+    opened = sdl.open_campaign(tree, runs=tmp_path)
+    opened.ask()
+    feed = RunFeed(opened.folder, LabFeed(None))
+    text = str(feed.whole()["parts"]["live-ask"])
+    asked = person.request(feed.view)
+    assert [(one.name, one.value, one.unit) for one in asked["settings"]][1:] == [
+        ("blue", "40", "uL"), ("solvent", "ethanol", ""),
+    ]  # fmt: skip
+    assert [(one["name"], one["range"], one["signed"]) for one in asked["channels"]] == [
+        ("R", "0 … 1000", False), ("T", "", True),
+    ]  # fmt: skip
+    assert "Wait 30 s, then read." in text
+    assert "<option>ethanol</option>" in text
+    assert str(opened.open_request and opened.open_request.expected) not in text, (
+        "what is expected would bias the person"
+    )
+
+
+def test_names_and_notes_with_markup_are_text(tmp_path: Path) -> None:
+    evil = "<img/src>"
+    tree = {**HAND, "instrument": {**HAND["instrument"], "derived": {}, "channels": {evil: {"unit": evil}}}}
+    opened = sdl.open_campaign({**tree, "goal": {evil: 300}}, runs=tmp_path)
+    request = opened.ask()
+    assert request is not None
+    opened.tell(request, {evil: 3.0}, note=evil)
+    opened.ask()
+    parts = RunFeed(opened.folder, LabFeed(None)).whole()["parts"]
+    assert "<img" not in "".join(map(str, parts.values()))
+    assert "&lt;img/src&gt;" in parts["live-told"]
 
 
 # In a browser ---------------------------------------------------------------------------------------------------------
