@@ -11,13 +11,14 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from sdl.asktell.campaign import ATTENDED, OpenCampaign, Request
+from sdl.asktell.campaign import OpenCampaign, Request
 from sdl.config import ResolvedCampaign
 from sdl.core.campaign import State
 from sdl.core.events import AbortAsked, Continued, Paused
 from sdl.errors import ConfigError, Problem
 from sdl.runner.gate import Abort, Decision, Gate, Pause, Proceed
 from sdl.runner.setup import instrument_lease
+from sdl.runs.listing import ATTENDED
 from sdl.runs.results import Result
 from sdl.store.lock import Lock
 

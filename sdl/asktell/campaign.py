@@ -38,9 +38,9 @@ from sdl.runner.observers import Watch, notify
 from sdl.runner.perform import stopped_event
 from sdl.runner.propose import Proposer
 from sdl.runner.setup import user, versions
+from sdl.runs.listing import is_attended
 from sdl.runs.results import Result, result_of
 from sdl.runs.runs import Folded, Folding
-from sdl.store.lock import is_locked
 from sdl.store.record import CAMPAIGN, Line, Position, Record, check_prior, scan
 from sdl.types import Channel, Outcome, Reading, Settings
 
@@ -48,7 +48,6 @@ log = logging.getLogger("sdl")
 
 LOCK_SECONDS = 10.0  # how long another call may hold the lock of the record
 PAUSE = 0.01  # longest wait in seconds before the lock is tried again
-ATTENDED = "attend.lock"  # in the directory of a run: held by the process that asks for its readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,11 +469,6 @@ class OpenCampaign:
         record.append(event)
         self._fold(event)
         self._position = record.position
-
-
-def is_attended(folder: Path) -> bool:
-    """Whether a process of this machine asks for the readings of a run and waits for them (`sdl.asktell.attend`)."""
-    return is_locked(folder / ATTENDED)
 
 
 def _place(request: Place) -> tuple[int, int]:

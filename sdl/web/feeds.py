@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sdl import formatting
-from sdl.asktell.campaign import is_attended
 from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
-from sdl.runs.listing import writing_process
+from sdl.runs.listing import is_attended, writing_process
 from sdl.store import lease, trial_files
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader

@@ -256,8 +256,10 @@ class _Pages:
         except SdlError as error:
             raise HTTPException(503, str(error)) from error
         policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
-        kept = {"content_security_policy": policy, "content_disposition": f'attachment; filename="{name}"'}
-        return render.answer(content, "application/octet-stream", **kept)
+        kept = f'attachment; filename="{name}"'
+        return render.answer(
+            content, "application/octet-stream", content_security_policy=policy, content_disposition=kept
+        )
 
     # Streams -----------------------------------------------------------------------------------------------------
     async def home_events(self, request: Request) -> ASGIApp:

@@ -16,10 +16,11 @@ from waiting import PATIENCE, until
 
 import sdl
 from sdl.asktell.attending import attend
-from sdl.asktell.campaign import OpenCampaign, Request, is_attended
+from sdl.asktell.campaign import OpenCampaign, Request
 from sdl.core.events import AbortAsked, Continued, Failed, Measured, Paused
 from sdl.errors import ConfigError, InUse
 from sdl.runner.gate import Abort, Decision, Pause, Proceed
+from sdl.runs.listing import is_attended, list_runs
 from sdl.runs.runs import open_run
 
 HAND: dict[str, Any] = {
@@ -172,6 +173,7 @@ def test_the_command_asks_waits_and_can_be_continued_after_it_was_killed(tmp_pat
         process = start("resume", "latest", "--page", "--json", cwd=tmp_path)
         until(lambda: is_attended(folder), process)
         assert again == OpenCampaign(folder).open_request != first, "the same is asked for"
+        until(lambda: [row["outcome"] for row in list_runs(tmp_path / "runs")] == ["running"], process)
         while process.poll() is None:
             if OpenCampaign(folder).open_request is not None:
                 answer(folder)

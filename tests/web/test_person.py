@@ -15,9 +15,9 @@ from processes import start
 from waiting import PATIENCE, until
 
 import sdl
-from sdl.asktell.campaign import ATTENDED
 from sdl.lab.http.token import read
 from sdl.runner import instrument_lease
+from sdl.runs.listing import ATTENDED
 from sdl.runs.runs import open_run
 from sdl.store import trial_files
 from sdl.store.lock import Lock

@@ -29,7 +29,6 @@ def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Ru
 
     It only reads the record and ends with the run, which Ctrl-C does not affect. In a pipe: one line per trial.
     """
-    from sdl.asktell.campaign import is_attended
     from sdl.runs.listing import is_abandoned
     from sdl.runs.runs import Folded, fold_stepwise, open_run
 
@@ -40,8 +39,7 @@ def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Ru
     def ended(last: Event | None) -> bool:
         if state is not None and state.campaign.state is State.STOPPED:
             return True
-        # Where others ask and tell, no process has the record locked in between.
-        waits = state is not None and (is_external(state.opened) or is_attended(folder))
+        waits = state is not None and is_external(state.opened)  # others ask and tell: no process writes in between
         return isinstance(last, Interrupted) or (not waits and is_abandoned(folder))
 
     events = follow(folder, ended, lambda: time.sleep(POLL))

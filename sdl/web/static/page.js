@@ -58,7 +58,6 @@
     $("ask-fields").replaceChildren(...(work.fields ? [work.fields] : []));
     $("ask-reason-field").hidden = !work.reason;
     $("ask-reason").value = "";
-    $("ask-by-field").hidden = Boolean(work.nameless);
     $("ask-by").value = held("by");
     $("ask-token").value = "";
     $("ask-yes").textContent = work.yes || "OK";
@@ -296,7 +295,7 @@
       return error.field.focus();
     }
     const [file, attended, buttons] = [$("tell-file").files[0], "attended" in form.dataset, form.querySelectorAll("button")];
-    await willing({ title: "Save the reading", yes: "Save", nameless: true, run: async () => {
+    await willing({ title: "Save the reading", yes: "Save", run: async () => {
       for (const button of buttons) button.disabled = true;
       try {
         const reply = await answered(box, () => post("/api/v1/tell", body));
@@ -316,7 +315,7 @@
     const form = $("tell");
     const { trial, repeat } = form.dataset;
     const attended = "attended" in form.dataset;
-    ask({ title, text, yes: title, reason: true, nameless: true, run: async ({ reason }) => {
+    ask({ title, text, yes: title, reason: true, run: async ({ reason }) => {
       if (!reason) throw new Refused(0, "Say why.");
       const place = call === "skip" ? { trial: Number(trial) } : { trial: Number(trial), repeat: Number(repeat) };
       await post("/api/v1/" + call, { run: run.dataset.run, ...place, [key]: reason });
@@ -339,7 +338,7 @@
     };
     const inputs = JSON.parse(values).map(([name, value]) => [name, field(name, "text", value === null ? "" : String(value))]);
     const excluded = field("Exclude this reading", "checkbox", "yes");
-    ask({ title: "Correct trial " + trial + ", reading " + (Number(repeat) + 1), yes: "Correct", reason: true, nameless: true, fields,
+    ask({ title: "Correct trial " + trial + ", reading " + (Number(repeat) + 1), yes: "Correct", reason: true, fields,
       text: "The record keeps what was told before. Solver, means and report follow the correction.",
       run: async ({ reason }) => {
         if (!reason) throw new Refused(0, "Say why.");
@@ -360,7 +359,7 @@
       const button = event.target.closest("button[data-tell]");
       if (!button) return;
       const what = button.dataset.tell;
-      if (what === "ask") willing({ title: "Ask for the next settings", yes: "Ask", nameless: true, run: async () => { await next(false); return ""; } });
+      if (what === "ask") willing({ title: "Ask for the next settings", yes: "Ask", run: async () => { await next(false); return ""; } });
       else if (what === "failed") why("tell", "No reading", "The trial ends as failed.", "failed");
       else if (what === "skip") why("skip", "Skip the trial", "It counts as a trial, and is no failure.", "why");
       else correct(button.dataset);
@@ -370,7 +369,7 @@
       event.preventDefault();
       const [file, box] = [$("beside-file").files[0], $("beside-error")];
       if (!file) { box.textContent = "Choose a file."; return $("beside-file").focus(); }
-      willing({ title: "Add the file", yes: "Add", nameless: true, run: async () => {
+      willing({ title: "Add the file", yes: "Add", run: async () => {
         const reply = await answered(box, () => beside(file, $("beside-trial").value.trim()));
         if (!reply) return "";
         form.reset();
