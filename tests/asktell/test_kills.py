@@ -37,7 +37,7 @@ def play(way: str, folder: Path, kills: int, trials: int, seed: str) -> tuple[Ru
     (folder / "rig.yaml").write_text(CAMPAIGN.replace("TRIALS", str(trials)))
     done = subprocess.run(
         [sys.executable, str(RIG), way, str(folder), str(kills), seed],
-        env=environment(), capture_output=True, text=True, check=False, timeout=10 * TIMEOUT,
+        env=environment(), capture_output=True, text=True, check=False, timeout=20 * TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     log = [json.loads(line) for line in (folder / "script.log").read_text().splitlines()]
