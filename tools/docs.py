@@ -104,7 +104,7 @@ def _lab_keys() -> str:
     titles = {
         "LabInstrument": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when",
         "Blackout": "blackouts[]", "Suspend": "suspend", "Ambient": "suspend.ambient",
-        "Supervise": "supervise", "Notify": "notify",
+        "Supervise": "supervise", "AgentLimits": "agents.<name>", "Notify": "notify",
         "Recipient": "notify.to.<name>", "Secret": "notify.to.<name>.url",
     }  # fmt: skip
     schema["$defs"]["Job"]["properties"]["missed"]["default"] = "late"

@@ -7,9 +7,11 @@ open        the newest unfinished run of a campaign file, a new one, or a run by
 campaign    ask, tell, attach, skip, correct
 told        checks of what is told
 attending   ask and wait until others have told every reading
+generator   the solvers for Xopt, Optimas and libEnsemble: suggest, ingest
 """
 
 from sdl.asktell.campaign import OpenCampaign, Request
+from sdl.asktell.generator import Generator
 from sdl.asktell.open import open_campaign
 
-__all__ = ["OpenCampaign", "Request", "open_campaign"]
+__all__ = ["Generator", "OpenCampaign", "Request", "open_campaign"]

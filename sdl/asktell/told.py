@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked, checked_reading, in_range
-from sdl.drivers.derived import with_derived
+from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, InstrumentError, near
 from sdl.types import Channel, Reading, Settings, Value
 
 if TYPE_CHECKING:
-    from sdl.drivers.declared import Limit
+    from sdl.drivers.declared.config import Limit
 
 
 def told_channels(instrument: Instrument) -> tuple[Channel, ...]:

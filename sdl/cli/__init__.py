@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import ask, bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
+from sdl.cli import ask, bench, campaign_files, instrument, mcp, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
 from sdl.cli.runs import compare, report, show, watch
@@ -72,12 +72,31 @@ COMMANDS = (
     *(run.run, run.resume, run.collect, run.measure),
     *(ask.ask, ask.tell, ask.attach, ask.skip, ask.correct),
     *(campaign_files.validate, campaign_files.schema, campaign_files.init),
-    *(show.list_runs, show.show, show.explain, show.check, report.export, watch.watch, report.report),
-    *(compare.compare, verify.verify, replay.replay, solve.solve, paper.paper, web.web, sweep.sweep, bench.bench),
+    *(
+        show.list_runs,
+        show.show,
+        show.explain,
+        show.check,
+        report.export,
+        report.import_run,
+        watch.watch,
+        report.report,
+    ),
+    *(
+        compare.compare,
+        verify.verify,
+        replay.replay,
+        solve.solve,
+        paper.paper,
+        web.web,
+        mcp.mcp,
+        sweep.sweep,
+        bench.bench,
+    ),
 )
 """In the order of the help."""
 for command in COMMANDS:
-    app.command("list" if command is show.list_runs else None)(command)
+    app.command({show.list_runs: "list", report.import_run: "import"}.get(command))(command)
 for command in (serve.serve, serve.device):
     twin.twin.command()(command)
 app.add_typer(twin.twin, name="twin")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from sdl.errors import ConfigError, Problem
 
 # What a kind of instrument names that would be run, loaded or asked on this machine.
 NAMED = {"command": "a program", "python": "Python code", "http": "an address", "scpi": "an address"}
+
+IMPORTED = "imported.json"  # in the directory of a run that was imported: where it came from
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the state of a twin: without a dot, it is no file
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+NO_PATHS = "must be a run of this lab; a submitted campaign names no paths"
 
 USE = "use"  # the key of an instrument that names a file of its own
 
@@ -35,14 +41,26 @@ def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
             problems.append(Problem(message, path))
     if campaign.get("notify") is not None:
         problems.append(Problem("a submitted campaign names no recipients; the lab file does", "notify"))
-    watch = campaign.get("watch")
-    if isinstance(watch, str) and watch.endswith(".toml"):
-        problems.append(Problem("a submitted campaign names a twin of sdl here, and no path", "watch"))
+    problems += _state_problems({key: campaign.get(key) for key in ("watch", "solver", "design", "expect")})
+    priors = campaign.get("prior")
+    for i, prior in enumerate(priors if isinstance(priors, (list, tuple)) else ()):
+        source = prior.get("source") if isinstance(prior, Mapping) else prior
+        if isinstance(source, str) and (".." in source or not RUN_NAME.fullmatch(source)):
+            problems.append(Problem(NO_PATHS, f"prior.{i}"))
     return problems
 
 
+def _state_problems(given: Any, path: str = "") -> Iterator[Problem]:
+    """Wherever a campaign names the state of a twin by a path."""
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            yield from _state_problems(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(given, str) and path.rpartition(".")[2] in ("watch", "state") and not NAME.fullmatch(given):
+        yield Problem("a submitted campaign names a twin of sdl here, and no path", path)
+
+
 def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:
-    """Refuse what another account wrote if it names a program, code or an address.
+    """Refuse what another account wrote, or what was imported, if it names a program, code or an address.
 
     Args:
         instrument: of the campaign.
@@ -53,7 +71,14 @@ def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:
         ConfigError: refused.
     """
     what = named_by(instrument)
-    if not what or trusted or not hasattr(os, "geteuid"):
+    if not what or trusted:
+        return
+    if os.path.lexists(path / IMPORTED):
+        raise ConfigError(
+            f"{path}: imported, and its instrument names {what}; look at it, then repeat with --trust (from Python: "
+            "trust=True)"
+        )
+    if not hasattr(os, "geteuid"):
         return
     owner = next((uid for uid in _owners(path) if uid != os.geteuid()), None)
     if owner is not None:

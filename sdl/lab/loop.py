@@ -28,7 +28,9 @@ from sdl.lab.core.views import is_requested_pause
 from sdl.lab.logs import log_context
 from sdl.lab.watches import ClockWatch, SafeStateWatch
 from sdl.lab.workers.base import JobOrder, Workers, WorkerUpdate
+from sdl.runs.runs import open_run
 from sdl.store import record
+from sdl.store.record import FILE
 
 TICK = 1.0  # maximum seconds between ticks, so that sleep of the machine is detected when it wakes
 EVENTS_PER_TICK = 500  # approximate number of events written per tick
@@ -53,10 +55,11 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class LiveStart:
-    """A running start as known beyond the journal: readings so far, why it is paused, the pause last sent to it."""
+    """A running start as known beyond the journal: readings, cost, why it is paused, the pause last sent to it."""
 
     readings: int = 0
     paused: str = ""
+    cost: float = 0.0
     pause_sent: str = ""
 
 
@@ -130,10 +133,21 @@ class LabLoop:
             last = events[-1] if events else None
         except SdlError as error:  # never begun, or damaged: resuming it reports that
             log.info("start %d: %s", start.number, error)
+        cost = self._cost_left_behind(start)
         if isinstance(last, Stopped):
-            return Ended(start.number, str(last.outcome), last.reason, readings, now)
+            return Ended(start.number, str(last.outcome), last.reason, readings, now, cost)
         cause = "the lab's process crashed or was killed" if crashed else "the lab was stopped"
-        return Died(start.number, cause, readings, now, own=False)
+        return Died(start.number, cause, readings, now, own=False, cost=cost)
+
+    def _cost_left_behind(self, start: Start) -> float:
+        """The cost of an agent's run by its record; the most that it can be, where that is damaged."""
+        folder = self.runs / start.run
+        if not start.agent or not (folder / FILE).exists():
+            return start.cost
+        try:
+            return open_run(folder).campaign.history.cost
+        except SdlError:
+            return start.reserved[1]
 
     def close(self, by: str) -> None:
         """Interrupt the running campaigns, which stay resumable, switch the instruments off, and record the stop."""
@@ -152,8 +166,9 @@ class LabLoop:
         self._take_updates()
         now = self.clock.now()
         for start in self.lab.running():
+            live = self.live_of(start)
             cause = f"did not end when the lab was stopped ({by})"
-            self.write(Died(start.number, cause, self.live_of(start).readings, now, own=False))
+            self.write(Died(start.number, cause, live.readings, now, own=False, cost=live.cost))
         self.write(LabStopped(by, now))
 
     # One tick ----------------------------------------------------------------------------------------------------
@@ -230,7 +245,7 @@ class LabLoop:
             lab.supervise.hung,
             lab.suspend_of(event.instrument).model_dump(mode="json"),
         )
-        self.live[start.number] = LiveStart(start.readings)
+        self.live[start.number] = LiveStart(start.readings, cost=start.cost)
         with log_context(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
             log.info("%s %s", "resuming" if event.attempt else "starting", event.run)
             try:
@@ -254,7 +269,7 @@ class LabLoop:
 
     def _handle_update(self, start: Start, item: WorkerUpdate) -> None:
         live = self.live_of(start)
-        live.readings = max(live.readings, item.readings)
+        live.readings, live.cost = max(live.readings, item.readings), max(live.cost, item.cost)
         at = item.at or self.clock.now()
         level = logging.WARNING if item.what == "died" and not self._ending else logging.INFO
         if item is self._last_update:  # retried at every tick while the disk is full, logged once
@@ -269,14 +284,14 @@ class LabLoop:
                     live.paused = ""
                 case "ended":
                     log.log(level, "%s: %s", item.outcome, item.text)
-                    self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
+                    self.write(Ended(start.number, item.outcome, item.text, live.readings, at, live.cost))
                     if item.on and start.instrument in self.lab.lab.instruments:
                         log.warning("%s: %s", start.instrument, item.on)
                         self.write(MadeSafe(start.instrument, item.on, at))
                     self.live.pop(start.number, None)
                 case "died":
                     log.log(level, "died: %s", item.text)
-                    death = Died(start.number, _without_line(item.text), live.readings, at)
+                    death = Died(start.number, _without_line(item.text), live.readings, at, cost=live.cost)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)
 

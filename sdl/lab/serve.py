@@ -52,6 +52,7 @@ def serve(
         ConfigError: a secret of the notifications is missing, or the port is taken.
     """
     from sdl.lab.http.app import LabServer, stop_signals  # with an extra
+    from sdl.lab.http.submissions import Submissions
 
     lab, clock, base = loaded.lab, clock or RealClock(), loaded.path.parent
     supervisor = Supervisor()
@@ -73,7 +74,8 @@ def serve(
         stack.callback(dispatcher.close)
         server = LabServer(
             controller, lab=lab.name, record=folder, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
-            waiting=dispatcher.outbox.count,
+            waiting=dispatcher.outbox.count, agents=lab.tiers,
+            submissions=Submissions(controller, folder),
             page=lambda credentials: page(controller, loaded.runs, credentials) if page is not None else (),
             address=lab.notify.url,
         )  # fmt: skip

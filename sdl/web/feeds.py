@@ -231,8 +231,12 @@ class HomeFeed:
             ],
             "doing": {start["start"]: self._cache.brief(start["run"]) for start in running},
         }
-        drawn = {f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("now", "next", "past")}
+        drawn = {
+            f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("review", "now", "next", "past")
+        }
         rows = running if status else live
         paused = sum(bool(row.get("paused")) for row in rows)
         announcement = f"{len(rows)} running" + (f", {paused} of them paused" if paused else "")
+        if waiting := len(status.get("submissions", ())):
+            announcement += f", {waiting} waiting for approval"
         return {"parts": drawn, "announcement": str(status.get("trouble") or announcement)}

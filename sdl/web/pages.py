@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
-from sdl.lab.http.auth import quoted
+from sdl.lab.http.auth import quoted, require_scope
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
 from sdl.parallel import children
@@ -197,19 +197,17 @@ class _Pages:
         return response
 
     async def notes(self, request: Request) -> Response:
-        """Replace note and tags; the filter of requests has checked the token."""
+        """Replace note and tags; the name of the token is kept with them."""
+        identity = require_scope(request, "operate")
         folder = self._folder(request.path_params)
         try:
             change = notes.NotesChange.model_validate_json(await request.body())
-            if not change.by.isprintable():
-                raise ValueError
         except ValueError:
-            raise HTTPException(400, "the body must be {note, tags, version, by}") from None
+            raise HTTPException(400, "the body must be {note, tags, version}") from None
 
         def save() -> notes.Notes:
             with self._saving:
-                by = change.by or "unknown"
-                return notes.write(folder, change.note, change.tags, change.version, by, time.time())
+                return notes.write(folder, change.note, change.tags, change.version, identity.name, time.time())
 
         try:
             after = await run_in_threadpool(save)
@@ -223,10 +221,11 @@ class _Pages:
         )
 
     async def add_file(self, request: Request) -> Response:
-        """Put a file beside a trial; the filter of requests has checked the token, and how large it is.
+        """Put a file beside a trial; the filter of requests has checked how large it is.
 
         The body is the file; `trial` and `name` are in the query. Only safe characters of the name's last part count.
         """
+        require_scope(request, "operate")
         folder, query = self._folder(request.path_params), request.query_params
         if not re.fullmatch(r"[0-9]{1,9}", trial := query.get("trial", "")):
             raise HTTPException(400, "trial: must be a whole number from 0 on")

@@ -26,7 +26,7 @@ def request(view: RunView) -> dict[str, Any]:
         off = _off(view)
         return {"kind": "safe" if off else "", "off": off}
     if (asked := view.asked()) is None:
-        return {"kind": "next", "attended": view.attended}
+        return {"kind": "next", "attended": view.attended, "ends": campaign.stop is not None}
     units, specs = view.spec.units, view.spec.specs
     settings = {**asked["settings"], **_fixed(view)}
     before = formatting.settings_before(view.trials, asked["trial"])

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.responses import Response
 
+from sdl import yamlfile
 from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
 from sdl.report.page import TEMPLATES
@@ -51,7 +52,7 @@ def environment() -> Environment:
     made = page_environment(HERE / "templates", trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
         "display": display, "when": when, "part": part, "stamp": stamp, "named": display_target,
-        "paused_by": describe_pause,
+        "paused_by": describe_pause, "yaml": yamlfile.dump,
     }  # fmt: skip
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made

@@ -49,7 +49,7 @@ def lab_file(folder: Path, jobs: Mapping[str, Any], **keys: Any) -> ResolvedLab:
 class Fate:
     """What becomes of an attempt: after so many seconds it ended, or died, with so many readings in its record.
 
-    Where it ended, `on` says why its instrument is not known to be off.
+    Where it ended, `on` says why its instrument is not known to be off. `cost` is that of its readings.
     """
 
     seconds: float = 30.0
@@ -57,6 +57,7 @@ class Fate:
     died: str = ""
     readings: int = 5
     on: str = ""
+    cost: float = 0.0
 
 
 class Scripted:
@@ -80,9 +81,11 @@ class Scripted:
         fate = self.script(order.start, attempt)
         when = self.clock.now() + fate.seconds
         if fate.died:
-            self.say(WorkerUpdate(order.start, "died", fate.died, "", fate.readings, when))
+            self.say(WorkerUpdate(order.start, "died", fate.died, "", fate.readings, when, cost=fate.cost))
         else:
-            self.say(WorkerUpdate(order.start, "ended", "so it was", fate.outcome, fate.readings, when, fate.on))
+            self.say(
+                WorkerUpdate(order.start, "ended", "so it was", fate.outcome, fate.readings, when, fate.on, fate.cost)
+            )
 
     def updates(self) -> Sequence[WorkerUpdate]:
         result = []
@@ -109,8 +112,8 @@ class Scripted:
         self.say(last)
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
-        self.commands.append(("make_safe", instrument["seed"]))
-        return self.unsafe.get(str(instrument["seed"]), "")
+        self.commands.append(("make_safe", instrument.get("seed")))
+        return self.unsafe.get(str(instrument.get("seed")), "")
 
     def close(self) -> None:
         self.commands.append(("close",))

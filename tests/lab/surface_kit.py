@@ -20,6 +20,7 @@ class ListLab:
         self.running: dict[int, dict[str, Any]] = {}
         self.held: dict[str, dict[str, Any]] = {}
         self.past: list[dict[str, Any]] = []
+        self.submissions: list[dict[str, Any]] = []
         self.lost = ""
         self.stuck = False
         self.zone = "UTC"
@@ -55,7 +56,7 @@ class ListLab:
         bench = {"name": "led-1", "identity": "twin", "lost": self.lost, "busy": busy, "readings_today": 7}
         return {
             "lab": "bench", "at": 100.0, "timezone": self.zone, "process": 1, "since": 10.0, "instruments": [bench],
-            "running": running, "held": held, "next": self.queue(),
+            "running": running, "held": held, "next": self.queue(), "submissions": self.submissions,
         }  # fmt: skip
 
     def queue(self) -> Sequence[Mapping[str, Any]]:

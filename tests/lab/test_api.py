@@ -27,6 +27,7 @@ from sdl.lab.http import app as surface_module
 from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import read
 from sdl.lab.systemd import Watchdog
+from sdl.runner import user
 from sdl.web.sse import Hub
 
 from .surface_kit import ListLab
@@ -113,9 +114,9 @@ def test_reading_needs_no_token(served: Served, name: str, key: str) -> None:
     assert not served.refusals()
 
 
-def test_with_the_token_an_abort_is_done_with_its_reason_and_person(served: Served) -> None:
+def test_with_the_labs_token_an_abort_is_done_under_the_name_of_its_account(served: Served) -> None:
     assert served.abort().json() == {"done": "abort start 7: done"}
-    assert served.lab.done == [("abort", "start 7", "wrong filter", "anna")]
+    assert served.lab.done == [("abort", "start 7", "wrong filter", user())], "not under that of the body"
 
 
 def test_every_verb_reaches_the_lab(served: Served) -> None:
@@ -128,7 +129,7 @@ def test_every_verb_reaches_the_lab(served: Served) -> None:
     ]:
         assert served.http.post(f"/api/v1/{verb}", json=body, headers=served.head).status_code == 200, verb
     assert [what[0] for what in served.lab.done] == ["pause", "resume", "skip", "run-now", "pause"]
-    assert served.lab.done[-1] == ("pause", "lab", "", "unknown")
+    assert served.lab.done[-1] == ("pause", "lab", "", user())
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])

@@ -23,7 +23,8 @@ from sdl.cli import main
 from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import folder, labs, read
 from sdl.lab.systemd import Watchdog
-from sdl.twin.serve import TwinServer
+from sdl.runner import user
+from sdl.twin.led.serve import TwinServer
 
 from .receivers import Hook
 from .surface_kit import ListLab
@@ -112,14 +113,15 @@ def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
         (["run-now", "night"], ("run-now", "night")),
     ],
 )
-def test_each_verb_is_done_in_the_name_of_who_asked(
+def test_each_verb_is_done_in_the_name_of_the_token_and_not_of_who_says_so(
     sdl: Sdl, lab: ListLab, monkeypatch: pytest.MonkeyPatch, args: list[str], done: tuple[str, ...]
 ) -> None:
+    account = user()
     monkeypatch.setenv("LOGNAME", "anna")
     code, out, _ = sdl(*args)
     assert code == 0
     assert out.endswith("done\n")
-    assert lab.done == [(*done, "anna")]
+    assert lab.done == [(*done, account)]
 
 
 def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
@@ -381,7 +383,7 @@ def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
             assert (row["fate"], row["outcome"]) == ("ended", "aborted")
             events = ask(f"runs/{Path(row['run']).name}?most=1000").json()["events"]
             aborts = [event for event in events if event["event"] == "AbortAsked"]
-            assert [(event["reason"], event["by"]) for event in aborts] == [("wrong filter", "anna")]
+            assert [(event["reason"], event["by"]) for event in aborts] == [("wrong filter", user())]
             assert [event["event"] for event in events[-2:]] == ["Stopped", "Safe"]
             until(lambda: hook.got)
             lab.send_signal(signal.SIGTERM)

@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from processes import COMMAND, environment, lines_of
 from waiting import PATIENCE, until
 
 from sdl import yamlfile
+from sdl.runner import user
 from sdl.web import notes
 from tests.web.web_kit import copy, poisoned, real
 
@@ -44,6 +46,7 @@ LAB = {
     },
     "jobs": {"endless": {"campaign": ENDLESS, "instrument": "led-1", "when": {"asked": True}}},
     "supervise": {"backoff": "1s"},
+    "agents": {"claude": {"tier": "submit", "instruments": {"led-2": {"R": {"high": 0.9}}}}},
 }
 
 
@@ -196,7 +199,6 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.goto(lab.url + "/start")
     page.get_by_label("Campaign, in YAML").fill("name: by-hand\ngoal: {999nm: 5}\nsolver: linnear\n")
     page.get_by_role("button", name="Check").click()
-    page.get_by_label("Your name").fill("ada")
     page.locator("#ask-token").fill(lab.token)
     page.locator("#ask-yes").click()
     mistakes = page.locator("#check li")
@@ -224,7 +226,7 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.locator("#live-state strong", has_text="aborted").wait_for()
     assert "Stopped" in kinds(run)[-2:], "after it only whether the lamp is off"
     who = [(line.get("verb") or line["event"], line["by"]) for line in lab.requests()[-4:]]
-    assert who == [("start", "ada"), ("Held", "ada"), ("Released", "ada"), ("abort", "ada")]
+    assert who == [("start", user()), ("Held", user()), ("Released", user()), ("abort", user())]
     for place in ("document.cookie", "location.href", "JSON.stringify(localStorage)"):
         assert lab.token not in page.evaluate(place)
 
@@ -475,7 +477,6 @@ def test_notes_are_saved_from_the_page(lab: Lab, page: Any) -> None:
     page.get_by_label("Note", exact=True).fill("the <i>blue</i> filter")
     page.get_by_label("Tags").fill("blue, first")
     page.get_by_role("button", name="Save the notes").click()
-    page.get_by_label("Your name").fill("ada")
     page.locator("#ask-token").fill(lab.token)
     page.locator("#ask-yes").click()
     page.locator("#done", has_text="Notes saved.").wait_for()
@@ -568,3 +569,30 @@ def test_a_server_that_is_killed_is_said_and_found_again_when_it_is_back(lab: La
     count = "Number(/, (\\d+) readings?/.exec(document.querySelector('#live-state .used').textContent)[1])"
     page.wait_for_function(f"n => {count} > n", arg=before)
     finish(lab)
+
+
+def test_a_person_approves_what_an_agent_has_submitted(lab: Lab, page: Any) -> None:
+    finish(lab)
+    secret = tell(lab, "token", "new", "lab.yaml", "claude", "--scope", "submit").stdout.decode().strip()
+    ada = tell(lab, "token", "new", "lab.yaml", "ada", "--scope", "approve").stdout.decode().strip()
+    campaign = {"name": "asked", "goal": {"445nm": 16384}, "solver": "linear", "description": "<b>approve me</b>"}
+    body = {"campaign": json.dumps(campaign), "instrument": "led-2"}
+    with httpx.Client(base_url=lab.url, trust_env=False) as http:
+        page.goto(lab.url)
+        reply = http.post("/api/v1/submit", json=body, headers={"Authorization": f"Bearer {secret}"})
+        assert reply.json()["decision"] == "waits"
+    card = page.locator("#home-review section")
+    card.locator("summary").click()
+    assert "high: 0.9" in card.inner_text()
+    assert "<b>approve me</b>" in card.inner_text()
+    page.get_by_role("button", name="Approve submission 1").click()
+    page.get_by_label("Why").fill("within what we agreed")
+    page.locator("#ask-token").fill(ada)
+    page.locator("#ask-yes").click()
+    page.locator("#done", has_text="Approved submission 1").wait_for()
+    until(lambda: not page.locator("#home-review section").count())
+    run = lab.newest("asked")
+    until(lambda: kinds(run)[-1] in ("Stopped", "Safe"))
+    reviewed = [line for line in lab.journal() if line["event"] == "Reviewed"]
+    assert [(line["by"], line["reason"]) for line in reviewed] == [("ada", "within what we agreed")]
+    assert [line["by"] for line in lab.journal() if line["event"] == "Due"][-1] == "claude"

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdl.cli.lab import control, simulate
+from sdl.cli.lab import control, simulate, tokens
 from sdl.cli.options import Json, LabPath, emit, option
 from sdl.cli.terminal import say
 from sdl.cli.web import LabPage
@@ -37,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
         control.skip, control.run_now, install, notify_test,
     ):  # fmt: skip
         lab.command()(command)
+    lab.add_typer(tokens.token, name="token")
     lab.command("tell", hidden=True)(notify_test)  # its name before 0.2
     app.add_typer(lab, name="lab")
 

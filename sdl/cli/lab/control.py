@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
@@ -194,11 +193,7 @@ def run_now(
 
 
 def _do(verb: str, client: Client, json: bool, **what: str) -> None:
-    try:
-        by = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a process without an account
-        by = "unknown"
-    done = client.post(verb, by=by, **what)
+    done = client.post(verb, **what)
     if json:
         emit(client.names | {"done": done})
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from pydantic import ValidationError
 from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
-from sdl.drivers.trust import submitted_problems
+from sdl.drivers.trust import NO_PATHS, submitted_problems
 from sdl.errors import ConfigError, Problem
+from sdl.lab.config.agents import agent_problems
 from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_conditions
 from sdl.lab.core.due_times import NEVER, next_due, seconds
 
@@ -84,16 +86,18 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
     """
     tree = yamlfile.parse(text)
     problems = list(tree.problems)
-    if isinstance(tree.value, Mapping):
-        problems += [_located(problem, tree) for problem in submitted_problems(tree.value)]
     value = {**tree.value, "instrument": instrument} if isinstance(tree.value, Mapping) else tree.value
+    given = tree.value if isinstance(tree.value, Mapping) else {}
+    if wrong := [_located(problem, tree) for problem in submitted_problems(given)]:
+        raise ConfigError(*problems, *wrong)  # nothing that it names is looked at
     try:
         campaign = config.parse(value, base=base, collect=True, runs=runs)
-    except ConfigError as error:
-        problems += [_located(problem, tree) for problem in error.problems]
+    except ConfigError as error:  # of a prior no more than that: the rest tells which files exist
+        told = (Problem(NO_PATHS, one.path) if re.fullmatch(r"prior\.\d+", one.path) else one for one in error.problems)
+        problems += [_located(problem, tree) for problem in told]
     else:
         problems += [
-            _located(Problem("must be a run of this lab; a submitted campaign names no paths", f"prior.{i}"), tree)
+            _located(Problem(NO_PATHS, f"prior.{i}"), tree)
             for i, prior in enumerate(campaign.prior)
             if not Path(prior.source).resolve().is_relative_to(runs.resolve())
         ]
@@ -123,6 +127,7 @@ class _Loader:
             lab = lab.model_copy(update={"instruments": {**lab.instruments, **self.instruments}})
             self._check_conditions(lab)
             self._check_names(lab)
+            self._check_agents(lab)
             self._load_campaigns(lab)
         if self.problems or lab is None:
             first = str(self.path)
@@ -154,7 +159,7 @@ class _Loader:
             for item in error.errors(include_url=False):
                 key, *rest = map(str, item["loc"])
                 inside = good.get(key)
-                if key in ("instruments", "jobs") and rest and isinstance(inside, Mapping):
+                if key in ("instruments", "jobs", "agents") and rest and isinstance(inside, Mapping):
                     good[key] = {name: entry for name, entry in inside.items() if name != rest[0]}
                 else:
                     good.pop(key, None)
@@ -221,6 +226,16 @@ class _Loader:
                 self._add(str(error), f"blackouts.{i}")
             for n, item in enumerate(span.instruments):
                 self._require(item, instruments, f"blackouts.{i}.instruments.{n}")
+
+    def _check_agents(self, lab: LabFile) -> None:
+        """Report bounds of inputs that an instrument does not have, unknown solvers, prices that nothing has."""
+        instruments = tuple(self.value.get("instruments") or ())
+        known = {name: config.parse_kind("instrument", item.instrument) for name, item in self.instruments.items()}
+        for agent, limits in lab.agents.items():
+            for name in limits.instruments:
+                self._require(name, instruments, f"agents.{agent}.instruments.{name}")
+            for problem in agent_problems(limits, known):
+                self._add(problem.message, f"agents.{agent}.{problem.path}")
 
     def _load_campaigns(self, lab: LabFile) -> None:
         """Load the campaign of each job with the lab's instrument in it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 2  # version of the event schema
+SCHEMA = 3  # version of the event schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A start's campaign ended, with the outcome in its record."""
+    """A start's campaign ended, with the outcome in its record; `cost`, since schema 3, is that of its run so far."""
 
     start: int
     outcome: str
     reason: str
     readings: int
     at: float
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Died:
     readings: int
     at: float
     own: bool = True
+    cost: float = 0.0
 
     @property
     def full(self) -> bool:
@@ -172,7 +174,68 @@ class ClockJumped:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A campaign was run on the twin of an instrument for an agent.
+
+    `rehearsal` is its random name, `digest` that of the resolved campaign. `twin` says why it does not count although
+    it ended well: the instrument no longer matches its twin. `run` is the directory of its record.
+    """
+
+    rehearsal: str
+    agent: str
+    instrument: str
+    digest: str
+    outcome: str
+    reason: str
+    trials: int
+    readings: int
+    twin: str
+    run: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An agent submitted a campaign. `decision` is accepted, waits or refused, with reasons.
+
+    `campaign` is resolved, within the bounds of the agent; `readings` and `cost` are the most that it can take.
+    """
+
+    number: int
+    agent: str
+    instrument: str
+    campaign: Mapping[str, Any]
+    readings: int
+    cost: float
+    rehearsal: str
+    decision: str
+    reasons: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A person approved or refused a submission that waited."""
+
+    number: int
+    approved: bool
+    reason: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallRefused:
+    """A call of an agent was refused before it became a rehearsal or a submission."""
+
+    agent: str
+    call: str
+    why: str
+    at: float
+
+
 LabEvent = (
     LabOpened | LabStarted | LabStopped | Due | Missed | Started | Ended | Died | GaveUp | MadeSafe | Held | Released
-    | Asked | ClockJumped
+    | Asked | ClockJumped | Rehearsed | Submitted | Reviewed | CallRefused
 )  # fmt: skip

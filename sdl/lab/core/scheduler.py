@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 from sdl.durations import format_duration
+from sdl.lab.core import agents
 from sdl.lab.core.due_times import NEVER, blackout, schedule_conflict, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import DAY, Lab, Start
@@ -164,6 +165,8 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
     """
     for pause in lab.pauses_of(start.targets):
         return pause_reason(pause.what, pause.cause), pause.by
+    if start.agent and (why := agents.reason_to_pause(lab, start, now, readings)):
+        return why, "lab file"
     spec = start.spec.model_copy(update={"between": None}) if start.cause == "asked" else start.spec
     if why := schedule_conflict(spec, lab.lab, now):
         return why, "lab file"

@@ -21,6 +21,7 @@ from sdl.errors import OutOfTurn
 from sdl.lab.config.file import parse
 from sdl.lab.config.model import Job, LabFile, When
 from sdl.lab.core import events as ev
+from sdl.lab.core.agents import CALLS_SECONDS, is_valid
 from sdl.lab.core.due_times import next_due
 from sdl.types import Outcome
 
@@ -32,13 +33,18 @@ SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 
 
 class PendingStart(NamedTuple):
-    """A start requested, or triggered by another, that is not yet Due; `spec` if no job of the file has it."""
+    """A start requested, or triggered by another, that is not yet Due; `spec` if no job of the file has it.
+
+    `agent` submitted it, and `reserved` are the most readings and cost that it can take.
+    """
 
     job: str
     due: float
     cause: str
     by: str
     spec: Job | None = None
+    agent: str = ""
+    reserved: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(slots=True)
@@ -55,6 +61,9 @@ class Start:
         lost: whether its record was deleted, replaced or truncated while being written.
         ready: earliest time of the next attempt, seconds since 1970 UTC.
         skip, abort: reason and requester, if requested.
+        agent: who submitted its campaign, if that was an agent.
+        reserved: the most readings and cost that it can take.
+        cost: of its run, as far as the journal says.
     """
 
     number: int
@@ -75,6 +84,9 @@ class Start:
     last: str = ""
     skip: tuple[str, str] | None = None
     abort: tuple[str, str] | None = None
+    agent: str = ""
+    reserved: tuple[int, float] = (0, 0.0)
+    cost: float = 0.0
 
     @property
     def instrument(self) -> str:
@@ -115,6 +127,10 @@ class Lab:
         lost: by instrument, why it could not be switched off.
         alive: whether a process runs the lab, according to the journal.
         since: when that process took over; `process` is its id.
+        submissions: by number, those that wait for a person.
+        reviewed: the most recently submitted or reviewed ones, as rows (`sdl.lab.core.views`), oldest first.
+        rehearsals: by name, those of the last hour; `used_rehearsals` are those that a submission has used.
+        submission: number of the next submission.
     """
 
     file: LabFile | None = None
@@ -132,6 +148,13 @@ class Lab:
     alive: bool = False
     since: float = 0.0
     process: int = 0
+    submissions: dict[int, ev.Submitted] = field(default_factory=dict)
+    reviewed: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    rehearsals: dict[str, ev.Rehearsed] = field(default_factory=dict)
+    used_rehearsals: set[str] = field(default_factory=set)
+    submission: int = 1
+    _calls: dict[str, deque[float]] = field(default_factory=dict)
+    _used: dict[str, deque[tuple[float, int, float]]] = field(default_factory=dict)
     _taken: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
     _next: dict[str, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -180,6 +203,17 @@ class Lab:
                 self.resumed_by = event.by
             case ev.Asked():
                 self._request(event)
+            case ev.Rehearsed():
+                self._count_call(event.agent, event.at)
+                self.rehearsals = {name: one for name, one in self.rehearsals.items() if is_valid(one, event.at)}
+                self.used_rehearsals &= self.rehearsals.keys()
+                self.rehearsals[event.rehearsal] = event
+            case ev.Submitted():
+                self._submit(event)
+            case ev.Reviewed():
+                self._review(event)
+            case ev.CallRefused():
+                self._count_call(event.agent, event.at)
             case ev.ClockJumped():
                 for start in self.starts.values():
                     start.ready += min(event.seconds, 0.0)  # a clock set back must not lengthen the back-off
@@ -207,6 +241,24 @@ class Lab:
     def readings_last_day(self, instrument: str, now: float) -> int:
         """Readings of an instrument in the last 24 hours, without those of the running start."""
         return sum(n for at, n in self._taken.get(instrument, ()) if now - DAY < at)
+
+    def used(self, agent: str, now: float) -> tuple[int, float]:
+        """Readings and cost of an agent's campaigns whose process ended in the last 24 hours."""
+        recent = [(readings, cost) for at, readings, cost in self._used.get(agent, ()) if now - DAY < at]
+        return sum(readings for readings, _ in recent), sum(cost for _, cost in recent)
+
+    def committed(self, agent: str, now: float) -> tuple[int, float]:
+        """As `used`, with the most that its campaigns which have not ended can take."""
+        readings, cost = self.used(agent, now)
+        open_ones = [
+            *(one.reserved for one in self.starts.values() if one.agent == agent),
+            *(one.reserved for one in self.pending if one.agent == agent),
+        ]
+        return readings + sum(most for most, _ in open_ones), cost + sum(most for _, most in open_ones)
+
+    def calls(self, agent: str, now: float) -> int:
+        """Number of an agent's recorded calls in the last `CALLS_SECONDS`."""
+        return sum(now - CALLS_SECONDS < at <= now for at in self._calls.get(agent, ()))
 
     def next_due(self, job: str) -> float:
         """The next scheduled time of a job; cached, since it is needed every second."""
@@ -245,6 +297,8 @@ class Lab:
             raise OutOfTurn(f"start {event.start} of {event.job}: already created")
         start = self.starts[event.start] = Start(event.start, *key, event.by, spec, single=own_spec is not None)
         if pending is not None:
+            start.agent, start.reserved = pending.agent, pending.reserved
+        if pending is not None:
             self.pending.remove(pending)
         if scheduled:
             self.horizon[event.job] = event.due
@@ -262,7 +316,7 @@ class Lab:
 
     def _end(self, event: ev.Ended) -> None:
         start = self._find(event.start, running=True)
-        self._count(start, event.readings, event.at)
+        self._count(start, event.readings, event.cost, event.at)
         self._remove(start, event.at, "ended", event.outcome, event.reason)
         if event.outcome not in SAFE_OUTCOMES and start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)  # it may not have received the request to switch off
@@ -272,7 +326,7 @@ class Lab:
 
     def _die(self, event: ev.Died) -> None:
         start = self._find(event.start, running=True)
-        self._count(start, event.readings, event.at)
+        self._count(start, event.readings, event.cost, event.at)
         start.running, start.last, start.lost = False, event.cause, event.lost
         start.deaths += event.own
         if event.own or event.full:
@@ -295,6 +349,35 @@ class Lab:
                 raise OutOfTurn(f"no start {name}")
             setattr(start, event.verb, (event.reason, event.by))
 
+    def _submit(self, event: ev.Submitted) -> None:
+        if event.number != self.submission:
+            raise OutOfTurn(f"submission {event.number}: expected number {self.submission}")
+        self.submission += 1
+        self._count_call(event.agent, event.at)
+        if event.decision == "accepted":
+            self.used_rehearsals.add(event.rehearsal)
+            self._queue(event, event.at)
+        elif event.decision == "waits":
+            self.submissions[event.number] = event
+        self.reviewed.append(submission_row(event))
+
+    def _review(self, event: ev.Reviewed) -> None:
+        submitted = self.submissions.pop(event.number, None)
+        if submitted is None:
+            raise OutOfTurn(f"submission {event.number} does not wait for a person")
+        row = next((row for row in self.reviewed if row["submission"] == event.number), None)
+        if row is not None:
+            decision = "approved" if event.approved else "refused"
+            row |= {"decision": decision, "by": event.by, "why": event.reason, "decided": event.at}
+        if event.approved:
+            self._queue(submitted, event.at)
+
+    def _queue(self, event: ev.Submitted, at: float) -> None:
+        """Request the start of a submission."""
+        job = Job(campaign=event.campaign, instrument=event.instrument, when=When(asked=True))
+        name, reserved = single_job_name(event.campaign), (event.readings, event.cost)
+        self.pending.append(PendingStart(name, at, "asked", event.agent, job, event.agent, reserved))
+
     # Helpers -----------------------------------------------------------------------------------------------------
     def _find(self, number: int, *, running: bool) -> Start:
         start = self.starts.get(number)
@@ -303,7 +386,19 @@ class Lab:
             raise OutOfTurn(f"start {number} {state}")
         return start
 
-    def _count(self, start: Start, readings: int, at: float) -> None:
+    def _count_call(self, agent: str, at: float) -> None:
+        calls = self._calls.setdefault(agent, deque())
+        calls.append(at)
+        while calls[0] < at - CALLS_SECONDS:
+            calls.popleft()
+
+    def _count(self, start: Start, readings: int, cost: float, at: float) -> None:
+        if start.agent:
+            used = self._used.setdefault(start.agent, deque())
+            used.append((at, max(readings - start.readings, 0), max(cost - start.cost, 0.0)))
+            start.cost = max(start.cost, cost)
+            while used[0][0] < at - 2 * DAY:
+                used.popleft()
         if readings > start.readings:
             taken = self._taken.setdefault(start.instrument, deque())
             taken.append((at, readings - start.readings))
@@ -320,6 +415,16 @@ class Lab:
 def single_job_name(campaign: Mapping[str, Any]) -> str:
     """The job name of a campaign submitted on its own; the space keeps it apart from every job of a lab file."""
     return f"campaign {campaign['name']}"
+
+
+def submission_row(event: ev.Submitted) -> dict[str, Any]:
+    """The row of a submission (`sdl.lab.core.views`)."""
+    return {
+        "submission": event.number, "agent": event.agent, "instrument": event.instrument,
+        "campaign": event.campaign["name"], "readings": event.readings, "cost": event.cost,
+        "rehearsal": event.rehearsal, "decision": event.decision, "reasons": list(event.reasons), "at": event.at,
+        "by": "", "why": "", "decided": None,
+    }  # fmt: skip
 
 
 def fold(events: Iterable[ev.LabEvent]) -> Lab:

@@ -1,12 +1,17 @@
 """The texts that describe a pause, and the mappings that `Control` returns to API, commands, metrics and page.
 
-    status       lab, at, timezone, process, since, trouble, instruments, running, held (the pauses), next, jobs
+    status       lab, at, timezone, process, since, trouble, instruments, running, held (the pauses), next, jobs,
+                 submissions
     instrument   name, identity, lost (why it could not be switched off), busy (the start that uses it), readings_today
     running      start, job, instrument, run, since, attempt, readings, paused (the cause; empty while it measures),
                  pauses (the requested ones that cover it, widest first), resumable (whether it has a pause of its own)
     pause        what (lab, instrument NAME, job NAME or start N), cause, by, at
     queue, next  start (None: a scheduled time), job, instrument, due, why (it waits), begun (it can be aborted, not
                  skipped)
+    submissions  submission (its number), agent, instrument, campaign (name), readings and cost (the most it can take),
+                 rehearsal, decision (accepted, waits, refused, approved), reasons, at, by, why and decided (of the
+                 review); in the status those that wait, with `plain`, the campaign without its
+                 instrument
     history      start, job, instrument, run, due, begun, ended, fate (ended, missed, gave up), outcome, reason,
                  readings
 

@@ -1,20 +1,26 @@
 """The HTTP API of a running lab on 127.0.0.1: `/api/v1`, health and metrics.
 
-    GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
-    POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…", "by": "…"}
-          /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause only
-          /api/v1/run-now                       {"job": "NAME", "by": "…"}
-          /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
+    GET   /api/v1/status, queue, instruments, history?most=100&job=NAME, submissions?most=100, runs/RUN?after=LINE
+    POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…"}
+          /api/v1/resume                        {"target": "start 7", "since": "AT"}: that pause only
+          /api/v1/run-now                       {"job": "NAME"}
+          /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME"}
+          /api/v1/whoami                        {}: name and scopes of the token, limits of an agent
+          /api/v1/rehearse                      {"campaign": "YAML", "instrument": "NAME"}
+          /api/v1/submit                        {"campaign": "YAML", "instrument": "NAME", "rehearsal": "…"}
+          /api/v1/approve, refuse               {"submission": "3", "reason": "…"}
+          /api/v1/stop                          {"target": "start 7", "reason": "…"}: with any valid token
           /api/v1/ask, tell, attach, skip, correct      {"run": "CAMPAIGN/RUN", …}: `sdl.lab.http.asking`
     GET   /healthz, /readyz, /metrics
 
-POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
+POST requires an access token (`Authorization: Bearer …`) with the scope of the command (`COMMANDS`). Its name is `by`
+in journal and notes; a `by` in the body is ignored. GET requires none: nothing in it is secret, records are readable
 files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks
 every request, also those to the page.
 
     400  invalid target, name or body     404  no such page or run     405  GET instead of POST
     409  no such target, or not possible in its present state; nothing was changed
-    503  the loop does not answer
+    429  too many calls of an agent        503  the loop does not answer
 
 Errors are `{"error": …, "status": …}`.
 """
@@ -24,6 +30,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -39,8 +46,10 @@ from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
-from sdl.lab.http.auth import RequestFilter, filtered_app, quoted
+from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted, require_scope
 from sdl.lab.http.control import Controller
+from sdl.lab.http.named_tokens import Identity
+from sdl.lab.http.submissions import Submissions, TooManyCalls
 from sdl.lab.http.token import Credentials
 from sdl.store.plainfile import open_existing
 
@@ -49,21 +58,31 @@ ALIVE_SECONDS = 60.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TARGET = re.compile(rf"lab|(?:instrument|job) {NAME.pattern}|start [0-9]{{1,12}}")
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "pause": ("target", "reason", "by"),
-    "resume": ("target", "by", "since"),
-    "abort": ("target", "reason", "by"),
-    "skip": ("target", "reason", "by"),
-    "run-now": ("job", "by"),
-    "start": ("campaign", "instrument", "by"),
-    "check": ("campaign", "instrument", "by"),
+COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "pause": ("operate", ("target", "reason", "by")),
+    "resume": ("operate", ("target", "by", "since")),
+    "abort": ("operate", ("target", "reason", "by")),
+    "skip": ("operate", ("target", "reason", "by")),
+    "run-now": ("operate", ("job", "by")),
+    "start": ("submit", ("campaign", "instrument", "by")),
+    "check": ("read", ("campaign", "instrument")),
+    "rehearse": ("submit", ("campaign", "instrument")),
+    "submit": ("submit", ("campaign", "instrument", "rehearsal")),
+    "approve": ("approve", ("submission", "reason")),
+    "refuse": ("approve", ("submission", "reason")),
+    "stop": ("", ("target", "reason")),
 }
-"""Commands of POST: a method of `Controller` and the keys of the body, its arguments in this order."""
-MAX_LENGTH = {"by": 80, "reason": 500, "since": 40}
+"""Commands of POST: the scope that they need, if any; the arguments of the method of `Controller` or `Submissions` in
+order: keys of the body but for `by`, which is the name of the token."""
+OF_AGENTS = ("rehearse", "submit", "stop", "approve", "refuse")
+"""Commands of `Submissions`; the last two are for people."""
+MAX_LENGTH = {"reason": 500, "since": 40}
 NAMES = {
     "target": (TARGET, "lab, instrument NAME, job NAME or start NUMBER"),
     "job": (NAME, "the name of a job"),
     "instrument": (NAME, "the name of an instrument"),
+    "rehearsal": (re.compile(r"(?:[0-9a-f]{32})?"), "what `rehearse` returned, or empty"),
+    "submission": (re.compile(r"[0-9]{1,9}"), "the number of a submission"),
 }
 
 
@@ -78,12 +97,13 @@ def create_app(
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
     url: str | None = None,
+    submissions: Submissions | None = None,
 ) -> RequestFilter:
     """The application with its request checks.
 
     `alive` gives the seconds since the last tick of the loop, `unready` the reasons why no campaign could run now,
-    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page;
-    `url` is its address behind a proxy.
+    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page; `url` is its address behind
+    a proxy; `submissions` are what agents ask of the lab.
     """
 
     async def health(request: Request) -> Response:
@@ -104,6 +124,9 @@ def create_app(
 
     def queue(request: Request) -> Response:
         return _json({"queue": list(_call(control.queue))})
+
+    def instruments(request: Request) -> Response:
+        return _json({"instruments": list(_call(control.instruments))})
 
     def history(request: Request) -> Response:
         job = request.query_params.get("job", "")
@@ -126,16 +149,52 @@ def create_app(
     async def command(name: str, request: Request) -> Response:
         if name == "skip" and "run" in asking.parsed(await request.body()):  # a trial, not a start
             return await asking.answer(runs, name, request)
-        values = _arguments(name, await request.body())
+        scope = COMMANDS[name][0]
+        identity = require_scope(request, scope) if scope else identity_of(request)
+        values = _arguments(name, await request.body(), identity.name)
+        if name in OF_AGENTS or (identity.agent and name == "check"):
+            return _json(await run_in_threadpool(_call, of_agents, name, identity, *values))
+        if identity.agent:
+            raise HTTPException(403, f"{name}: not for agents; allowed: check, {', '.join(OF_AGENTS)}")
         method = getattr(control, name.replace("-", "_"))
         return _json({"done": await run_in_threadpool(_call, method, *values)})
 
-    api: dict[str, Callable[[Request], Any]] = {"status": status, "queue": queue, "history": history}
+    def of_agents(name: str, identity: Identity, *values: str) -> Mapping[str, Any]:
+        if submissions is None:
+            raise HTTPException(404, "this server takes no submissions")
+        match name:
+            case "approve" | "refuse":
+                return {"done": submissions.review(int(values[0]), name == "approve", values[1], identity.name)}
+            case "check" | "stop":
+                return {"done": getattr(submissions, name)(*values, identity)}
+        result: Mapping[str, Any] = getattr(submissions, name)(*values, identity)
+        return result
+
+    def whoami(request: Request) -> Response:
+        identity = identity_of(request)
+        limits = _call(submissions.describe, identity.name) if submissions is not None and identity.agent else None
+        return _json({
+            "name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent, "limits": limits,
+            "account": os.geteuid() if hasattr(os, "geteuid") else None,
+        })  # fmt: skip
+
+    def submitted(request: Request) -> Response:
+        most = _number(request, "most", 100, MAX_ROWS)
+        return _json({"submissions": list(_call(submissions.all, most)) if submissions is not None else []})
+
+    api: dict[str, Callable[[Request], Any]] = {
+        "status": status,
+        "queue": queue,
+        "history": history,
+        "submissions": submitted,
+        "instruments": instruments,
+    }
     return filtered_app(
         [
             *(Route(f"/api/v1/{name}", handler) for name, handler in api.items()),
             Route("/api/v1/runs/{run:path}", run),
             *(Route(f"/api/v1/{name}", partial(command, name), methods=["POST"]) for name in COMMANDS),
+            Route("/api/v1/whoami", whoami, methods=["POST"]),
             *asking.ask_routes(runs, without=("skip",)),
             Route("/healthz", health),
             Route("/readyz", ready),
@@ -145,19 +204,20 @@ def create_app(
         credentials,
         port,
         url=url,
+        note_refused=None if submissions is None else submissions.note_refused,
     )
 
 
-def _arguments(command: str, body: bytes) -> list[str]:
-    keys = COMMANDS[command]
+def _arguments(command: str, body: bytes, by: str) -> list[str]:
+    keys = COMMANDS[command][1]
     try:
         given = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         raise HTTPException(400, "the body must be a JSON object") from None
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise HTTPException(400, "the body must be a JSON object with text values")
-    if unknown := sorted(set(given) - set(keys)):
-        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(keys))}")
+    if unknown := sorted(set(given) - {*keys, "by"}):
+        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted({*keys} - {'by'}))}")
     defaults = {"target": "lab"} if command == "pause" else {}
     values = {key: given.get(key, defaults.get(key, "")) for key in keys}
     for key in values.keys() & MAX_LENGTH.keys():
@@ -168,16 +228,15 @@ def _arguments(command: str, body: bytes) -> list[str]:
         pattern, allowed = NAMES[key]
         if not pattern.fullmatch(values[key]):
             raise HTTPException(400, f"{key}: must be {allowed}")
-    values["by"] = values["by"] or "unknown"
-    if command == "check":
-        del values["by"]
-    return list(values.values())
+    return [by if key == "by" else values[key] for key in keys]
 
 
 def _call(call: Callable[..., Any], *given: Any) -> Any:
     """The result of a call to the lab; its errors as HTTP errors."""
     try:
         return call(*given)
+    except TooManyCalls as error:
+        raise HTTPException(429, str(error)) from error
     except ConfigError as error:
         raise HTTPException(409, str(error)) from error
     except TimeoutError as error:

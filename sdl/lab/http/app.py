@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -23,6 +23,8 @@ from sdl.lab.http.api import create_app
 from sdl.lab.http.auth import RequestFilter
 from sdl.lab.http.control import Controller
 from sdl.lab.http.monitoring import Metrics, Readiness
+from sdl.lab.http.named_tokens import NamedTokens
+from sdl.lab.http.submissions import Submissions
 from sdl.lab.http.token import Credentials
 from sdl.lab.systemd import Watchdog
 
@@ -44,6 +46,8 @@ class LabServer:
         waiting: number of messages waiting to be sent.
         page: makes further routes.
         address: at which people reach the server behind a proxy.
+        agents: tier of each agent of the lab file.
+        submissions: what agents ask of the lab.
 
     Attributes:
         url: address of the server.
@@ -67,12 +71,17 @@ class LabServer:
         waiting: Callable[[], int] = lambda: 0,
         page: Callable[[Credentials], Sequence[BaseRoute]] = lambda credentials: (),
         address: str | None = None,
+        agents: Mapping[str, str] | None = None,
+        submissions: Submissions | None = None,
     ) -> None:
         with contextlib.ExitStack() as stack:
             listening = listen(port)
             stack.callback(listening.close)
             number = listening.getsockname()[1]
-            self.url, self.credentials = f"http://{HOST}:{number}", Credentials(lab, record, file)
+            self.url, self.credentials = (
+                f"http://{HOST}:{number}",
+                Credentials(lab, record, file, NamedTokens(record, agents)),
+            )
             self.credentials.announce("")  # a lab that is starting counts: "the only lab" must not be another one
             app = create_app(
                 control,
@@ -84,6 +93,7 @@ class LabServer:
                 metrics=Metrics(control, runs, waiting=waiting).text,
                 routes=page(self.credentials),
                 url=address,
+                submissions=submissions,
             )
             self._server = HttpServer(app, listening, "sdl lab server")
             stack.pop_all()

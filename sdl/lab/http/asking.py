@@ -8,8 +8,9 @@
           /api/v1/correct    {"run": …, "trial": 3, "repeat": 0, "readings": {…} or null, "why": "…"}
 
 Only runs that exist can be named. A call is the command of that name in a process of its own, because a solver may
-compute for seconds; the answer is what the command prints with `--json`. Errors are those of `sdl.lab.http.api`: 400
-for a body of another form, 404 for an unknown run, 409 for what the command refuses, 503 where it cannot be done now.
+compute for seconds; the answer is what the command prints with `--json`. The token needs the scope operate. Errors are
+those of `sdl.lab.http.api`: 400 for a body of another form, 404 for an unknown run, 409 for what the command refuses,
+503 where it cannot be done now.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sdl.lab.http.auth import quoted
+from sdl.lab.http.auth import quoted, require_scope
 from sdl.parallel import children
 from sdl.store.resolve import FILE
 
@@ -64,6 +65,7 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
     Raises:
         HTTPException: it is refused, or cannot be carried out.
     """
+    require_scope(request, "operate")
     words = _words(runs, call, parsed(await request.body()))
     given = await run_in_threadpool(_run, words)
     if "exit_code" in given:

@@ -2,7 +2,8 @@
 
     421  a Host other than this server, by name or by its configured address: a foreign name made to resolve to this
          machine (DNS rebinding)
-    403  an Origin other than this server, or a browser that reports a page of another site; a token others could read
+    403  an Origin other than this server, or a browser that reports a page of another site; a token others could read,
+         or one without the scope that the request needs (`require_scope`)
     401  no token or a wrong one, except for GET and HEAD
     413  a body over 16 kB, a file over 10 MB          408  a body that does not arrive
     400  an invalid path
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,7 +28,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, SdlError
+from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.token import Credentials
 from sdl.store.trial_files import MAX_BYTES as MAX_FILE
 
@@ -40,15 +43,21 @@ _log = logging.getLogger(__name__)
 
 
 def filtered_app(
-    routes: Sequence[BaseRoute], credentials: Credentials, port: int, *, url: str | None = None
+    routes: Sequence[BaseRoute],
+    credentials: Credentials,
+    port: int,
+    *,
+    url: str | None = None,
+    note_refused: Callable[[str, str, str], None] | None = None,
 ) -> RequestFilter:
     """An application with request checks, whose errors are `{"error": …, "status": …}`.
 
     `port` is that of the server, and part of every accepted Host and Origin; `url` is an address of the same server
-    behind a proxy, which is accepted too.
+    behind a proxy, which is accepted too. `note_refused` receives agent, path and reason of a request of an agent that
+    is refused, unless the application has noted it (409, 429).
     """
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
-    return RequestFilter(app, credentials, port, url=url)
+    return RequestFilter(app, credentials, port, url=url, note_refused=note_refused)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -79,7 +88,9 @@ class RequestFilter:
         clock: Callable[[], float] = time.monotonic,
         *,
         url: str | None = None,
+        note_refused: Callable[[str, str, str], None] | None = None,
     ) -> None:
+        self._note_refused = note_refused
         self._app, self._credentials, self._clock = app, credentials, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._origins = {f"http://{host}" for host in self._hosts}
@@ -100,6 +111,7 @@ class RequestFilter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         receive = self._until_the_end(receive)
+        scope["identity"] = None
         refused = self._check(scope)
         try:
             body = await _body(receive, upload=refused is None and bool(UPLOAD.fullmatch(scope["path"])))
@@ -123,6 +135,7 @@ class RequestFilter:
                 message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
                 if 400 <= message["status"] < 500:
                     self._log_refusal(scope, message["status"], str(scope.get("refused", "")))
+                    await self._note(scope, message["status"])
             await send(message)
 
         client = tuple(scope.get("client") or ("", 0))
@@ -165,22 +178,33 @@ class RequestFilter:
             return HTTPException(403, "changes requested by pages of other sites are refused")
         if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
             return HTTPException(400, "invalid path")
-        return None if reading else self._check_token(headers.getlist("authorization"))
+        return None if reading else self._check_token(scope, headers.getlist("authorization"))
 
-    def _check_token(self, given: Sequence[str]) -> HTTPException | None:
+    def _check_token(self, scope: Scope, given: Sequence[str]) -> HTTPException | None:
+        """Find out whose token the request has, for `identity_of`."""
         scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         try:
             if scheme.lower() != "bearer" or not token.strip():
                 text = "Enter the access token (programs: Authorization: Bearer …)."
-            elif self._credentials.accepts(token.strip()):
+            elif (identity := self._credentials.identify(token.strip())) is not None:
+                scope["identity"] = identity
                 return None
             else:
-                text = "wrong access token; the lab has a new one after every start"
+                text = "wrong access token, or a revoked one; the lab's own is new after every start"
             return HTTPException(401, text, {"www-authenticate": "Bearer"})
         except ConfigError as error:
             return HTTPException(403, str(error))
         except RecordError as error:
             return HTTPException(503, str(error))
+
+    async def _note(self, scope: Scope, status: int) -> None:
+        identity = scope["identity"]
+        if self._note_refused is None or status in (409, 429) or identity is None or not identity.agent:
+            return
+        try:
+            await run_in_threadpool(self._note_refused, identity.name, scope["path"], str(scope.get("refused", "")))
+        except (SdlError, TimeoutError) as error:
+            _log.warning("a refusal could not be recorded: %s", error)
 
     def _log_refusal(self, scope: Scope, status: int, why: str) -> None:
         now = self._clock()
@@ -223,6 +247,31 @@ async def _body(receive: Receive, *, upload: bool = False) -> bytes:
         large = f"a file may have at most {limit // 1024**2} MB"
         raise HTTPException(413, large if upload else f"the body must have at most {limit} bytes")
     return bytes(body)
+
+
+def identity_of(request: Request) -> Identity:
+    """Who sent a request that changes something.
+
+    Raises:
+        HTTPException: a request without a token.
+    """
+    identity = request.scope["identity"]
+    if not isinstance(identity, Identity):
+        raise HTTPException(401, "Enter the access token (programs: Authorization: Bearer …).")
+    return identity
+
+
+def require_scope(request: Request, scope: str) -> Identity:
+    """Who sent a request, if the token has the scope that it needs.
+
+    Raises:
+        HTTPException: it has not.
+    """
+    identity = identity_of(request)
+    if scope not in identity.scopes:
+        scopes = ", ".join(sorted(identity.scopes)) or "none"
+        raise HTTPException(403, f"the token {identity.name} lacks the scope {scope}; it has: {scopes}")
+    return identity
 
 
 def quoted(text: str) -> str:

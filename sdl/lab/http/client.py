@@ -11,6 +11,7 @@ from sdl.lab.http import token
 from sdl.lab.http.token import LabAddress
 
 SECONDS = 30.0
+LONG_SECONDS = 300.0  # for a rehearsal
 HERE = "lab.yaml"  # in a directory with this file its lab is the default
 LOCAL = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 
@@ -22,6 +23,7 @@ class Client:
         lab: a lab file or the name of a lab. If empty: the lab of `lab.yaml` in the working directory, or without
             such a file the only running lab.
         url: address of the lab, instead of `lab`.
+        secret: a named token; by default the lab's own, which its account can read.
 
     Attributes:
         home: its name and the directory of its lab file.
@@ -33,7 +35,8 @@ class Client:
         Unreachable: no lab runs, or it is still starting.
     """
 
-    def __init__(self, lab: str = "", url: str = "") -> None:
+    def __init__(self, lab: str = "", url: str = "", secret: str = "") -> None:
+        self._secret = secret
         running = token.labs()
         if url:
             self.url = url.rstrip("/")
@@ -64,17 +67,25 @@ class Client:
             Unreachable: no answer; the status of the lab shows whether the command was executed.
             ConfigError: the lab refuses the command, or the token cannot be read; nothing was changed.
         """
-        if self._address is None:
+        return str(self.ask(verb, **body)["done"])
+
+    def ask(self, verb: str, **body: str) -> dict[str, Any]:
+        """The answer of POST `/api/v1/VERB`; raises as `post`."""
+        secret = self._secret
+        if not secret and self._address is None:
             raise ConfigError(f"no lab of this user listens at {self.url}, so there is no access token for it")
-        secret = token.read(self._address.folder / token.TOKEN)
-        return str(self._ask("POST", verb, json=body, headers={"Authorization": f"Bearer {secret}"})["done"])
+        if not secret and self._address is not None:
+            secret = token.read(self._address.folder / token.TOKEN)
+        return self._ask("POST", verb, json=body, headers={"Authorization": f"Bearer {secret}"})
 
     def _ask(self, method: str, path: str, **how: Any) -> dict[str, Any]:
         import httpx
 
         try:
             # No proxy may see the token; without TLS on this machine, loading certificates is wasted time.
-            with httpx.Client(trust_env=False, verify=False, timeout=SECONDS) as client:
+            with httpx.Client(
+                trust_env=False, verify=False, timeout=LONG_SECONDS if path == "rehearse" else SECONDS
+            ) as client:
                 reply = client.request(method, f"{self.url}/api/v1/{path}", **how)
                 answer = reply.json()
         except (httpx.HTTPError, ValueError) as error:

@@ -22,10 +22,11 @@ from sdl import config
 from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
+from sdl.lab.config.instruments import describe_instrument
 from sdl.lab.core import scheduler
 from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
-from sdl.lab.core.state import Start, covering_targets, single_job_name
+from sdl.lab.core.state import Start, covering_targets, single_job_name, submission_row
 from sdl.lab.core.views import describe_pause, display_target, pause_reason
 from sdl.lab.loop import LabLoop
 
@@ -100,6 +101,11 @@ class Controller:
         """End the present `wait`; callable from a signal handler."""
         self._requests.put(None)
 
+    @_in_loop
+    def perform(self, call: Callable[[LabLoop], T]) -> T:
+        """The result of a call, executed in the thread of the loop."""
+        return call(self.loop)
+
     # Queries -----------------------------------------------------------------------------------------------------
     @_in_loop
     def status(self) -> Mapping[str, Any]:
@@ -115,6 +121,9 @@ class Controller:
             "running": [self._running(start) for start in lab.running()],
             "held": [asdict(event) for event in lab.pauses.values()],
             "next": self._upcoming(1),
+            "submissions": [
+                submission_row(one) | {"plain": _without_instrument(one.campaign)} for one in lab.submissions.values()
+            ],
             "jobs": [
                 {
                     "name": name,
@@ -124,6 +133,11 @@ class Controller:
                 for name, job in file.jobs.items()
             ],
         }
+
+    @_in_loop
+    def instruments(self) -> Sequence[Mapping[str, Any]]:
+        """Inputs, channels and constraints of every instrument (`sdl.lab.config.instruments`)."""
+        return [describe_instrument(name, one.instrument) for name, one in self.loop.lab.lab.instruments.items()]
 
     @_in_loop
     def queue(self) -> Sequence[Mapping[str, Any]]:
@@ -191,7 +205,9 @@ class Controller:
     @_in_loop
     def abort(self, target: str, reason: str, by: str) -> str:
         self._require(target)
-        covered = self._starts(target)
+        return self._abort(target, self._starts(target), reason, by)
+
+    def _abort(self, target: str, covered: Sequence[Start], reason: str, by: str) -> str:
         starts = [start for start in covered if start.abort is None]
         if not starts:
             raise ConfigError(f"{target}: {'already being aborted' if covered else 'no start is running or waiting'}")
@@ -200,6 +216,22 @@ class Controller:
             if start.running:
                 self.loop.processes.command(start.number, "abort", reason, by)
         return f"Aborted {', '.join(f'start {start.number}' for start in starts)}."
+
+    @_in_loop
+    def stop(self, target: str, reason: str, by: str, agent: bool = False) -> str:
+        """Abort the starts of `start N` or `instrument NAME`, for a token of any scope.
+
+        An agent may stop its own campaigns, and every campaign on the instruments that the lab file gives it.
+        """
+        self._require(target)
+        limits = self.loop.lab.lab.agents.get(by)
+        seen = () if limits is None else limits.instruments
+        covered = [s for s in self._starts(target) if not agent or s.agent == by or s.instrument in seen]
+        if target.partition(" ")[0] not in ("start", "instrument"):
+            raise ConfigError(f"{target}: name `start N` or `instrument NAME`")
+        if not covered and self._starts(target):
+            raise ConfigError(f"{target}: not on an instrument of {by}")
+        return self._abort(target, covered, reason, by)
 
     @_in_loop
     def run_now(self, job: str, by: str) -> str:
@@ -246,11 +278,12 @@ class Controller:
         )
 
     def _campaign(self, text: str, instrument: str) -> config.CampaignFile:
-        plain, runs = self._look_up(instrument)
+        plain, runs = self.instrument(instrument)
         return parse_text(text, plain, base=self._base, runs=runs)
 
     @_in_loop
-    def _look_up(self, instrument: str) -> tuple[Any, Path]:
+    def instrument(self, instrument: str) -> tuple[Any, Path]:
+        """An instrument of the lab file as plain values, and the directory of the runs."""
         self._require(f"instrument {instrument}")
         return self.loop.lab.lab.instruments[instrument].instrument, self.loop.runs
 
@@ -348,6 +381,10 @@ class Controller:
                 skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
                 rows.append(_row(None, name, job.instrument, at, skipped))
         return sorted(rows, key=lambda row: row["due"])
+
+
+def _without_instrument(campaign: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in campaign.items() if key != "instrument"}
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,8 @@
 Every terminal of the user finds every lab of the machine here. The token changes at every start, because the files of a
 killed lab remain: a program that takes over its port receives only an invalid token. A token readable by other users,
 through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read
-everything.
+everything. Who holds it is the lab's own account, under whose name it acts, with every scope; a token for others is a
+named one (`sdl.lab.http.named_tokens`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.errors import ConfigError, RecordError
+from sdl.lab.http.named_tokens import SCOPES, Identity, NamedTokens
 from sdl.store.plainfile import open_existing, open_fd
 from sdl.store.record import write_file
 
@@ -83,14 +85,15 @@ def labs() -> list[LabAddress]:
     return running
 
 
-def read(path: Path) -> str:
-    """The token in a file that only its owner can read.
+def read(path: Path, *, folder: bool = True) -> str:
+    """The token in a file that only its owner can read; with `folder`, in a folder that only its owner can enter.
 
     Raises:
         ConfigError: missing, not a regular file, of another user, or readable by others.
     """
     try:
-        _check(path.parent, path.parent.lstat())
+        if folder:
+            _check(path.parent, path.parent.lstat())
         with open_existing(path) as stream:
             _check(path, os.fstat(stream.fileno()))
             token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
@@ -102,17 +105,21 @@ def read(path: Path) -> str:
 
 
 class Credentials:
-    """The address and access token of one running lab, on disk.
+    """The address and access token of one running lab, on disk, and its named tokens.
 
     Args:
         record: directory of its journal; identifies the lab together with the name.
+        named: the named tokens; None: there are none.
 
     Raises:
         ConfigError: the folder is a link or belongs to another user.
         RecordError: the files cannot be written.
     """
 
-    def __init__(self, lab: str, record: Path, file: Path) -> None:
+    def __init__(self, lab: str, record: Path, file: Path, named: NamedTokens | None = None) -> None:
+        from sdl.runner import user  # which the command line does not need to find a lab
+
+        self._named, self._owner = named, Identity(user(), frozenset(SCOPES))
         self._lab, self._record, self._file = lab, record.absolute(), file.absolute()
         digest = hashlib.sha256(os.fsencode(self._record)).hexdigest()[:8]
         self.folder = folder() / f"{lab}-{digest}"
@@ -153,8 +160,18 @@ class Credentials:
         }  # fmt: skip
         write_file(self.folder / ADDRESS_FILE, json.dumps(address) + "\n")
 
+    def identify(self, token: str) -> Identity | None:
+        """Whose token this is: that of the lab, or a named one; None if it is none.
+
+        Raises:
+            ConfigError: others could read the lab's token, which has been replaced, or write the named ones.
+        """
+        if self.accepts(token):
+            return self._owner
+        return None if self._named is None else self._named.identify(token)
+
     def accepts(self, token: str) -> bool:
-        """Whether this is the token, compared in constant time.
+        """Whether this is the lab's own token, compared in constant time.
 
         Raises:
             ConfigError: others could read the token; it has been replaced.

@@ -54,6 +54,7 @@ class WorkerUpdate:
         outcome: of an end, as in the record.
         readings: taken in this run so far.
         on: of an end: why the instrument is not known to be off; empty if it is off.
+        cost: of this run so far.
     """
 
     start: int
@@ -63,16 +64,17 @@ class WorkerUpdate:
     readings: int = 0
     at: float = 0.0
     on: str = ""
+    cost: float = 0.0
 
 
-def update_of(event: Event, start: int, readings: int) -> WorkerUpdate:
-    """The update that an event of a campaign causes; `readings` is the number taken so far."""
+def update_of(event: Event, start: int, readings: int, cost: float = 0.0) -> WorkerUpdate:
+    """The update that an event of a campaign causes; readings and cost are those so far."""
     match event:
         case Paused():
-            return WorkerUpdate(start, "paused", f"{event.cause} ({event.by})", "", readings, event.at)
+            return WorkerUpdate(start, "paused", f"{event.cause} ({event.by})", "", readings, event.at, cost=cost)
         case Continued():
-            return WorkerUpdate(start, "continued", event.by, "", readings, event.at)
-    return WorkerUpdate(start, "running", "", "", readings, event.at)
+            return WorkerUpdate(start, "continued", event.by, "", readings, event.at, cost=cost)
+    return WorkerUpdate(start, "running", "", "", readings, event.at, cost=cost)
 
 
 Command = Literal["pause", "proceed", "resume", "abort"]

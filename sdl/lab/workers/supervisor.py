@@ -61,6 +61,7 @@ class WorkerHandle:
     messages: int = 0
     log_fields: dict[str, Any] = field(default_factory=dict)
     readings: int = 0
+    cost: float = 0.0
     end: WorkerUpdate | None = None  # its final update
     failure: str = ""  # cause of its death that it reported
     why: str = ""  # reason of its termination, once requested
@@ -85,6 +86,7 @@ class WorkerHandle:
                 elif "update" in message:
                     update = WorkerUpdate(**message["update"])
                     self.readings = max(self.readings, update.readings)
+                    self.cost = max(self.cost, update.cost)
                     if update.what == "ended":
                         self.end = update
                     else:
@@ -265,7 +267,7 @@ class Supervisor:
         code = child.process.exitcode
         child.dispose()
         text = "; ".join(filter(None, (child.why, child.failure or describe_exit(code))))
-        died = WorkerUpdate(start, "died", text, readings=child.readings, at=time.time())
+        died = WorkerUpdate(start, "died", text, readings=child.readings, at=time.time(), cost=child.cost)
         self._updates.append(child.end or died)
 
     def _look(self, key: str, maker: WorkerHandle) -> str:

@@ -96,9 +96,11 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
     threading.Thread(target=_listen, args=(link, gate), daemon=True, name="sdl lab link").start()
     written = 0
     paused: Paused | None = None
+    cost = 0.0
 
     def watch(event: Event, campaign: Campaign) -> None:
-        nonlocal written, paused
+        nonlocal written, paused, cost
+        cost = campaign.history.cost
         gate.observe(event, campaign)
         forward.trial = campaign.history.trials
         paused = event if isinstance(event, Paused) else paused
@@ -107,7 +109,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             return
         if isinstance(event, Resumed) and campaign.paused and paused is not None:
             event = paused  # it was left in a pause, and stays there until the gate lets it continue
-        update = update_of(event, start, campaign.history.readings)
+        update = update_of(event, start, campaign.history.readings, cost)
         link.send({"update": asdict(update)}, must=update.what != "running")
 
     _wait_for_instrument(campaign_tree.get("instrument"), start, gate, link)
@@ -117,7 +119,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
     elif _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
-            result = run.result
+            result, cost = run.result, run.campaign.history.cost
         else:
             written = len(run.events)
             result = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
@@ -128,7 +130,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         )  # fmt: skip
     safe = result.safe
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
-    end = WorkerUpdate(start, "ended", result.reason, str(result.outcome), result.readings, time.time(), on)
+    end = WorkerUpdate(start, "ended", result.reason, str(result.outcome), result.readings, time.time(), on, cost)
     link.send({"update": asdict(end)})
 
 

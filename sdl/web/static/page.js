@@ -43,7 +43,7 @@
     throw new Refused(answer.status, reply.error || "the server refused (" + answer.status + ")");
   }
 
-  // One dialog for everything: why, who, token; only what is not known is asked -----------------------------------
+  // One dialog for everything: why, token; only what is not known is asked -----------------------------------
   const dialog = $("ask");
   let pending = null;
   let back = null;
@@ -58,7 +58,6 @@
     $("ask-fields").replaceChildren(...(work.fields ? [work.fields] : []));
     $("ask-reason-field").hidden = !work.reason;
     $("ask-reason").value = "";
-    $("ask-by").value = held("by");
     $("ask-token").value = "";
     $("ask-yes").textContent = work.yes || "OK";
     token();
@@ -75,11 +74,10 @@
 
   async function go() {
     if ($("ask-token").value.trim()) hold("token", $("ask-token").value.trim());
-    hold("by", $("ask-by").value.trim());
     $("ask-token").value = "";
     $("ask-error").textContent = "";
     try {
-      const sentence = await pending.run({ by: held("by"), reason: $("ask-reason").value.trim() });
+      const sentence = await pending.run({ reason: $("ask-reason").value.trim() });
       dialog.close();
       if (sentence) done(sentence);
     } catch (error) {
@@ -102,7 +100,7 @@
   async function willing(work) {
     if (!held("token")) return ask(work);
     try {
-      const sentence = await work.run({ by: held("by"), reason: "" });
+      const sentence = await work.run({ reason: "" });
       if (sentence) done(sentence);
     } catch (error) {
       ask(work);
@@ -116,17 +114,20 @@
   }));
 
   // Buttons -------------------------------------------------------------------------------------------------------
-  const NAMES = { pause: "Pause", resume: "Resume", abort: "Abort", skip: "Skip", "run-now": "Run now" };
+  const NAMES = {
+    pause: "Pause", resume: "Resume", abort: "Abort", skip: "Skip", "run-now": "Run now", approve: "Approve", refuse: "Refuse",
+  };
+  const REVIEW = ["approve", "refuse"];
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-verb]");
     if (!button) return;
     const { verb, target, title, quote, since = "" } = button.dataset;
     const work = {
-      title: title || NAMES[verb] + ": " + target, yes: title && verb === "resume" ? "End the pause" : NAMES[verb],
+      title: title || NAMES[verb] + ": " + (REVIEW.includes(verb) ? "submission " : "") + target, yes: title && verb === "resume" ? "End the pause" : NAMES[verb],
       reason: verb !== "resume" && verb !== "run-now",
       text: quote || (verb === "abort" ? "It ends for good: light off, record closed." : ""),
-      run: async ({ by, reason }) => {
-        const body = verb === "run-now" ? { job: target, by } : verb === "resume" ? { target, since, by } : { target, reason, by };
+      run: async ({ reason }) => {
+        const body = REVIEW.includes(verb) ? { submission: target, reason } : verb === "run-now" ? { job: target } : verb === "resume" ? { target, since } : { target, reason };
         return (await post("/api/v1/" + verb, body)).done;
       },
     };
@@ -214,10 +215,10 @@
     event.preventDefault();
     willing({
       title: "Save the notes", yes: "Save",
-      run: async ({ by }) => {
+      run: async () => {
         const body = {
           note: $("note").value, tags: $("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean),
-          version: Number(notes.dataset.version), by,
+          version: Number(notes.dataset.version),
         };
         const reply = await post(notes.dataset.path, body);
         notes.dataset.version = reply.version;
@@ -425,9 +426,9 @@
     });
     start.addEventListener("submit", (event) => {
       event.preventDefault();
-      const run = async ({ by }) => {
+      const run = async () => {
         try {
-          const reply = await post("/api/v1/start", { ...given(), by });
+          const reply = await post("/api/v1/start", given());
           say([reply.done], "good");
           setTimeout(() => { location.href = "/#main"; }, 1200);
           return reply.done;
