@@ -200,8 +200,7 @@ def notify_test(file: LabPath, json: Json = False) -> None:
 
     Exit code 1 if a message could not be sent.
     """
-    from sdl.lab.rules.dispatch import addresses
-    from sdl.notify.sender import NotSent, send_by_apprise
+    from sdl.notify.sender import NotSent, addresses, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:

@@ -28,6 +28,7 @@ from sdl.formatting import (
     percent,
     reading,
     settings,
+    told_by_others,
     truncate,
     units,
     worst,
@@ -110,7 +111,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     reason, by = run.result.reason, ""
     if run.result.outcome is None:
         by = writing_process(run.folder)
-        waiting = WAITING if is_external(run.opened) else ENDED
+        waiting = WAITING if is_external(run.opened) else FOR_A_PERSON if told_by_others(run.opened) else ENDED
         ended = f"{reason}; it can be resumed" if run.campaign.interrupted else waiting
         reason = f"running now ({by})" if by else ended
     if not json:
@@ -123,6 +124,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 
 
 WAITING = "it waits for a reading, or to be asked"
+FOR_A_PERSON = "it waits for a person, on the page (`sdl web`), by `sdl tell`, or at a terminal with `sdl resume`"
 ENDED = "its process was killed, or runs on another machine"
 
 

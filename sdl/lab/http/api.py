@@ -96,13 +96,14 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
+    url: str | None = None,
     submissions: Submissions | None = None,
 ) -> RequestFilter:
     """The application with its request checks.
 
     `alive` gives the seconds since the last tick of the loop, `unready` the reasons why no campaign could run now,
-    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page; `submissions` are what
-    agents ask of the lab.
+    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page; `url` is its address behind
+    a proxy; `submissions` are what agents ask of the lab.
     """
 
     async def health(request: Request) -> Response:
@@ -202,6 +203,7 @@ def create_app(
         ],
         credentials,
         port,
+        url=url,
         note_refused=None if submissions is None else submissions.note_refused,
     )
 
