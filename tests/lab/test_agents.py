@@ -127,6 +127,11 @@ def test_a_campaign_beyond_a_limit_is_refused_rehearsed_or_not(
     assert lab.bench.processes.orders == []
 
 
+def test_a_campaign_does_not_write_into_the_directory_of_a_lab(lab: AgentLab) -> None:
+    with pytest.raises(ConfigError, match=r"name: must not end in \.lab"):
+        lab.submit(changed(name="agents.lab"))
+
+
 def test_other_instruments_and_unknown_agents_get_nothing(lab: AgentLab) -> None:
     campaign = {"name": "x", "goal": {"445nm": 16384}, "solver": "linear"}
     with pytest.raises(ConfigError, match="instrument other is not allowed to claude; allowed: rig"):

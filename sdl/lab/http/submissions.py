@@ -28,6 +28,7 @@ from sdl.lab.core.events import CallRefused, Rehearsed, Reviewed, Submitted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.rehearsal import Rehearsal, rehearse, remove_oldest, twin_mismatch
+from sdl.lab.journal import SUFFIX
 from sdl.lab.loop import LabLoop
 
 MAX_WAIT = 30.0  # seconds that a rehearsal waits for another one
@@ -233,6 +234,8 @@ class Submissions:
             )
         plain, runs = self._control.instrument(instrument)
         parsed = parse_text(text, plain, base=runs, runs=runs)
+        if parsed.name.endswith(SUFFIX):
+            raise ConfigError(Problem(f"must not end in {SUFFIX}: such directories are those of labs", "name"))
         within, problems = bound_inputs(parsed.inputs, limits.instruments[instrument], parsed.instrument.inputs)
         if problems:
             raise ConfigError(*problems)
