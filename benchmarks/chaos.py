@@ -56,9 +56,9 @@ WEIGHTS = {
 def twin(port: int, folder: Path, seed: int) -> None:
     """Serves a twin; writes every reading and whenever its light goes on or off."""
     from sdl.twin.faults import Fault
-    from sdl.twin.model import Plant
-    from sdl.twin.serve import TwinServer
-    from sdl.twin.state import load
+    from sdl.twin.led.model import Plant
+    from sdl.twin.led.serve import TwinServer
+    from sdl.twin.led.state import load
 
     faults = [
         Fault.model_validate({"name": name, "probability": SHARE / len(FAULTS)} | ({"seconds": s} if s else {}))

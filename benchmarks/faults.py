@@ -25,7 +25,7 @@ from sdl.core.events import Event, Failed, Measured, Proposed, Safe
 from sdl.runner import SwitchOffPolicy
 from sdl.store import record
 from sdl.twin.faults import MEANING, Fault
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 from sdl.types import Power
 
 SPEED = 500.0
@@ -141,8 +141,8 @@ def run(name: str, seed: int, folder: Path) -> Run:
 
 
 def plant(seed: int) -> Any:
-    from sdl.twin.model import Plant
-    from sdl.twin.state import load
+    from sdl.twin.led.model import Plant
+    from sdl.twin.led.state import load
 
     return Plant(load("night-2025-10"), seed)
 

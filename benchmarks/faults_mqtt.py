@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the broker is that of the 
 import sdl
 from sdl.core.events import Event, Failed, Measured
 from sdl.store import record
-from sdl.twin.sdl_light import FAULTS, SdlLightDevice
+from sdl.twin.led.sdl_light import FAULTS, SdlLightDevice
 from tests.drivers.broker import MqttBroker
 
 SAFE = 5.0

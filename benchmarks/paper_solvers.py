@@ -17,8 +17,8 @@ import numpy as np
 
 import sdl
 from sdl.config import load
-from sdl.twin.model import Plant
-from sdl.twin.state import load as load_state
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load as load_state
 
 QUICKSTART = Path(__file__).resolve().parent.parent / "configs" / "quickstart.yaml"
 CHANNELS = ("445nm", "515nm", "630nm")

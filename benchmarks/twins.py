@@ -36,9 +36,9 @@ from sdl import config, runner, yamlfile
 from sdl.bench import markdown
 from sdl.cli.twin.fitted_commands import declaration
 from sdl.clock import Clock, VirtualClock
-from sdl.drivers.declared import Declared
-from sdl.drivers.fitted_twin import FittedTwin
-from sdl.drivers.twin import Twin
+from sdl.drivers.declared.config import Declared
+from sdl.drivers.twin.config import Twin
+from sdl.drivers.twin.fitted import FittedTwin
 from sdl.lab.config.file import load as load_lab
 from sdl.lab.simulate import Usage, simulate
 from sdl.space import Space

@@ -32,10 +32,10 @@ OURS: dict[str, dict[str, str]] = {
         "random": "sdl.solvers.random:Random",
     },
     "drivers": {
-        "twin": "sdl.drivers.twin:Twin",
+        "twin": "sdl.drivers.twin.config:Twin",
         "claude-light": "sdl.drivers.claude_light.config:ClaudeLight",
         "sdl-light": "sdl.drivers.sdl_light.config:SdlLight",
-        "command": "sdl.drivers.command:Command",
+        "command": "sdl.drivers.command.config:Command",
         "http": "sdl.drivers.http_api.config:HttpApi",
         "scpi": "sdl.drivers.scpi.config:Scpi",
         "python": "sdl.drivers.python_function:PythonFunction",

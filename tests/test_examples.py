@@ -29,3 +29,15 @@ def test_the_optuna_package_keeps_the_contract_and_its_campaign_its_expectation(
     mistyped = ("--set", "solver.kind=optima")
     listed = python("-m", "sdl", "validate", "campaign.yaml", *mistyped, cwd=folder, PYTHONPATH=path)
     assert "optuna; did you mean 'optuna'?" in listed.stderr
+
+
+@pytest.mark.slow
+def test_the_bluesky_package_runs_campaigns_as_plans(tmp_path: Path) -> None:
+    for module in ("bluesky", "ophyd_async", "event_model"):
+        pytest.importorskip(module)
+    folder = tmp_path / "sdl-bluesky"
+    shutil.copytree(ROOT / "examples" / "sdl-bluesky", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    tests = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_sdl_bluesky.py", cwd=folder, PYTHONPATH=path)
+    assert tests.returncode == 0, tests.stdout[-3000:]
+    assert "5 passed" in tests.stdout

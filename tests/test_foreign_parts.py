@@ -155,8 +155,8 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
             """
             import time
             from sdl import registry
-            from sdl.drivers.twin import Twin
-            from sdl.drivers.twin_driver import TwinDriver
+            from sdl.drivers.twin.config import Twin
+            from sdl.drivers.twin.driver import TwinDriver, plant_of
             import sdl
 
             class Driver(TwinDriver):
@@ -167,7 +167,7 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
             class Hangs(Twin):
                 kind: str = "hangs"
                 def open(self, clock):
-                    return Driver(self, clock)
+                    return Driver(self, plant_of(self), clock)
 
             registry.OURS["drivers"]["hangs"] = "__main__:Hangs"
             tree = {"name": "x", "instrument": {"kind": "hangs"}, "goal": {"515nm": 9000}, "stop": {"trials": 2}}

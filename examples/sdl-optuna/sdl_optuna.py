@@ -55,9 +55,11 @@ class FittedOptuna:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The next point that Optuna would try for each of k goals."""
         goals = [Targets(*(part[i] for part in targets)) for i in range(len(targets.value))]
-        ends = self.rows.bounds(space)
+        region = self.rows.region(space)
         with _quiet():
-            U = np.array([self._next(self._misses(goal), *ends, int(rng.integers(2**32))) for goal in goals])
+            U = np.array(
+                [self._next(self._misses(goal), region.low, region.high, int(rng.integers(2**32))) for goal in goals]
+            )
         unknown = np.full_like(U, np.nan)  # Optuna gives no uncertainty: NaN, never 0
         about = f"Optuna's TPE, the best of {len(self.rows.U)} rows missed by"
         notes = [f"{about} {self._misses(goal).min():.2f} tolerances" for goal in goals]

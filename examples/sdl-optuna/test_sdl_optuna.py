@@ -8,11 +8,13 @@ import sdl
 from sdl.solvers.base import Targets
 from sdl.space import Space
 from sdl.testing import SolverContract
+from sdl.testing.small_instruments import SMALL
 from sdl.testing.solver_contract import AffinePlant
 
 
 class TestOptuna(SolverContract):
     hits = False  # it is told one number a row, and needs many more rows than twelve
+    unsuited = frozenset(SMALL)
 
     @pytest.fixture
     def solver(self):

@@ -6,9 +6,11 @@ others have written to the record since, and holds its lock only while it writes
 open        the newest unfinished run of a campaign file, a new one, or a run by its name
 campaign    ask, tell, attach, skip, correct
 told        checks of what is told
+generator   the solvers for Xopt, Optimas and libEnsemble: suggest, ingest
 """
 
 from sdl.asktell.campaign import OpenCampaign, Request
+from sdl.asktell.generator import Generator
 from sdl.asktell.open import open_campaign
 
-__all__ = ["OpenCampaign", "Request", "open_campaign"]
+__all__ = ["Generator", "OpenCampaign", "Request", "open_campaign"]

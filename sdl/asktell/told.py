@@ -8,7 +8,7 @@ from typing import Any
 
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked, checked_reading, in_range
-from sdl.drivers.derived import with_derived
+from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, InstrumentError, near
 from sdl.types import Channel, Reading, Settings, Value
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sdl import config
 from sdl.errors import ConfigError, Problem, SdlError
 from sdl.parallel import pool
-from sdl.twin.state import TwinState
+from sdl.twin.led.state import TwinState
 
 # Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends.
 FIRST, LAST = 0.1, 0.9
@@ -98,7 +98,7 @@ def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tu
     """
     import numpy as np
 
-    from sdl.twin.model import Plant
+    from sdl.twin.led.model import Plant
 
     if unknown := [name for name in channels if name not in state.channels]:
         raise ConfigError(f"unknown channel {unknown[0]}; allowed: {', '.join(state.channels)}")

@@ -14,8 +14,8 @@ from sdl import config
 from sdl.bench.campaigns import solver_of
 from sdl.errors import SdlError
 from sdl.parallel import pool
-from sdl.twin.evidence import Evidence
-from sdl.twin.state import TwinState
+from sdl.twin.led.evidence import Evidence
+from sdl.twin.led.state import TwinState
 
 TOLERANCE = 0.02  # relative tolerance of the goals; only some solvers use it
 

@@ -72,7 +72,16 @@ COMMANDS = (
     *(run.run, run.resume, run.collect, run.measure),
     *(ask.ask, ask.tell, ask.attach, ask.skip, ask.correct),
     *(campaign_files.validate, campaign_files.schema, campaign_files.init),
-    *(show.list_runs, show.show, show.explain, show.check, report.export, watch.watch, report.report),
+    *(
+        show.list_runs,
+        show.show,
+        show.explain,
+        show.check,
+        report.export,
+        report.import_run,
+        watch.watch,
+        report.report,
+    ),
     *(
         compare.compare,
         verify.verify,
@@ -87,7 +96,7 @@ COMMANDS = (
 )
 """In the order of the help."""
 for command in COMMANDS:
-    app.command("list" if command is show.list_runs else None)(command)
+    app.command({show.list_runs: "list", report.import_run: "import"}.get(command))(command)
 for command in (serve.serve, serve.device):
     twin.twin.command()(command)
 app.add_typer(twin.twin, name="twin")

@@ -31,7 +31,7 @@ def ask(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Ask for the next settings, for an instrument that you drive yourself.
+    """Ask for the next settings; you drive the instrument.
 
     \b
     sdl ask my.yaml                        the settings of the next reading

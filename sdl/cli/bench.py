@@ -31,10 +31,10 @@ from sdl.formatting import count
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames
 from sdl.twin.fitted.state import FittedState, is_fitted
-from sdl.twin.state import TwinState, load
+from sdl.twin.led.state import TwinState, load
 
 if TYPE_CHECKING:
-    from sdl.twin.evidence import Evidence
+    from sdl.twin.led.evidence import Evidence
 
 
 def bench(
@@ -152,7 +152,7 @@ def _write_report(file: Path, picture: bytes, advice: str, tables: Mapping[str, 
 def _fitted(instrument: Path | None, twin: str, data: Sequence[str]) -> tuple[dict[str, Any], FittedState]:
     """The twin of a declared instrument, as in a campaign file, and its state."""
     from sdl.cli.twin.fitted_commands import declared_in
-    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.drivers.twin.fitted import FittedTwin
     from sdl.twin.fitted.state import load as load_fitted
 
     if data:
@@ -181,8 +181,8 @@ def _instrument(
         state = load(start)
         if not sources:
             return state, None, []
-        from sdl.twin.evidence import collect
-        from sdl.twin.fit import fit
+        from sdl.twin.led.evidence import collect
+        from sdl.twin.led.fit import fit
 
         evidence = collect([resolve.source(source, Path(), runs) for source in sources], state, columns=columns)
         fitted = fit(evidence, state)
@@ -195,7 +195,7 @@ def _instrument(
 def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
     """The path of a file with the state, which exists as long as the stack."""
     from sdl.parallel import children
-    from sdl.twin.write import toml
+    from sdl.twin.led.write import toml
 
     temporary = tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.temporary_folder())
     file = Path(stack.enter_context(temporary)) / "fitted.toml"

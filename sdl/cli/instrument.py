@@ -54,7 +54,7 @@ def check(
     Exit code 1 if a campaign could not run with it, 3 if it gives no reading.
     """
     from sdl import runner
-    from sdl.drivers.commissioning import Examination
+    from sdl.drivers.commissioning.survey import Examination
 
     campaign = load_instrument(file, changes or ())
     instrument, findings = campaign.instrument, []

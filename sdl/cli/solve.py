@@ -6,7 +6,8 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,9 +31,10 @@ from sdl.cli.terminal import aligned, say
 from sdl.config.goals import OBJECTIVES
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.drivers.base import constraints_of, session_gap
+from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
 from sdl.formatting import count, display, reading, setting
-from sdl.grammar import LinearConstraint, parse_constraint
+from sdl.grammar import Formula, LinearConstraint, parse_constraint
 from sdl.solvers.base import Data, Solver
 from sdl.store import datasets
 from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
@@ -75,7 +77,7 @@ def solve(
         list[str] | None,
         option(
             "--solver SOLVER",
-            "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm; auto with choices]",
+            "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [auto]",
         ),
     ] = None,
     tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
@@ -98,7 +100,7 @@ def solve(
         str | None,
         option(
             "--instrument FILE",
-            "Instrument that defines inputs, bounds and channels: a campaign, or a kind such as sdl-light.",
+            "Instrument of the data: a campaign, with the inputs that it fixes or narrows, or a kind (sdl-light).",
         ),
     ] = None,
     low: Annotated[Bounds, option("--low NAME=VALUE", "Lower bound of an input; repeatable.")] = None,
@@ -123,7 +125,7 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
     by --low and --high, or those of the data.
     """
-    goal, kinds = _goal(goals, tolerance), _solvers(solvers or [])
+    goal, kinds = _goal(goals, tolerance), _solvers(solvers or ["auto"])
     _check(kinds, goal, prefer, all_solutions=all_solutions)
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
     question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
@@ -133,9 +135,6 @@ def solve(
         preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs) or ()
         by_input = {item.name: cost for item, cost in zip(question.inputs, preferred, strict=True)}
         question = replace(question, data=replace(question.data, prefer=question.data.space.cost(by_input)))
-    if not solvers:
-        numeric = all(item.numeric for item in question.data.inputs)
-        kinds = _solvers(["gmm" if numeric and goal.objective is None else "auto"])
     if not json:
         files = ", ".join(str(part.source) for part in question.data_sets)
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
@@ -195,18 +194,26 @@ def _question(
     from sdl.inverse.dataset import data_from, hold
     from sdl.inverse.propose import objective_of
 
-    known, measured, gap, constraints = _instrument(files[0], columns, instrument, goal)
-    names = [channel.name for channel in measured]
+    rig = _instrument(files[0], columns, instrument, goal)
+    names = [channel.name for channel in rig.channels]
     for name in goal.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
-    parts = [datasets.load(file, known, measured, goal.channels, columns=columns, session_gap=gap) for file in files]
+    derive = partial(with_derived, formulas=rig.derived, strict=False) if rig.derived else None
+    parts = [
+        datasets.load(
+            file, rig.inputs, rig.channels, goal.channels, columns=columns, session_gap=rig.session_gap,
+            derive=derive, derived=rig.derived, held=rig.fixed,
+        )
+        for file in files
+    ]  # fmt: skip
     rows = [replace(row, session=session) for _, row, session in datasets.number_sessions(parts)]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(parts) or 'the data is empty'}")
+    known = [item if isinstance(item, str) else rig.narrowed.get(item.name, item) for item in rig.inputs]
     inputs = _bounded(known, rows, low, high)
-    rest = (objective_of(goal, measured), constraints)
-    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels, *rest)))
+    rest = (objective_of(goal, rig.channels), rig.constraints)
+    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, rig.channels, goal.channels, *rest)))
 
 
 def _answer(
@@ -428,12 +435,31 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
         raise ConfigError(f"--goal: {error}") from error
 
 
-def _instrument(
-    source: Path, columns: ColumnNames, given: str | None, goal: Goal
-) -> tuple[Sequence[Input | str], tuple[Channel, ...], float | None, tuple[LinearConstraint, ...]]:
-    """Inputs (only names if their bounds are unknown), channels, session gap (s; None: that of the data), constraints.
+@dataclass(frozen=True)
+class _Rig:
+    """What measured the rows: an instrument, or what the data tells of one.
 
-    As given, otherwise as found in the data.
+    Attributes:
+        inputs: only names if their bounds are unknown.
+        channels: with the derived ones.
+        session_gap: s; None: that of the data.
+        constraints: on the inputs.
+        narrowed: inputs within the limits of a campaign, by name.
+        fixed: values of inputs that a campaign keeps; rows at other ones are not used.
+        derived: formulas of channels that the data need not have.
+    """
+
+    inputs: Sequence[Input | str]
+    channels: tuple[Channel, ...]
+    session_gap: float | None = None
+    constraints: tuple[LinearConstraint, ...] = ()
+    narrowed: Mapping[str, Input] = field(default_factory=dict)
+    fixed: Settings = field(default_factory=dict)
+    derived: Mapping[str, Formula] = field(default_factory=dict)
+
+
+def _instrument(source: Path, columns: ColumnNames, given: str | None, goal: Goal) -> _Rig:
+    """The instrument as given, otherwise as found in the data.
 
     Raises:
         ConfigError: it is unknown which columns are inputs.
@@ -445,7 +471,7 @@ def _instrument(
         opened = datasets.read_opened(file)
     if opened is not None:
         constraints = tuple(map(parse_constraint, opened.instrument.get("constraints", ())))
-        return (*datasets.recorded_instrument(opened, file), None, constraints)
+        return _Rig(*datasets.recorded_instrument(opened, file), None, constraints)
     has = datasets.describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, light_channels = {item.name for item in light.inputs}, {item.name: item for item in light.channels}
@@ -467,7 +493,7 @@ def _instrument(
     others = dict.fromkeys([*columns.channels, *(has.channels or goal.channels)])
     inputs = [_input(item, columns, has) for item in inputs]
     channels = light_channels | {name: Channel(name=name, unit="") for name in others if name not in light_channels}
-    return inputs, tuple(channels.values()), None, ()
+    return _Rig(inputs, tuple(channels.values()))
 
 
 def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -> Input | str:
@@ -478,14 +504,14 @@ def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -
     return Input(name=item, choices=has.texts[place]) if place in has.texts else item
 
 
-def _named(
-    given: str, columns: ColumnNames
-) -> tuple[Sequence[Input], tuple[Channel, ...], float, tuple[LinearConstraint, ...]]:
-    """What `_instrument` returns, of an instrument in a campaign, in a file of its own, or of a kind."""
+def _named(given: str, columns: ColumnNames) -> _Rig:
+    """An instrument as a campaign uses it, of a file of its own, or of a kind."""
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
         part = tree.get("instrument", tree) if isinstance(tree, Mapping) else tree
         named = config.parse_kind("instrument", part, Path(given).parent)
+        kept = tree.get("inputs", {}) if isinstance(tree, Mapping) and "instrument" in tree else {}
+        campaign = config.parse({"name": "data", "instrument": named, "inputs": kept}, collect=True)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
     for kind in ("input", "channel"):
@@ -493,7 +519,10 @@ def _named(
         for name in getattr(columns, f"{kind}s"):
             if name not in allowed:
                 raise ConfigError(f"--{kind} {name}: {given} has no such {kind}; {near(name, allowed)}")
-    return named.inputs, named.channels, session_gap(named), constraints_of(named)
+    narrowed = {item.name: item for item in campaign.free_inputs}
+    derived = getattr(named, "derived", {})
+    gap, constraints = session_gap(named), constraints_of(named)
+    return _Rig(named.inputs, named.channels, gap, constraints, narrowed, campaign.fixed, derived)
 
 
 def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:

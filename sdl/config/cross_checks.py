@@ -11,7 +11,7 @@ from sdl.designs.adaptive import Adaptive
 from sdl.designs.filling import Points
 from sdl.errors import ConfigError, Problem
 from sdl.solvers.base import optimises, require_choices
-from sdl.twin.state import known_state
+from sdl.twin.led.state import known_state
 from sdl.types import Input, Value
 
 

@@ -41,12 +41,14 @@ def _plain_tolerance(tolerance: Tolerance) -> str | float:
 
 
 PERCENTAGE_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}
+QUANTITY_SCHEMA = {"type": "string", "pattern": r"^\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*[^\s0-9.].*$"}  # 3 mS/cm
 ToleranceKey = Annotated[
     Tolerance,
     BeforeValidator(_tolerance),
     PlainSerializer(_plain_tolerance),
-    WithJsonSchema({"anyOf": [PERCENTAGE_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
+    WithJsonSchema({"anyOf": [PERCENTAGE_SCHEMA, {"type": "number", "exclusiveMinimum": 0}, QUANTITY_SCHEMA]}),
 ]
+ReadingKey = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, QUANTITY_SCHEMA]})]
 
 
 def _improvement(value: Any) -> Tolerance:
@@ -92,15 +94,15 @@ class Target(Frozen):
 
     ORDER: ClassVar[tuple[str, ...]] = ("target", "tolerance", "between", "at most", "at least", "objective")
 
-    target: float | None = Field(None, description="the target, a raw reading")
+    target: ReadingKey | None = Field(None, description="the target, a raw reading")
     tolerance: ToleranceKey | None = Field(
         None, description="the target's own tolerance, `300` (counts) or `2%`; the campaign's if omitted"
     )
-    between: tuple[float, float] | None = Field(
+    between: tuple[ReadingKey, ReadingKey] | None = Field(
         None, description="instead of a target: the lowest and the highest reading, `[1000, 60000]`"
     )
-    at_most: float | None = Field(None, alias="at most", description="instead of a target: the highest reading")
-    at_least: float | None = Field(None, alias="at least", description="instead of a target: the lowest reading")
+    at_most: ReadingKey | None = Field(None, alias="at most", description="instead of a target: the highest reading")
+    at_least: ReadingKey | None = Field(None, alias="at least", description="instead of a target: the lowest reading")
     objective: Annotated[Direction, Field(strict=False), WithJsonSchema({"enum": list(OBJECTIVES)})] | None = Field(
         None,
         description="instead of a target: `maximise` or `minimise` the channel, alone `{R: maximise}`; at most one "

@@ -15,10 +15,12 @@ from sdl.config.expect import expect_problems, instrument_tested_on
 from sdl.config.mistakes import allowed_keys, problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
+from sdl.config.units import strip_units
 from sdl.errors import ConfigError, Problem
 from sdl.store import resolve
 from sdl.store.resolve import RUNS
-from sdl.twin.state import load as load_state
+from sdl.twin.led.state import load as load_state
+from sdl.twin.reference import load_reference
 from sdl.types import Frozen
 
 C = TypeVar("C", bound=ResolvedCampaign)
@@ -71,7 +73,7 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
     campaign, problems = (value, problems) if isinstance(value, CampaignFile) else _validated(CampaignFile, value, base)
     if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):
         problems.append(Problem("missing; give a target for at least one channel: {R: 140}", "goal"))
-    problems += cross_check(campaign) + expect_problems(campaign)
+    problems += cross_check(campaign) + expect_problems(campaign) + _watch_problems(campaign)
     priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
     problems += missing
     if not problems and (other := instrument_tested_on(campaign)) is not None:
@@ -114,6 +116,10 @@ def _validated(model: type[C], value: Any, base: Path = Path()) -> tuple[C, list
         except ConfigError as error:
             problems += [p if p.file else Problem(p.message, f"{key}.{p.path}".rstrip(".")) for p in error.problems]
             tree[key] = None
+    tree, wrong_units = strip_units(
+        tree, {channel.name: channel for channel in getattr(tree["instrument"], "channels", ())}
+    )
+    problems += wrong_units
     try:
         return model.model_validate(tree), problems
     except ValidationError as error:
@@ -131,6 +137,16 @@ def _problems_on(campaign: CampaignFile, given: Any, base: Path) -> list[Problem
         Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
         for p in cross_check(campaign.model_copy(update={"instrument": instrument}))
     ]
+
+
+def _watch_problems(campaign: CampaignFile) -> list[Problem]:
+    """The twin that the instrument names and `watch: twin` stands for, if it cannot be read."""
+    try:
+        if campaign.instrument is not None and campaign.watch_reference is not None:
+            load_reference(campaign.watch_reference)
+    except ValueError as error:
+        return [Problem(str(error), "watch")]
+    return []
 
 
 def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:

@@ -21,7 +21,7 @@ from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
 from sdl.solvers.base import Solver
-from sdl.twin.state import load, locate
+from sdl.twin.reference import checked_reference, reference_of
 from sdl.types import Frozen, Input, Settings, Value
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, type]] = {
 }
 """Keys with a `kind`: their group in the registry, and the protocol that its classes implement."""
 
-CHANGEABLE = ("stop", "solver", "confirm", "retry")
+CHANGEABLE = ("stop", "solver", "average", "confirm", "retry")
 """Keys that a resume may change; changing another key makes a different campaign."""
 
 
@@ -195,11 +195,11 @@ class ResolvedCampaign(CampaignRules):
         default_factory=lambda: {"kind": "axis"},
         description="trials before the solver is asked: `kind` and its options",
     )
-    solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="the solver: `kind` and its options")
+    solver: Any = Field(default_factory=lambda: {"kind": "auto"}, description="the solver: `kind` and its options")
     watch: str | None = Field(
         None,
-        description="twin to compare the instrument with during the campaign: `twin`, the name of a state, or the path "
-        "of a `.toml` file; a warning is given when they no longer match",
+        description="twin to compare the instrument with during the campaign: `twin` (its own, or the LED's), the name "
+        "of a state, or the path of a `.toml` file; a warning is given when they no longer match",
     )
     seed: int = Field(
         0, ge=0, lt=2**63, description="seed of all random numbers; the same file and seed give the same campaign"
@@ -215,6 +215,14 @@ class ResolvedCampaign(CampaignRules):
         """What readings and trials of this campaign cost; None where its instrument names no prices."""
         prices: Prices | None = getattr(self.instrument, "cost", None)
         return None if prices is None or prices.free else prices.with_fixed(self.fixed)
+
+    @property
+    def watch_reference(self) -> str | None:
+        """The state or file of the twin that the instrument is compared with; None: it is not compared."""
+        if self.watch is None:
+            return None
+        declared = getattr(self.instrument, "of", None) or self.instrument  # a twin in its place
+        return reference_of(self.watch, getattr(declared, "twin", None), getattr(declared, "folder", None))
 
     @property
     def free_inputs(self) -> tuple[Input, ...]:
@@ -259,10 +267,7 @@ class ResolvedCampaign(CampaignRules):
     @field_validator("watch")
     @classmethod
     def _known_twin(cls, value: str | None) -> str | None:
-        if value not in (None, "twin"):
-            load(value)
-        # Absolute, so that a campaign can be resumed from another folder.
-        return str(locate(value)) if value and value.endswith(".toml") else value
+        return checked_reference(value)  # absolute, so that a campaign can be resumed from another folder
 
 
 class CampaignFile(ResolvedCampaign):

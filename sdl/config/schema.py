@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdl import registry
-from sdl.config.goals import OBJECTIVES
+from sdl.config.goals import OBJECTIVES, QUANTITY_SCHEMA
 from sdl.config.model import GROUPS, CampaignFile
 from sdl.drivers.trust import USE
 from sdl.errors import ConfigError
@@ -38,6 +38,7 @@ def schema() -> dict[str, Any]:
     definitions["Target"] = {
         "anyOf": [
             {"type": "number", "description": "the target, a raw reading"},
+            QUANTITY_SCHEMA | {"description": "the target with the unit of its channel: 3 mS/cm"},
             {"enum": list(OBJECTIVES), "description": "the channel is to be as large or as small as possible"},
             target,
         ]

@@ -60,7 +60,7 @@ from sdl.core.events import (
 from sdl.core.goal import Goal, Tolerance
 from sdl.core.objective import ObjectiveResult
 from sdl.core.prices import Prices
-from sdl.core.stopping import Rule
+from sdl.core.stopping import CostLimit, Minutes, Rule
 from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
 from sdl.types import Outcome, Reading, Settings
@@ -135,6 +135,8 @@ class Campaign:
     safe: Safe | None = None
     converged: int = 0  # proposals running that expected less improvement than the plan asks for
     _at: float = 0.0
+    _dearest: float = 0.0  # price of the dearest reading so far
+    _attempts_before: int = 0  # attempts at readings before the last resume, from which `history.active` counts
     _table: dict[State, dict[type, Callable[..., None]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -236,7 +238,7 @@ class Campaign:
 
     def _resumed(self, event: Resumed) -> None:
         self.interrupted, self.safe = False, None
-        self.history.active = 0.0
+        self.history.active, self._attempts_before = 0.0, self.history.attempts
         self._tell_optimum()
         if self.state is State.STOPPED:
             self.history.failures = self.history.unreachable = 0
@@ -353,7 +355,9 @@ class Campaign:
     def _pay(self, settings: Settings) -> None:
         """Add the price of a reading."""
         if self.plan.prices is not None:
-            self.history.cost += self.plan.prices.of_reading(settings)
+            price = self.plan.prices.of_reading(settings)
+            self.history.cost += price
+            self._dearest = max(self._dearest, price)
 
     # What follows from them --------------------------------------------------------------------------------------
     def _tell_optimum(self) -> None:
@@ -395,10 +399,21 @@ class Campaign:
 
     def _to_confirm(self) -> Settings | None:
         """The settings that the next trial measures again: before the campaign is done, and at the budget's end."""
-        last = self.history.trials == self.plan.collect - 1
-        if self.history.optimum is None or not (last or self.converged >= CONVERGED):
+        if self.history.optimum is None or not (self.converged >= CONVERGED or self._is_last_but_confirmation()):
             return None
         return self.history.optimum.to_confirm()
+
+    def _is_last_but_confirmation(self) -> bool:
+        """Whether the budget is not enough for a trial and a confirmation after it."""
+        history, readings = self.history, self.plan.average * (1 + max(self.plan.confirm, 1))
+        trial_price = self.plan.prices.trial if self.plan.prices is not None else 0.0
+        cost = history.cost + 2 * trial_price + readings * self._dearest
+        seconds = history.active * (1 + readings / max(history.attempts - self._attempts_before, 1))
+        return history.trials == self.plan.collect - 1 or any(
+            (isinstance(rule, CostLimit) and cost > rule.limit)
+            or (isinstance(rule, Minutes) and seconds > 60 * rule.limit)
+            for rule in self.plan.rules
+        )
 
     def objective(self) -> ObjectiveResult | None:
         """What is known of the channel to maximise or minimise; None without one."""

@@ -63,6 +63,8 @@ class Proposed:
     probability: float | None = None  # that any settings reach the goal; None: unknown
     model: str = ""  # that the goal was judged by
     lack_of_fit: Mapping[str, float] = field(default_factory=dict)  # what it misses beyond the noise, by channel
+    expected_error: Mapping[str, float] = field(default_factory=dict)  # of a trial's mean about `expected`, 1 sd
+    readings_needed: int | None = None  # to average per trial where the tolerance is below the noise
     # With an objective: the best settings measured so far by the model, the noise-free raw reading that it estimates
     # there with its standard error, and the improvement that it expects of this trial.
     incumbent: Mapping[str, Value] = field(default_factory=dict)

@@ -157,6 +157,22 @@ class Band:
         room = self.high - self.target if value > self.target else self.target - self.low
         return abs(value - self.target) / room if room > 0 else math.inf
 
+    def deviation(self, value: float) -> float:
+        """Signed tolerance ratio of a reading: within -1 … 1 inside, negative below; NaN for an objective.
+
+        Without a target it is the distance from the middle of a range in half widths; inside a limit `at most` or
+        `at least` it falls from 1 at the limit to 0 at one tolerance from it.
+        """
+        if self.direction is not None or math.isnan(value):
+            return math.nan
+        if self.target is not None:
+            return math.copysign(self.miss(value), value - self.target)
+        if math.isinf(self.low):
+            return max(1.0 + (value - self.high) / self.unit, 0.0)
+        if math.isinf(self.high):
+            return min((value - self.low) / self.unit - 1.0, 0.0)
+        return (value - (self.low + self.high) / 2) / self.unit
+
     def error(self, value: float) -> float | None:
         """Relative error: distance from the target, or from the exceeded limit, over its size; None if that is 0."""
         if self.target is None and not self.beyond(value):

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdl.clock import Clock
-from sdl.drivers.declared import Declared
+from sdl.drivers.declared.config import Declared
 from sdl.errors import ConfigError, Problem
 
 # Keys of declared instruments that only a driver can keep, and their values here.

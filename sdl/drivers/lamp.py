@@ -133,7 +133,7 @@ class Lamp:
         return all(abs(readings[name] - last[name]) <= NOISE * last[name] + FAINT for name in telling)
 
     def _twin_spectra(self) -> list[dict[str, float]]:
-        from sdl.twin.state import load
+        from sdl.twin.led.state import load
 
         channels = load(self._twin).channels
         return [{name: channels[name].gain[item.name] for name in channels} for item in self._inputs]

@@ -15,7 +15,7 @@ from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
-from sdl.drivers.declared import NOTHING, Declared, DeclaredChannel, DeclaredInput, Keyed, OffKey
+from sdl.drivers.declared.config import NOTHING, Declared, DeclaredChannel, DeclaredInput, Keyed, OffKey
 from sdl.durations import Duration
 from sdl.errors import InstrumentError
 from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, Value

@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
-from sdl.drivers.declared import Declared
+from sdl.drivers.declared.config import Declared
 from sdl.errors import ConfigError, Problem
 from sdl.types import Power, Reading, SafeState, Settings
 

@@ -13,6 +13,7 @@ from sdl.errors import ConfigError, Problem
 # What a kind of instrument names that would be run, loaded or asked on this machine.
 NAMED = {"command": "a program", "python": "Python code", "http": "an address", "scpi": "an address"}
 
+IMPORTED = "imported.json"  # in the directory of a run that was imported: where it came from
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the state of a twin: without a dot, it is no file
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 NO_PATHS = "must be a run of this lab; a submitted campaign names no paths"
@@ -57,7 +58,7 @@ def _state_problems(given: Any, path: str = "") -> Iterator[Problem]:
 
 
 def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:
-    """Refuse what another account wrote if it names a program, code or an address.
+    """Refuse what another account wrote, or what was imported, if it names a program, code or an address.
 
     Args:
         instrument: of the campaign.
@@ -68,7 +69,14 @@ def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:
         ConfigError: refused.
     """
     what = named_by(instrument)
-    if not what or trusted or not hasattr(os, "geteuid"):
+    if not what or trusted:
+        return
+    if os.path.lexists(path / IMPORTED):
+        raise ConfigError(
+            f"{path}: imported, and its instrument names {what}; look at it, then repeat with --trust (from Python: "
+            "trust=True)"
+        )
+    if not hasattr(os, "geteuid"):
         return
     owner = next((uid for uid in _owners(path) if uid != os.geteuid()), None)
     if owner is not None:

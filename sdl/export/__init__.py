@@ -1,9 +1,13 @@
-"""Write the readings of a run for other programs: CSV, JSON lines, Parquet, the Claude-Light log."""
+"""Write runs for other programs, and import what was exported.
+
+tables      readings as CSV; with JSON lines, Parquet and the Claude-Light log here
+crate       a whole run as an RO-Crate, a directory or an `.eln` file
+importing   the runs of such a directory or file
+people      authors with ORCID
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from enum import StrEnum
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError, translated_os_errors
+from sdl.export.tables import csv_lines
 from sdl.extras import missing
 
 if TYPE_CHECKING:
@@ -18,16 +23,23 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(StrEnum):
-    """A form that readings can be written in."""
+    """A form that readings, or a whole run, can be written in."""
 
     CSV = "csv"
     JSONL = "jsonl"
     CLAUDE_LIGHT = "claude-light"
     PARQUET = "parquet"
+    ELN = "eln"
+    CRATE = "crate"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds the whole run, not its readings alone."""
+        return self in (ExportFormat.ELN, ExportFormat.CRATE)
 
 
 def text_lines(run: Run, to: ExportFormat) -> Iterator[str]:
-    """The readings of a run as lines of text, in any form but Parquet."""
+    """The readings of a run as lines of CSV, JSON lines or the Claude-Light log."""
     if to is ExportFormat.CLAUDE_LIGHT:
         from sdl.store.datasets import claude_light_line
 
@@ -38,11 +50,7 @@ def text_lines(run: Run, to: ExportFormat) -> Iterator[str]:
     if to is ExportFormat.JSONL:
         yield from (json.dumps(row, allow_nan=False, ensure_ascii=False) for row in rows)
         return
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    for row in ({key: key for key in columns}, *rows):
-        text = io.StringIO()
-        csv.DictWriter(text, columns, restval="", lineterminator="").writerow(row)
-        yield text.getvalue()
+    yield from csv_lines(rows)
 
 
 def write(run: Run, to: ExportFormat, output: Path) -> int:

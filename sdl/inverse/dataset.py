@@ -82,7 +82,7 @@ def solve(
     X: ArrayLike | pd.DataFrame,
     Y: ArrayLike | pd.DataFrame,
     target: ArrayLike | Mapping[str, Any],
-    solver: str | Mapping[str, Any] | Solver = "gmm",
+    solver: str | Mapping[str, Any] | Solver = "auto",
     *,
     tolerance: str | float = "2%",
     prefer: Mapping[str, str] | None = None,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from sdl.errors import ConfigError
 from sdl.models.data import Knowledge
 from sdl.solvers.base import Data, Fitted, Solver
-from sdl.twin.knowledge import linear_response
-from sdl.twin.state import known_state
+from sdl.twin.led.knowledge import linear_response
+from sdl.twin.led.state import known_state
 
 
 def fit(solver: Solver, data: Data) -> Fitted:

@@ -51,6 +51,8 @@ class Proposal:
         probability: that any settings reach the goal; None = unknown.
         model: name of the model that the goal was judged by.
         lack_of_fit: standard deviation of that model's lack of fit, for channels where it is significant.
+        expected_error: standard deviation of the mean of a trial's readings about `expected`.
+        readings_needed: to average per trial where the tolerance is below the noise; None = no number is known.
         incumbent: with an objective, the best settings measured, as applied; empty if none keep the constraints.
         estimate, estimate_error: noise-free raw reading of the objective there by the model, and its standard error.
         expected_improvement: over the estimate, of the reading at the settings.
@@ -68,6 +70,8 @@ class Proposal:
     probability: float | None = None
     model: str = ""
     lack_of_fit: Mapping[str, float] = field(default_factory=dict)
+    expected_error: Mapping[str, float] = field(default_factory=dict)
+    readings_needed: int | None = None
     incumbent: Settings = field(default_factory=dict)
     estimate: float | None = None
     estimate_error: float | None = None
@@ -223,6 +227,8 @@ def propose_fitted(
         None if given.probability is None else _known(float(given.probability[0])),
         given.model,
         {} if given.lack_of_fit is None else _raw(given.lack_of_fit[0], data.channels, {}),
+        {} if given.expected_error is None else _raw(given.expected_error[0], data.channels, {}),
+        _count(given.readings_needed),
         *_optimum(given, space, base.get(goal.objective or "", 0.0)),
     )
 
@@ -378,6 +384,10 @@ def _saturated(goal: Goal, data: Data, settings: Settings) -> Finding | None:
         if len(latest) and latest.all():
             return Finding(Verdict.SATURATED, f"{channel.name} was saturated where it was measured at these settings")
     return None
+
+
+def _count(values: Floats | None) -> int | None:
+    return None if values is None or not np.isfinite(values[0]) else int(values[0])
 
 
 def _known(value: float) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from sdl import config, registry, yamlfile
 from sdl.config.cost import cost
-from sdl.drivers.declared import Declared
+from sdl.drivers.declared.config import Declared
 from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import ResolvedLab, parse_text

@@ -95,6 +95,8 @@ class Proposals:
     probability: Floats | None = None  # (k,) that any settings reach the goal; NaN = unknown
     lack_of_fit: Floats | None = None  # (k, m) standard deviation of the lack of fit; NaN = not significant
     model: str = ""  # name of the model that the goals were judged by
+    expected_error: Floats | None = None  # (k, m) standard deviation of the mean of a trial's readings about `expected`
+    readings_needed: Floats | None = None  # (k,) to average where the tolerance is below the noise; else NaN
     # With an objective:
     incumbent: Floats | None = None  # (k, d) best settings measured that keep the constraints; NaN = none
     estimate: Floats | None = None  # (k,) noise-free reading of the objective there, by the model

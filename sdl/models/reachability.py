@@ -17,7 +17,7 @@ import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
-from sdl.models.forward_model import ForwardModel
+from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.search import MOST_BLOCKS, Bands, Search, search, starting_points
 from sdl.models.training_set import TrainingSet
 from sdl.space.region import Region
@@ -83,7 +83,7 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, region: Region) -> Reac
     ends = find_settings(model, bands, starts, region)
     means = model.mean(ends.U)
     outside = bands.beyond(means).max(axis=-1)
-    best = int(np.lexsort([ends.cost, outside > 0])[0]) if (outside == 0).any() else int(outside.argmin())
+    best = int(np.lexsort([ends.cost, outside > 0])[0])  # of those inside, if any is
     nearest = ends.U[best]
     others = starts[1 : 1 + MORE_STARTS] if region.is_box else _best_of_blocks(ends, region)
     probability, n = _probability(model, bands, np.vstack([nearest, others]), region, rng), len(training.Y)

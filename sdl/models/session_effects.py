@@ -23,7 +23,7 @@ import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import NOMINAL
-from sdl.models.linear_model import LinearModel, fit_linear
+from sdl.models.forward.linear_model import LinearModel, fit_linear
 
 OFFSETS = (0.02, 0.1, 0.3)
 """Candidate standard deviations of the offset between sessions, as a fraction of the channel's response. Even the

@@ -16,7 +16,7 @@ from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import DISTINCT
 from sdl.models.data import Data, Targets
-from sdl.models.linear_model import LinearModel, fit_linear
+from sdl.models.forward.linear_model import LinearModel, fit_linear
 from sdl.models.session_effects import align_to_current
 from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space, polytope

@@ -17,12 +17,12 @@ from scipy.special import chdtri, ndtr
 from sdl.arrays import Floats
 from sdl.errors import SolverError
 from sdl.models.data import Proposals, Targets
-from sdl.models.forward_model import ForwardModel, LinearForward
-from sdl.models.gaussian_process import GaussianProcess, fit_processes
+from sdl.models.forward.forward_model import ForwardModel, LinearForward, Prediction
+from sdl.models.forward.gaussian_process import GaussianProcess, fit_processes
+from sdl.models.forward.linear_model import POOL, t_factor
+from sdl.models.forward.quadratic import QuadraticModel, fit_quadratic
 from sdl.models.inversion.search import Bands
 from sdl.models.lack_of_fit import LackOfFit, assess_fit
-from sdl.models.linear_model import POOL, t_factor
-from sdl.models.quadratic import QuadraticModel, fit_quadratic
 from sdl.models.reachability import UNREACHABLE_NEAR, Reachability, assess
 from sdl.models.training_set import TrainingSet
 from sdl.space import Space
@@ -51,6 +51,8 @@ class Assessment(NamedTuple):
         probability: that any settings reach the goal; NaN if the goal constrains no channel.
         lack_of_fit: (m,) standard deviation of the lack of fit at the settings; NaN = not significant.
         measure: (d,) settings closest to a goal that is probably out of reach, whose readings would settle it.
+        readings_needed: to average at the settings so that they are within tolerance, if the tolerance is below the
+            noise; NaN if no number is enough.
     """
 
     verdict: Verdict
@@ -59,6 +61,7 @@ class Assessment(NamedTuple):
     probability: float = np.nan
     lack_of_fit: Floats | None = None
     measure: Floats | None = None
+    readings_needed: float = np.nan
 
 
 class Judge:
@@ -125,10 +128,12 @@ class Judge:
             name = training.channels[bands.columns[c]]
             message = f"the model misses {name} by about {off[c]:.3g}, more than the tolerance; readings repeat better"
             return Assessment(Verdict.LACK_OF_FIT, _joined(message, untested), None, *rest)
-        if message := self._below_noise(target, inside):
+        message, readings_needed = self._below_noise(target, inside)
+        if message:
             repeated = np.isfinite(self.fit.dof[training.goal]).all()
             ambiguous = "" if repeated else "noise or lack of fit: repeat a setting to tell"
-            return Assessment(Verdict.BELOW_NOISE, _joined(message, ambiguous, untested), None, *rest)
+            message = _joined(message, ambiguous, untested)
+            return Assessment(Verdict.BELOW_NOISE, message, None, *rest, readings_needed=readings_needed)
         return Assessment(Verdict.REACHABLE, untested, None, *rest)
 
     def _missed(self, target: Targets, bands: Bands, reach: Reachability) -> float:
@@ -185,15 +190,16 @@ class Judge:
             result.append((sd * shape, np.full(len(shape), float(dof))))
         return result
 
-    def _below_noise(self, target: Targets, u: Floats) -> str:
+    def _below_noise(self, target: Targets, u: Floats) -> tuple[str, float]:
         """Say how many readings to average if readings at the best settings would often be outside; else an empty text.
 
-        Only noise is considered, at the lower limit of its confidence interval; lack of fit does not count.
+        Only noise is considered, at the lower limit of its confidence interval; lack of fit does not count. The number
+        follows the text; NaN where there is none.
         """
         training = self.training
         noise, dof = (part[training.goal] for part in self.noise(u))
         if not (np.isfinite(noise).all() and (dof > 0).all() and (noise > 0).all()):
-            return ""
+            return "", np.nan
         low, high = target.low[training.goal], target.high[training.goal]
         guarded_low, guarded_high = (limit[training.goal] for limit in training.guarded_limits(target))
         value = target.value[training.goal]
@@ -205,24 +211,27 @@ class Judge:
             return float(np.prod(parts))
 
         if hit_rate(training.average, noise * np.sqrt(dof / chdtri(dof, 0.05))) >= PASS:
-            return ""
+            return "", np.nan
         enough = 1
         while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:
             enough *= 2
         if enough >= MAX_READINGS:
-            return "no number of readings is enough for this tolerance"
+            return "no number of readings is enough for this tolerance", np.nan
         too_few = enough // 2
         while enough - too_few > 1:
             between = (too_few + enough) // 2
             too_few, enough = (too_few, between) if hit_rate(between, noise) >= PASS else (between, enough)
         if enough <= training.average:
-            return ""
+            return "", np.nan
         of = "a single reading" if training.average == 1 else f"the mean of {training.average} readings"
         share = f"{100 * hit_rate(training.average, noise):.0f} % of the time"
-        return (
-            f"at the best settings {of} would be within tolerance about {share}; average {enough} readings per trial, "
-            "or widen the tolerance"
-        )
+        advice = f"average {enough} readings per trial, or widen the tolerance"
+        return f"at the best settings {of} would be within tolerance about {share}; {advice}", float(enough)
+
+
+def _error_of_mean(prediction: Prediction, readings: int) -> Floats:
+    """(k, m) standard deviation of the mean of some readings about the prediction."""
+    return np.asarray(np.sqrt(prediction.model_var + prediction.noise_var / readings), dtype=np.float64)
 
 
 def _surface(training: TrainingSet) -> ForwardModel:
@@ -289,7 +298,8 @@ def to_proposals(
         assessment = judge.assess_goal(goal, region, u)
         if assessment.nearest is not None:
             nearest[i] = assessment.nearest
-        if assessment.measure is not None and forward is None:  # a backward model would stay where it is
+        explores = region.categorical.any() and not training.has_row_near(u[None])[0]  # a choice not yet examined
+        if assessment.measure is not None and forward is None and not explores:  # a backward model would stay
             settings[i], linear[i] = assessment.measure, judge.model.mean(assessment.measure[None])[0]
             expected = None if expected is None else np.where(np.arange(len(linear))[:, None] == i, linear, expected)
         preference = ""
@@ -312,4 +322,6 @@ def to_proposals(
             [np.full(linear.shape[1], np.nan) if a.lack_of_fit is None else a.lack_of_fit for a in assessments]
         ).reshape(linear.shape),
         model=judge.model.summary,
+        expected_error=_error_of_mean(judge.model.predict(settings), training.average),
+        readings_needed=np.array([assessment.readings_needed for assessment in assessments]),
     )

@@ -17,8 +17,8 @@ from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, STATE, TEST
 from sdl.runner import run
 from sdl.solvers.base import Data
 from sdl.store import datasets
-from sdl.twin.model import Plant
-from sdl.twin.state import load
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load
 from sdl.types import Channel, Input, Reading
 
 MIN_ROWS = 20  # with fewer rows there are too few to test on

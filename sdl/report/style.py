@@ -129,10 +129,16 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 def themed(drawn: bytes) -> bytes:
     """A smaller SVG for a page, whose five greys follow the reader's light or dark mode.
 
-    Coordinates are cut to hundredths of a point. Files keep the plain `svg`: not every program supports style sheets.
+    Coordinates are cut to hundredths of a point; space, comments and names of groups are left out. Files keep the
+    plain `svg`: not every program supports style sheets.
     """
     text = drawn.decode("utf-8")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(
+        r' id="(?:line2d|text|patch|xtick|ytick|matplotlib\.axis|axes|legend|figure|LineCollection)_\d+"', "", text
+    )
+    text = re.sub(r'style="[^"]*"', lambda match: re.sub(r"([:;]) ", r"\1", match[0]), text)
+    text = re.sub(r">\s+<", "><", re.sub(r"\s+", " ", text))
     # Glyphs keep their size, so numbers in scale(…) are not cut.
     text = re.sub(r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda match: match[1] or match[2], text)
     for n, colour in enumerate(DARK):

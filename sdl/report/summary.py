@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sdl import formatting, yamlfile
+from sdl.advice import advise
 from sdl.core.goal import Band
 from sdl.core.trials import Trial
 from sdl.report import style
@@ -34,7 +35,8 @@ def summary(table: TrialTable) -> dict[str, Any]:
         settings = [{"name": titles[n], "asked": requested[n], "applied": applied.get(n, "?")} for n in table.inputs]
     process = "" if result.outcome else writing_process(run.folder)
     not_off = formatting.not_off(result.safe)
-    reasons = filter(None, [formatting.cause(result.reason), not_off])
+    advice = advise(result, run.campaign, run.opened, run.config)
+    reasons = filter(None, [advice.reason, not_off])
     rows, which = [_row(table, trial) for trial in table.trials], "best" if table.best is not None else "last"
     coloured = any(row["rgb"] for row in rows)
     return {
@@ -46,6 +48,8 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "outcome": formatting.display(result.outcome or ("running" if process else "unfinished")),
         "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
         "reason": f"running now ({process})" if process else formatting.truncate("; ".join(reasons), 3 * MOST_WORDS),
+        "mean": advice.mean,
+        "next": None if process else advice.next,
         "goal": formatting.goal_line(table.goal),
         "has_goal": table.goal is not None,
         "settings_title": f"Settings of trial {final.trial}, the {which}" if final else "Settings",

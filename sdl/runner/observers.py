@@ -9,21 +9,26 @@ from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
 from sdl.drivers.base import session_gap
-from sdl.twin.state import TwinState, load
+from sdl.store.datasets import DatasetRow
+from sdl.twin.fitted.state import FittedState
+from sdl.twin.led.state import TwinState
+from sdl.twin.reference import load_reference
 from sdl.types import SESSION_GAP, Reading
 
 log = logging.getLogger("sdl")
 
 Watch = Callable[[Event, Campaign], None]  # receives every event after it is written and folded
 
-DEFAULT_TWIN = "night-2025-10"  # the twin's state for `watch: twin`
-
 
 def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | None:
     """The observer preceded by one that warns when the campaign's instrument no longer matches its twin."""
-    if config.watch is None:
+    if config.watch_reference is None:
         return watch
-    state = load(DEFAULT_TWIN if config.watch == "twin" else config.watch)
+    try:
+        state = load_reference(config.watch_reference)
+    except ValueError as error:  # a run that is resumed without the file
+        log.warning("watch: %s: nothing is compared", error)
+        return watch
     inputs = {item.name for item in config.instrument.inputs}
     if inputs != state.inputs.keys():
         theirs, ours = ", ".join(state.inputs), ", ".join(sorted(inputs))
@@ -55,9 +60,9 @@ class TwinMonitor:
         session_gap: seconds between two readings that begin a new session.
     """
 
-    def __init__(self, state: TwinState, session_gap: float = SESSION_GAP) -> None:
+    def __init__(self, state: TwinState | FittedState, session_gap: float = SESSION_GAP) -> None:
         self._state, self._session_gap = state, session_gap
-        self._readings: list[tuple[Reading, int]] = []
+        self._rows: list[DatasetRow] = []
         self._session, self._last = 0, -float("inf")
 
     def observe(self, event: Measured) -> str | None:
@@ -67,9 +72,9 @@ class TwinMonitor:
         reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
         self._session += event.at - self._last > self._session_gap
         self._last = event.at
-        self._readings.append((reading, self._session))
-        return departure(self._state, self._readings)
+        self._rows.append(DatasetRow(reading, self._session, "", event.at))
+        return departure(self._state, self._rows)
 
     def reset(self) -> None:
         """Forget all readings, for example after maintenance."""
-        self._readings.clear()
+        self._rows.clear()

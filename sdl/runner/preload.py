@@ -24,7 +24,7 @@ import httpx  # noqa: F401, E402  # after the number of threads is known
 
 import sdl.drivers.claude_light.config  # noqa: F401, E402
 from sdl import runner  # noqa: E402
-from sdl.drivers.twin import Twin  # noqa: E402
+from sdl.drivers.twin.config import Twin  # noqa: E402
 
 with contextlib.suppress(Exception):  # if this fails, each campaign imports for itself
     _channel = Twin().channels[1].name

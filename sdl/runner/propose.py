@@ -89,6 +89,8 @@ class Proposer:
             answer.probability,
             answer.model,
             answer.lack_of_fit,
+            answer.expected_error,
+            answer.readings_needed,
             answer.incumbent,
             answer.estimate,
             answer.estimate_error,

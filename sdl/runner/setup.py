@@ -18,7 +18,7 @@ from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
 from sdl.drivers.base import Instrument, names, session_gap
-from sdl.drivers.derived import with_derived
+from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord

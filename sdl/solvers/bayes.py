@@ -12,7 +12,7 @@ from sdl.solvers.base import Data
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
-    from sdl.models.bayesian_line import FittedBayesianLine
+    from sdl.models.forward.bayesian_line import FittedBayesianLine
 
 
 class Bayes(Frozen):
@@ -40,7 +40,7 @@ class Bayes(Frozen):
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
             SolverError: `knows` asks for prior knowledge that `data` does not have.
         """
-        from sdl.models.bayesian_line import fit_bayesian_line
+        from sdl.models.forward.bayesian_line import fit_bayesian_line
 
         if self.knows == "nothing":
             return fit_bayesian_line(replace(data, knowledge=None))

@@ -33,7 +33,7 @@ class Gp(Frozen):
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
-        from sdl.models.gaussian_process import fit_gaussian_process
+        from sdl.models.forward.gaussian_process import fit_gaussian_process
         from sdl.models.inversion.objective import fitted_forward
 
         return fitted_forward(fit_gaussian_process(data, rows=self.rows), data.objective)

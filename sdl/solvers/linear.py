@@ -62,7 +62,7 @@ class Linear(Frozen):
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
         from sdl.models.backward.least_squares import fit_least_squares
-        from sdl.models.forward_model import LinearForward
+        from sdl.models.forward.forward_model import LinearForward
         from sdl.models.inversion.objective import fitted_forward
         from sdl.models.training_set import TrainingSet
 

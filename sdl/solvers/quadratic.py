@@ -25,8 +25,8 @@ class Quadratic(Frozen):
         Raises:
             NotEnoughData, Degenerate: the rows do not suffice for the fit.
         """
+        from sdl.models.forward.quadratic import fit_quadratic
         from sdl.models.inversion.objective import fitted_forward
-        from sdl.models.quadratic import fit_quadratic
         from sdl.models.training_set import TrainingSet
 
         return fitted_forward(fit_quadratic(TrainingSet.from_data(data, by_channel=True)), data.objective)

@@ -109,7 +109,14 @@ CAMPAIGN = EventSchema(
     file=FILE,
     added_in={
         "Proposed": {
-            **{"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}},
+            **{
+                "shortfall": {},
+                "probability": None,
+                "model": "",
+                "lack_of_fit": {},
+                "expected_error": {},
+                "readings_needed": None,
+            },
             **{"incumbent": {}, "estimate": None, "estimate_error": None, "expected_improvement": None},
         },
         "Measured": {"note": ""},

@@ -12,9 +12,9 @@ import pytest
 if TYPE_CHECKING:
     from sdl.clock import VirtualClock
     from sdl.config import CampaignFile
-    from sdl.drivers.twin_driver import TwinDriver
+    from sdl.drivers.twin.driver import TwinDriver
     from sdl.runs.runs import Run
-    from sdl.twin.serve import TwinServer
+    from sdl.twin.led.serve import TwinServer
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def sdl_server() -> Iterator[Callable[..., TwinServer]]:
     Options are those of `instrument: {kind: twin}`, and `speed`: how much faster than real time it lives (1,000).
     """
     from sdl.config import parse_kind
-    from sdl.drivers.twin_driver import plant_of
-    from sdl.twin.serve import TwinServer
+    from sdl.drivers.twin.driver import plant_of
+    from sdl.twin.led.serve import TwinServer
 
     with ExitStack() as stack:
 

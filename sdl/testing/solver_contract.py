@@ -5,8 +5,9 @@
         def solver(self):
             return Mine()
 
-Each test fits the solver to a small plant whose readings are affine in its settings, with constant and proportional
-noise. If a solver cannot meet a requirement, override the attribute of `SolverContract` and state the reason.
+Most tests fit the solver to a small plant whose readings are affine in its settings, with constant and proportional
+noise; one runs campaigns on the instruments of `sdl.testing.small_instruments`. If a solver cannot meet a requirement,
+override the attribute of `SolverContract` and state the reason.
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ import numpy as np
 import pytest
 
 from sdl.arrays import Floats
+from sdl.core.events import Proposed
+from sdl.drivers.base import space_of
 from sdl.errors import Degenerate, NotEnoughData
+from sdl.runner import run
 from sdl.solvers.base import Data, Proposals, Solver, Targets, ask
 from sdl.space import Space
 from sdl.testing.instrument_contract import fail, need
-from sdl.types import Channel, Frozen, Input, Verdict
+from sdl.testing.small_instruments import SMALL, SmallInstrument
+from sdl.types import Channel, Frozen, Input, Outcome, Verdict
 
 FULL_SCALE = 100.0  # mV: the end of every channel's range
 CONSTANT, PROPORTIONAL = 0.02, 0.002  # standard deviation of a reading: mV, and as a fraction of it
+
+TRIALS = 25  # of a campaign on a small instrument, those of the design included
 
 SHAPES = {
     "three inputs, three channels": (3, 3, (0, 1, 2)),
@@ -87,12 +94,14 @@ class SolverContract:
         needs_data: whether it must refuse to fit no row, one row, or rows all at one setting.
         needs_readings: whether it must leave out rows that are saturated or incomplete in the goal's channels.
         rows: number of rows that the tests use.
+        unsuited: the small instruments (names of `SMALL`) on which its campaigns need not reach their goals.
     """
 
     hits: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     needs_readings: ClassVar[bool] = True
     rows: ClassVar[int] = 12
+    unsuited: ClassVar[frozenset[str]] = frozenset()
 
     @pytest.fixture
     def solver(self) -> Solver:
@@ -252,6 +261,35 @@ class SolverContract:
             bad.saturated[:, 0] = True
             with pytest.raises(NotEnoughData):
                 solver.fit(bad)
+
+    @pytest.mark.parametrize("name", SMALL)
+    def test_its_campaigns_stay_inside_and_reach_their_goals(self, solver: Solver, name: str) -> None:
+        """Without a prior, from the design `axis`; no goal that can be reached may be called unreachable."""
+        for seed, goal in enumerate(SMALL[name].goals):
+            instrument = SmallInstrument(name=name, seed=seed)
+            if any(item.choices for item in instrument.inputs) and not getattr(solver, "takes_choices", False):
+                pytest.skip(f"{solver.kind} is refused for choices")
+            space, outside = space_of(instrument), list[str]()
+
+            def watch(event: object, *_: object, space: Space = space, outside: list[str] = outside) -> None:
+                if isinstance(event, Proposed) and not space.contains(event.settings):
+                    outside.append(f"trial {event.trial} by {event.by}: {event.settings}")
+
+            campaign = {
+                "name": "small",
+                "instrument": instrument,
+                "goal": SMALL[name].response(goal),
+                "tolerance": SMALL[name].tolerance,
+                "solver": solver,
+                "stop": {"trials": TRIALS},
+                "seed": seed,
+            }
+            result = run(campaign, runs=None, watch=watch)
+            need(not outside, f"{name}: settings outside the space: {outside[:3]}")
+            need(result.outcome is not Outcome.UNREACHABLE, f"{name}: it calls the goal of {goal} unreachable")
+            need(result.outcome is not Outcome.FAILED, f"{name}: {result.reason}")
+            if name not in self.unsuited:
+                need(result.outcome is Outcome.REACHED, f"{name}: the goal of {goal} is not reached: {result.reason}")
 
 
 def _numpy_state() -> tuple[str, bytes, int, int, float]:

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sdl.twin.check import check
-from sdl.twin.evidence import matrices
-from sdl.twin.state import TwinState
-from sdl.types import Reading
+from sdl.store.datasets import DatasetRow
+from sdl.twin.comparison import Check
+from sdl.twin.fitted import check as fitted
+from sdl.twin.fitted.state import FittedState
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import matrices
+from sdl.twin.led.state import TwinState
 
 LATEST = 40  # readings that are compared: more would hide a recent change
 FEWEST = 8  # readings that a comparison needs, since one of them determines the ambient light
 
 
-def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str | None:
+def departure(state: TwinState | FittedState, rows: Sequence[DatasetRow]) -> str | None:
     """A warning if the instrument no longer matches its twin, else None.
 
     Args:
         state: state of the twin.
-        readings: readings of the campaign so far, in order, each with its session. Without backgrounds, an unusually
-            variable ambient light is reported too.
+        rows: readings of the campaign so far, in order, with their sessions and times. Without backgrounds, an
+            unusually variable ambient light is reported too.
     """
-    latest = [(reading, session, "") for reading, session in readings[-LATEST:]]
-    usable = [row for row in latest if row[0].applied.keys() >= state.inputs.keys()]
+    usable = [row for row in rows[-LATEST:] if row.reading.applied.keys() >= state.inputs.keys()]
     if len(usable) < FEWEST:
         return None
     try:
-        result = check(matrices(usable, state), state)
+        result = _compared(usable, state)
     except ValueError:  # saturated, or other channels: nothing to compare
         return None
     return result.verdict if result.divergent else None
+
+
+def _compared(rows: Sequence[DatasetRow], state: TwinState | FittedState) -> Check:
+    if isinstance(state, FittedState):
+        return fitted.check(rows, state)
+    return check(matrices([(row.reading, row.session, row.day) for row in rows], state), state)

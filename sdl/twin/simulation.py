@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from sdl.twin.faults import Fault
 from sdl.types import Reading, Settings
 
+STREAM = 2  # the twin's place in `default_rng([seed, stream, n])`
+
 
 class Simulation(Protocol):
     """A simulated instrument: readings as a function of settings and time.

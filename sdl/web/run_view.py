@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
+from sdl.advice import advise
 from sdl.core.campaign import State
 from sdl.core.events import AbortAsked, Corrected, Event, Measure, Measured, Opened, Paused, Proposed, Resumed
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
-from sdl.runs.runs import apply_changes, unopened_campaign
+from sdl.runs.runs import apply_changes, result_of, unopened_campaign
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import charts
@@ -78,14 +79,16 @@ class RunView:
     def state(self, process: str) -> dict[str, Any]:
         """The state in a word and a sentence; `process` is the one that writes to the run, empty without one."""
         campaign = self.campaign
-        if campaign is None:
+        if campaign is None or self.opened is None:
             return {"word": "beginning", "text": "nothing is written yet", "good": False}
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
-            good, text = outcome in (Outcome.REACHED, Outcome.DONE), formatting.cause(campaign.stop.reason)
+            advice = advise(result_of(campaign, self.folder), campaign, self.opened, self._tree)
+            good, text = outcome in (Outcome.REACHED, Outcome.DONE), advice.reason
             if not_off := formatting.not_off(campaign.safe):
                 good, text = False, f"{text}; {not_off}"
-            return {"word": formatting.display(outcome), "text": text, "good": good}
+            word = formatting.display(outcome)
+            return {"word": word, "text": text, "good": good, "mean": advice.mean, "next": advice.next}
         if self._abort:
             return {"word": "ending", "text": f"abort requested: {self._abort}", "good": False}
         if formatting.is_external(self.opened) and not campaign.interrupted:

@@ -24,9 +24,9 @@ from sdl.bench import (
 from sdl.bench.campaigns import channels_of, goals_of
 from sdl.bench.report import days_table, solver_table
 from sdl.errors import ConfigError
-from sdl.twin.evidence import Evidence
-from sdl.twin.model import Plant
-from sdl.twin.state import load
+from sdl.twin.led.evidence import Evidence
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load
 
 STATE = load("night-2025-10")
 CHANNELS = ("445nm", "515nm", "630nm")

@@ -78,3 +78,29 @@ def test_a_campaign_that_ran_out_of_money_says_how_to_go_on(campaign: Sdl) -> No
     assert done.code == 1
     assert "of 6 spent, and the next reading costs" in done.out
     assert "--set stop.cost=12" in done.out
+
+
+def test_data_are_solved_for_a_derived_channel_within_the_inputs_of_the_campaign(campaign: Sdl) -> None:
+    rows = [(a, b, c, d) for a in (0, 30, 60, 90) for b in (0, 20, 40) for c in "xy" for d in (0.5, 1.5)]
+    lines = [f"{a},{b},{c},{d},{3 * a + (5 if c == 'x' else 10)},{a - 2 * b}" for a, b, c, d in rows]
+    Path("rows.csv").write_text("\n".join(["a,b,c,d,R,Q", *lines]), encoding="utf-8")
+    goal = ("--goal", "sum=170", "--goal", "Q=20", "--tolerance", "1", "--json")
+    found = campaign("solve", "rows.csv", "--instrument", "c.yaml", *goal).json
+    assert found["rows"] == 12  # of 48 those at c = y and d = 1.5
+    (answer,) = found["answers"]
+    settings = answer["settings"]
+    assert (settings["c"], settings["d"]) == ("y", 1.5)
+    assert 3 * settings["a"] + 10 + settings["a"] - 2 * settings["b"] == pytest.approx(170, abs=1)
+    low = campaign("solve", "rows.csv", "--instrument", "c.yaml", "--goal", "R=40", *goal[4:]).json
+    assert low["answers"][0]["settings"]["a"] >= 20  # the campaign's bound; 10 would reach it
+    freely = campaign("solve", "rows.csv", "--instrument", "rig.yaml", "--goal", "sum=170", *goal[4:])
+    assert freely.code == 0, freely.err
+    assert freely.json["rows"] == 48
+
+
+def test_a_mistake_in_the_inputs_of_the_campaign_is_told(campaign: Sdl) -> None:
+    Path("rows.csv").write_text("a,b,c,d,R,Q\n1,1,x,1,8,-1\n", encoding="utf-8")
+    wrong = FILES["c.yaml"].replace("c: y", "c: z")
+    Path("wrong.yaml").write_text(wrong, encoding="utf-8")
+    done = campaign("solve", "rows.csv", "--instrument", "wrong.yaml", "--goal", "R=40")
+    assert (done.code, "inputs.c: must be one of x, y, not 'z'" in done.err) == (2, True), done.err

@@ -37,6 +37,7 @@ COMMANDS = [
     "explain",
     "check",
     "export",
+    "import",
     "replay",
     "verify",
     "solve",
@@ -47,6 +48,11 @@ COMMANDS = [
     "sweep",
     "bench",
     "web",
+    "ask",
+    "tell",
+    "attach",
+    "skip",
+    "correct",
 ]
 
 

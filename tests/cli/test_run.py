@@ -35,7 +35,10 @@ KEYS = [
     "by",
     "run",
     "safe",
+    "objective",
     "next",
+    "cause",
+    "pooled",
 ]
 
 

@@ -82,7 +82,7 @@ def test_the_resolved_form_has_every_key_and_needs_no_default(tmp_path: Path) ->
     plain = config.parse(yamlfile.parse(SHORT).value).plain()
     assert tuple(plain) == config.KEYS == tuple(k for k in config.KEYS if k in CampaignFile.model_fields)
     assert plain["tolerance"] == "2.0%"
-    assert plain["solver"]["kind"] == "gmm"
+    assert plain["solver"]["kind"] == "auto"
     assert plain["instrument"]["seed"] == 0
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
@@ -165,7 +165,7 @@ def test_a_design_that_an_instrument_does_not_allow_is_one_mistake_whatever_the_
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["stop.trials=4"], "stop.trials: 4 leaves no trial for the solver gmm: the design axis takes 4; give 5"),
+        (["stop.trials=4"], "stop.trials: 4 leaves no trial for the solver auto: the design axis takes 4; give 5"),
         (["stop.trials=5"], ""),
         (["stop.trials=1", "solver={kind: bayes, knows: twin}"], ""),
         (["design.kind=latin-hypercube", "solver={kind: bayes, knows: twin}"], "design: not used, because the solver"),
@@ -364,7 +364,7 @@ goal: {445nm: .inf}               | goal.445nm: must be a finite number, not inf
 goal: {445mm: 5}                  | goal.445mm: unknown channel; the instrument has: 415nm, 445nm, 480nm, 515nm, 555nm, 590nm, 630nm, 680nm, clear, nir; did you mean '445nm'?
 tolerance: [2%]                   | tolerance: must be 2% (of the target) or 300 (counts), not ['2%']
 tolerance: null                   | tolerance: must be 2% (of the target) or 300 (counts), not null
-tolerance: 2 percent              | tolerance: must be 2% (of the target) or 300 (counts), not '2 percent'
+tolerance: 2 percent              | tolerance: 445nm is in counts, not in 'percent'
 confirm: 2.0                      | confirm: must be a whole number from 0 to 1000, not 2.0
 confirm: yes                      | confirm: must be a whole number from 0 to 1000, not 'yes'
 confirm: true                     | confirm: must be a whole number from 0 to 1000, not true

@@ -95,7 +95,7 @@ def test_an_expectation_on_a_real_instrument_is_odd_but_no_mistake_because_a_run
 
 def test_a_run_ignores_it_and_is_resumed_where_its_instrument_is_gone(tmp_path: Path) -> None:
     state = tmp_path / "mine.toml"
-    shutil.copy(Path(twin.__file__).parent / "states" / "night-2025-10.toml", state)
+    shutil.copy(Path(twin.__file__).parent / "led" / "states" / "night-2025-10.toml", state)
     there = {"kind": "twin", "state": str(state)}
     expect = {"outcome": "unreachable", "trials": 1, "error": "0.001%", "instrument": there}
     done = sdl.run({**BASE, "stop": {"trials": 4}, "expect": expect}, runs=tmp_path)

@@ -208,3 +208,26 @@ def test_a_shortfall_is_told_in_the_digits_that_a_person_needs() -> None:
     goal = Goal({"445nm": Band.around(40000, 800), "volts": Band.around(3.3, 0.1)})
     short = goal.shortfall({"445nm": 37691.3, "volts": 2.51234})
     assert format_shortfall(short) == "445nm 37691, 1509 outside 39200…40800; volts 2.51, 0.688 outside 3.20…3.40"
+
+
+@pytest.mark.parametrize(
+    ("band", "value", "deviation"),
+    [
+        (Band(100.0, 90.0, 120.0), 110.0, 0.5),
+        (Band(100.0, 90.0, 120.0), 95.0, -0.5),
+        (Band(100.0, 90.0, 120.0), 60.0, -4.0),
+        (Band.between(10.0, 30.0), 20.0, 0.0),
+        (Band.between(10.0, 30.0), 5.0, -1.5),
+        (Band.at_most(50.0, 5.0), 60.0, 3.0),
+        (Band.at_most(50.0, 5.0), 47.5, 0.5),
+        (Band.at_most(50.0, 5.0), 0.0, 0.0),
+        (Band.at_least(50.0, 5.0), 45.0, -2.0),
+        (Band.at_least(50.0, 5.0), 90.0, 0.0),
+    ],
+)
+def test_the_deviation_has_the_size_of_the_tolerance_ratio_outside_and_a_sign(
+    band: Band, value: float, deviation: float
+) -> None:
+    assert band.deviation(value) == pytest.approx(deviation)
+    if band.miss(value) > 1:
+        assert abs(band.deviation(value)) == pytest.approx(band.miss(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import core_kit as kit
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from core_kit import failed, interrupted, measured, opened, proposed, resumed, snapshot, stopped
 
 from sdl.core.campaign import Campaign, Plan, State
-from sdl.core.events import Event, Measure, Propose, Stop
+from sdl.core.events import Event, Measure, Measured, Propose, Stop
 from sdl.core.goal import Band, Direction, Goal, Tolerance
 from sdl.core.history import History
-from sdl.core.stopping import Failures, Trials
+from sdl.core.prices import Prices
+from sdl.core.stopping import CostLimit, Failures, Minutes, Trials
 from sdl.core.trials import CONFIRMATION
 from sdl.types import Outcome, Verdict
 
@@ -172,6 +174,33 @@ def test_the_last_trial_of_the_budget_confirms_the_best() -> None:
     (stop,) = found.due()
     assert (stop.outcome, stop.by) == (Outcome.SPENT, "trials")
     assert "best: trial 1, red 128.0 ± 1.2 (mean of 3 readings)" in stop.reason
+
+
+@pytest.mark.parametrize(("limit", "confirms"), [(4.9, True), (5.0, False)])
+def test_a_budget_of_cost_keeps_what_the_confirmation_of_the_best_needs(limit: float, confirms: bool) -> None:
+    prices, rules = Prices(reading=1), (CostLimit(limit=limit),)
+    found = Campaign(Plan(GOAL, rules, prices=prices, collect=20), History(kit.INPUTS, kit.CHANNELS, GOAL))
+    play(done()[:5], at=found)  # 2 spent; another trial and the two readings of a confirmation cost 3
+    assert found.due() == [Propose(2, B if confirms else None)]
+    if confirms:
+        play([confirmation(2, B), read(2, B, 126.0), read(2, B, 128.0, repeat=1)], at=found)
+        (stop,) = found.due()
+        assert (stop.outcome, stop.by) == (Outcome.SPENT, "cost")
+        assert "(mean of 3 readings)" in stop.reason
+
+
+@pytest.mark.parametrize(("limit", "confirms"), [(4.9, True), (5.1, False)])
+def test_a_budget_of_time_keeps_as_long_as_a_trial_and_the_confirmation_take_by_the_pace_so_far(
+    limit: float, confirms: bool
+) -> None:
+    found = Campaign(Plan(GOAL, (Minutes(limit=limit),), collect=20), History(kit.INPUTS, kit.CHANNELS, GOAL))
+    events = done()[:5]  # a reading a minute
+    begun = [
+        replace(event, at=60.0 * sum(isinstance(e, Measured) for e in events[: i + 1]))
+        for i, event in enumerate(events)
+    ]
+    play(begun, at=found)
+    assert found.due() == [Propose(2, B if confirms else None)]
 
 
 def test_settings_that_only_a_prior_has_measured_are_confirmed_as_well() -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdl.clock import VirtualClock
-from sdl.twin.model import Plant
-from sdl.twin.state import load
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load
 
 from .server import NAMES, Script, Server, drips, http, reset, says, sends, silent
 

@@ -1,4 +1,4 @@
-"""A rig for tests: answers as `sdl.drivers.command` asks, with the faults of a plan.
+"""A rig for tests: answers as `sdl.drivers.command.config` asks, with the faults of a plan.
 
     rig.py LOG SEED MODE
 

@@ -19,7 +19,7 @@ import sdl
 from sdl.clock import RealClock
 from sdl.config import parse_kind
 from sdl.drivers.checks import checked_reading
-from sdl.drivers.declared_driver import DeclaredDriver
+from sdl.drivers.declared.driver import DeclaredDriver
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Unreachable
 from sdl.types import Power
 from tests.drivers.rig import response

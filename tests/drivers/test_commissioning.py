@@ -12,10 +12,10 @@ from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_safe
 from sdl.drivers.claude_light.config import ClaudeLight
-from sdl.drivers.commissioning import CommissioningCheck, Examination
+from sdl.drivers.commissioning.survey import CommissioningCheck, Examination
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 from sdl.types import SafeState
 
 from .server import Server, silent

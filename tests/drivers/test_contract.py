@@ -17,7 +17,7 @@ from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError
 from sdl.registry import OURS, find
 from sdl.testing.instrument_contract import InstrumentContract
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 
 DECLARED: dict[str, Any] = {
     "inputs": {"a": {"high": 100.0, "step": 0.5}, "b": {"low": -1.0}},

@@ -13,8 +13,8 @@ from sdl.clock import VirtualClock
 from sdl.config import parse_kind
 from sdl.config.mistakes import problems_of
 from sdl.drivers.base import off_settings
-from sdl.drivers.declared import Declared
-from sdl.drivers.ramp import Ramp
+from sdl.drivers.declared.config import Declared
+from sdl.drivers.declared.ramp import Ramp
 from sdl.errors import BadReply, InstrumentError, Interlock, Rejected
 from sdl.grammar import parse_constraint
 from sdl.types import Input, Power, Reading, SafeState

@@ -15,7 +15,7 @@ from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.errors import BadReply
 from sdl.runner import MonotonicClock, SwitchOff
 from sdl.twin.faults import MEANING, Fault
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 from sdl.types import Power
 
 sys.path.append(str(ROOT / "benchmarks"))

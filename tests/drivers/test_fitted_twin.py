@@ -15,7 +15,7 @@ from sdl import config
 from sdl.clock import VirtualClock
 from sdl.config import parse_kind
 from sdl.drivers.base import RealInstrument
-from sdl.drivers.fitted_twin import FittedTwin
+from sdl.drivers.twin.fitted import FittedTwin
 from sdl.errors import BadReply, Busy, ConfigError, Interlock, Rejected, Unreachable
 from sdl.runs.runs import open_run
 from sdl.twin.faults import GENERAL
@@ -145,8 +145,8 @@ def test_every_fault_that_any_instrument_may_have_does_what_its_row_says(tmp_pat
 def test_the_shipped_states_are_read_as_before_and_a_fitted_one_is_none_of_them(
     tmp_path: Path,
 ) -> None:
-    from sdl.drivers.twin import Twin
-    from sdl.twin.state import load
+    from sdl.drivers.twin.config import Twin
+    from sdl.twin.led.state import load
 
     assert isinstance(parse_kind("instrument", {"kind": "twin"}), Twin)
     with pytest.raises(ValueError, match="a twin of a declared instrument"):

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 
 import sdl
 from sdl.clock import Clock
-from sdl.drivers.declared import Declared
+from sdl.drivers.declared.config import Declared
 from sdl.errors import InstrumentError
 from sdl.types import Outcome, Power, Reading, SafeState, Settings
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 import sdl
 from sdl.clock import RealClock, VirtualClock
 from sdl.config import parse_kind
-from sdl.drivers import placeholders
 from sdl.drivers.base import names
+from sdl.drivers.declared import placeholders
 from sdl.drivers.http_api.config import HttpApi
 from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression
@@ -24,7 +24,7 @@ from sdl.drivers.http_api.request import RequestTemplate
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.testing.instrument_contract import InstrumentContract
 from sdl.twin.faults import Fault
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 from sdl.types import Input, Power, Settings
 
 from .hostile import FAULTS, FINAL, LATE, Lamp, at_least, at_most, honest, stays_on

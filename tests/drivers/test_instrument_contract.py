@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sdl.clock import VirtualClock
-from sdl.drivers.twin import Twin
-from sdl.drivers.twin_driver import TwinDriver
+from sdl.drivers.twin.config import Twin
+from sdl.drivers.twin.driver import TwinDriver, plant_of
 from sdl.testing.instrument_contract import InstrumentContract, check_reading, check_refused
 from sdl.types import Input, Reading
 
@@ -49,7 +49,7 @@ class Careless(TwinDriver):
 
 
 def test_a_driver_that_clamps_silently_is_found() -> None:
-    driver = Careless(Twin(), VirtualClock())
+    driver = Careless(Twin(), plant_of(Twin()), VirtualClock())
     with broken:
         InstrumentContract().test_settings_outside_the_bounds_are_refused_and_do_no_harm(Twin(), driver, MIDDLE)
     with broken:
@@ -64,7 +64,8 @@ def test_a_simulation_with_randomness_of_its_own_is_found() -> None:
     class Counting(Twin):
         def open(self, clock: Any) -> TwinDriver:
             opened.append(1)
-            return TwinDriver(Twin(seed=len(opened)), clock)
+            twin = Twin(seed=len(opened))
+            return TwinDriver(twin, plant_of(twin), clock)
 
     with broken:
         InstrumentContract().test_the_same_time_gives_the_same_reading_where_it_is_simulated(Counting(), MIDDLE)

@@ -13,7 +13,7 @@ from sdl.drivers.claude_light.config import CHANNELS, INPUTS
 from sdl.drivers.claude_light.reply import NAMES
 from sdl.drivers.lamp import Lamp
 from sdl.drivers.sdl_light.config import SdlLight
-from sdl.twin.state import load
+from sdl.twin.led.state import load
 from sdl.types import Power, Reading
 
 OFF = dict.fromkeys("RGB", 0.0)

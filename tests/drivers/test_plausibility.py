@@ -12,9 +12,9 @@ import pytest
 from sdl.drivers.claude_light.plausibility import Plausible
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import BadReply
-from sdl.twin.ambient import Sky, load_room
-from sdl.twin.model import Plant
-from sdl.twin.state import load
+from sdl.twin.led.ambient import Sky, load_room
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load
 from sdl.types import Reading
 
 MIDDLE = dict.fromkeys("RGB", 0.5)

@@ -15,7 +15,7 @@ from waiting import TIMEOUT
 import sdl
 from sdl.clock import RealClock
 from sdl.config import parse_kind
-from sdl.drivers.declared_driver import DeclaredDriver
+from sdl.drivers.declared.driver import DeclaredDriver
 from sdl.errors import ConfigError, InstrumentError
 from sdl.types import Outcome, Power
 

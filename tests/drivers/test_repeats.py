@@ -15,7 +15,7 @@ from sdl.drivers.checks import SAME, Repeats
 from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.drivers.manual import Manual
 from sdl.drivers.sdl_light.config import SdlLight
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import BadReply
 from sdl.types import Channel, Frozen, Input, Reading
 

@@ -84,7 +84,7 @@ def test_a_campaign_is_the_same_again_when_its_record_is_replayed(tmp_path: Path
 
 
 def _twin_options() -> Any:
-    from sdl.drivers.twin import Twin
+    from sdl.drivers.twin.config import Twin
 
     return Twin.model_fields
 

@@ -20,7 +20,7 @@ from sdl.drivers.sdl_light.config import NAMES, SdlLight
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.store.record import read
 from sdl.testing import InstrumentContract
-from sdl.twin.sdl_light import FAULTS, SdlLightDevice
+from sdl.twin.led.sdl_light import FAULTS, SdlLightDevice
 from tests.drivers.broker import MqttBroker, free_port
 
 SETTINGS = {"R": 10.0, "G": 55.0, "B": 3.0}

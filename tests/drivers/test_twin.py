@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from sdl import config
 from sdl.clock import VirtualClock
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import InstrumentError, Rejected
-from sdl.twin.state import FOLDER
+from sdl.twin.led.state import FOLDER
 
 MIDDLE = {"R": 0.5, "G": 0.5, "B": 0.5}
 

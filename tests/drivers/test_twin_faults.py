@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from sdl import runner
 from sdl.clock import VirtualClock
 from sdl.core.events import Event, Failed, Measured
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import BadReply, Busy, Unreachable
 from sdl.runs.runs import Result
-from sdl.twin.check import check
-from sdl.twin.evidence import matrices
 from sdl.twin.faults import MEANING, NAMES, Fault, Name
-from sdl.twin.state import load
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import matrices
+from sdl.twin.led.state import load
 from sdl.types import Outcome, Reading
 
 MIDDLE = {"R": 0.5, "G": 0.5, "B": 0.5}

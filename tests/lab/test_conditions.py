@@ -16,11 +16,14 @@ from scripted import ScriptedDriver, answer, campaign, script_of, with_script
 from sdl import config, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Measured, Paused
-from sdl.errors import Rejected, Unreachable
+from sdl.errors import ConfigError, Rejected, Unreachable
 from sdl.lab.config.model import Suspend, disk_free, parse_size, unsupported_conditions
 from sdl.lab.workers.gate import LabGate
 from sdl.runner import Pause, Proceed
 from sdl.types import Outcome, Reading
+from tests.twin.fitted_kit import KEYS, written
+
+from .lab_kit import job, lab_file
 
 HERE = Path(__file__).parent
 POINTS: dict[str, Any] = {
@@ -425,3 +428,17 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_sizes_are_read_as_people_write_them() -> None:
     assert [parse_size(text) for text in ("500MB", "1.5 GB", "2kB", 7)] == [500_000_000, 1_500_000_000, 2000, 7]
+
+
+def test_twin_stands_for_the_twin_that_the_instrument_of_a_lab_names(tmp_path: Path) -> None:
+    written(tmp_path)
+    rig = {"kind": "command", "command": ["x"], **KEYS, "twin": "rig-twin.toml"}
+    instruments = {"rig": {"instrument": rig}, "led": {"instrument": {"kind": "twin"}}}
+    lab = lab_file(tmp_path, {"j": job("led", when={"every": "1h"})}, instruments=instruments, suspend={"twin": "twin"})
+    assert [lab.lab.suspend_of(name).twin for name in instruments] == [str(tmp_path / "rig-twin.toml"), "twin"]
+    state = lab.lab.suspend_of("rig").state
+    assert state is not None
+    assert {*state.inputs} == {"red", "blue"}
+    instruments["rig"] = {"instrument": {**rig, "twin": "gone.toml"}}
+    with pytest.raises(ConfigError, match=r"suspend.twin: .*gone\.toml"):
+        lab_file(tmp_path, {"j": job("led", when={"every": "1h"})}, instruments=instruments, suspend={"twin": "twin"})

@@ -24,7 +24,7 @@ from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import folder, labs, read
 from sdl.lab.systemd import Watchdog
 from sdl.runner import user
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 
 from .receivers import Hook
 from .surface_kit import ListLab
@@ -113,14 +113,15 @@ def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
         (["run-now", "night"], ("run-now", "night")),
     ],
 )
-def test_each_verb_is_done_in_the_name_of_who_asked(
+def test_each_verb_is_done_in_the_name_of_the_token_and_not_of_who_says_so(
     sdl: Sdl, lab: ListLab, monkeypatch: pytest.MonkeyPatch, args: list[str], done: tuple[str, ...]
 ) -> None:
+    account = user()
     monkeypatch.setenv("LOGNAME", "anna")
     code, out, _ = sdl(*args)
     assert code == 0
     assert out.endswith("done\n")
-    assert lab.done == [(*done, "anna")]
+    assert lab.done == [(*done, account)]
 
 
 def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:

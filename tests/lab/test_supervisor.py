@@ -27,7 +27,7 @@ from sdl.lab.workers.base import NOT_YET, JobOrder, WorkerUpdate
 from sdl.lab.workers.supervisor import Supervisor
 from sdl.store import lease, record
 from sdl.twin.faults import Fault
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 
 PARTS = """
 import ctypes, os, signal, time

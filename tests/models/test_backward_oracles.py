@@ -10,7 +10,7 @@ from led import GAINS, data, hypercube, measure, night, space, targets
 from scipy import stats
 
 from sdl.models.backward.partial_least_squares import _weight, fit_partial_least_squares
-from sdl.models.linear_model import fit_linear, t_factor
+from sdl.models.forward.linear_model import fit_linear, t_factor
 from sdl.models.session_effects import GAINS as GAIN_SIZES
 from sdl.models.session_effects import OFFSETS, _lines, _sums, align_to_current
 from sdl.models.training_set import TrainingSet

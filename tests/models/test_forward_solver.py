@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from led import data, space, targets
 
-from sdl.models.gaussian_process import fit_gaussian_process
+from sdl.models.forward.gaussian_process import fit_gaussian_process
+from sdl.models.forward.quadratic import fit_quadratic
 from sdl.models.inversion.forward import FittedForward
-from sdl.models.quadratic import fit_quadratic
 from sdl.models.training_set import TrainingSet
 from sdl.types import Channel, Input, Verdict
 

@@ -13,8 +13,8 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel,
 
 from sdl.arrays import Floats
 from sdl.models.data import Data
-from sdl.models.forward_model import Prediction, log_density
-from sdl.models.gaussian_process import (
+from sdl.models.forward.forward_model import Prediction, log_density
+from sdl.models.forward.gaussian_process import (
     FLOOR,
     LINE,
     LOG_2PI,

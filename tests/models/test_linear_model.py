@@ -7,7 +7,7 @@ import pytest
 from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, space, targets
 
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.models.linear_model import fit_linear, t_factor
+from sdl.models.forward.linear_model import fit_linear, t_factor
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.linear import Linear

@@ -12,9 +12,9 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from sdl.models.data import Objective, Targets
-from sdl.models.gaussian_process import fit_gaussian_process
+from sdl.models.forward.gaussian_process import fit_gaussian_process
+from sdl.models.forward.quadratic import fit_quadratic
 from sdl.models.inversion.objective import FittedObjective, Improvement, Limits, _predict, log_expected_improvement
-from sdl.models.quadratic import fit_quadratic
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.space import Space

@@ -9,9 +9,9 @@ from scipy import stats
 from sdl.arrays import Bools, Floats
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data
-from sdl.models.forward_model import leave_one_out_t
+from sdl.models.forward.forward_model import leave_one_out_t
+from sdl.models.forward.quadratic import QuadraticModel, design_jacobian, fit_quadratic, quadratic_design
 from sdl.models.lack_of_fit import assess_fit
-from sdl.models.quadratic import QuadraticModel, design_jacobian, fit_quadratic, quadratic_design
 from sdl.models.reachability import untested_curvature
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import Judge

@@ -49,12 +49,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrialTable]:
 
 EMPTY = {
     "reached": {"spread", "objective"},  # four rows leave a plane hardly any uncertainty
-    "failed": {"error", "objective", "spectrum", "parity", "pairs", "spread", "conditions"},
+    "failed": {"story", "error", "objective", "spectrum", "parity", "pairs", "spread", "conditions"},
     "unreachable": {"objective"},
     "spent": {"objective"},
     "maximised": {"error", "spread"},
     "aborted": {"objective"},
-    "collected": {"error", "objective", "spread"},
+    "collected": {"story", "error", "objective", "spread"},
 }
 
 
@@ -67,7 +67,13 @@ def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, 
             empty.add(kind)
             continue
         texts = " ".join(text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()))
-        unit = {"error": "× tolerance", "spectrum": "(counts)", "parity": "(counts)", "pairs": "(counts)"}
+        unit = {
+            "story": "(tolerances)",
+            "error": "× tolerance",
+            "spectrum": "(counts)",
+            "parity": "(counts)",
+            "pairs": "(counts)",
+        }
         unit |= {"conditions": "(s)", "timeline": "(s)"}
         assert unit.get(kind, "") in texts
         assert texts.strip()
@@ -169,7 +175,7 @@ def test_the_same_figure_is_the_same_file(runs: dict[str, TrialTable]) -> None:
 
 
 def test_a_figure_that_does_not_exist_lists_those_that_do(runs: dict[str, TrialTable]) -> None:
-    with pytest.raises(ConfigError, match="no figure 'err'; allowed: error, objective, settings"):
+    with pytest.raises(ConfigError, match="no figure 'err'; allowed: story, error, objective, settings"):
         draw(runs["reached"], "err")
 
 
@@ -307,7 +313,7 @@ def test_without_a_goal_no_figure_speaks_of_one(tmp_path: Path) -> None:
     table = TrialTable(Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"})))
     for kind in KINDS.values():
         title, text = kind.caption(table)
-        if kind.home not in ("trials:error", "trials:objective", "spread:spread"):  # those are not drawn
+        if kind.home not in ("story:story", "trials:error", "trials:objective", "spread:spread"):  # those are not drawn
             assert "goal" not in title + text
             assert "best" not in title + text
 
@@ -327,3 +333,20 @@ def test_the_objective_is_drawn_with_what_broke_a_constraint_and_the_best_by_the
     (best,) = [line for label, line in lines.items() if label.startswith("best so far")]
     expected = [t.proposed.estimate for t in table.trials if t.proposed.estimate is not None]
     assert best.get_ydata().tolist() == expected
+
+
+def test_the_story_has_every_reading_of_the_goal_s_channels_in_tolerances(runs: dict[str, TrialTable]) -> None:
+    table = runs["reached"]
+    goal = table.goal
+    assert goal is not None
+    figure = draw(table, "story")
+    assert figure is not None
+    (axes,) = figure.axes
+    drawn = {value for line in axes.lines if line.get_linestyle() == "None" for value in np.asarray(line.get_ydata())}
+    for event in table.run.measured():
+        for name, band in goal.bands.items():
+            value = band.deviation(event.readings[name])
+            assert any(math.isclose(value, one, rel_tol=1e-9, abs_tol=1e-12) for one in drawn), (event.trial, name)
+    best = table.run.campaign.history.best
+    assert best is not None
+    assert {text.get_text().strip() for text in axes.texts} == {"design", "solver", "mean"}

@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sdl import config, runner
 from sdl.errors import ConfigError
-from sdl.twin.state import FOLDER
+from sdl.twin.led.state import FOLDER
+from tests.twin.fitted_kit import KEYS, NOISE, mixer, written
 
 WARNING = "no longer matches its twin"
 
@@ -67,3 +69,35 @@ def test_a_twin_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text((FOLDER / "night-2025-10.toml").read_text())
     assert config.parse({**tree, "watch": str(mine)}).watch == str(mine.resolve())
+
+
+def mixing(folder: Path, caplog: pytest.LogCaptureFixture, watch: str | None, factor: float = 1.0) -> list[str]:
+    """Collects 30 readings of a rig of its own whose dye is stronger by a factor; what was said meanwhile."""
+    written(folder)
+    rng = np.random.default_rng(1)
+
+    def measure(settings: Any) -> dict[str, float]:
+        exact = mixer({name: factor * value for name, value in settings.items()})
+        return {name: value + NOISE[name] * rng.standard_normal() for name, value in exact.items()}
+
+    instrument = {"kind": "python", **KEYS, "takes": "1 s", "twin": str(folder / "rig-twin.toml")}
+    tree = {"name": "mixed", "instrument": instrument, "design": {"kind": "latin-hypercube", "trials": 30}}
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert runner.run({**tree, "watch": watch}, runs=None, collect=True, measure=measure).readings == 30
+    return [record.getMessage() for record in caplog.records if "watch" in record.getMessage()]
+
+
+def test_any_instrument_is_compared_with_its_own_twin(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert mixing(tmp_path, caplog, "twin") == []
+    (said,) = mixing(tmp_path, caplog, "twin", factor=1.1)
+    assert WARNING in said
+    (said,) = mixing(tmp_path, caplog, str(tmp_path / "rig-twin.toml"), factor=1.1)
+    assert WARNING in said
+
+
+def test_a_twin_that_the_instrument_names_and_lacks_is_a_mistake(tmp_path: Path) -> None:
+    instrument = {"kind": "command", "command": ["x"], **KEYS, "twin": "gone.toml"}
+    tree = {"name": "mixed", "instrument": instrument, "goal": {"R": 120}, "watch": "twin"}
+    with pytest.raises(ConfigError, match=r"watch: no such file: '.*gone.toml'"):
+        config.parse(tree, base=tmp_path)

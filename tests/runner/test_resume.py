@@ -239,7 +239,7 @@ def test_replaying_asks_no_solver_and_no_instrument(reference: Path, monkeypatch
         raise AssertionError("asked")
 
     monkeypatch.setattr("sdl.runner.propose.propose", never)
-    monkeypatch.setattr("sdl.drivers.twin.Twin.open", never)
+    monkeypatch.setattr("sdl.drivers.twin.config.Twin.open", never)
     folded = runs.fold(record.read(reference), reference)
     assert folded.campaign.history.trials == 30
     kinds = {type(event) for event in record.read(reference)}

@@ -803,7 +803,7 @@ def test_a_campaign_that_failed_by_its_solver_goes_on_with_another(tmp_path: Pat
 def test_a_change_that_makes_another_campaign_is_refused_and_nothing_is_written(change: str, tmp_path: Path) -> None:
     folder = _half(tmp_path, with_script())
     before = (folder / "record.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match="allowed: stop, solver, confirm, retry"):
+    with pytest.raises(ConfigError, match="allowed: stop, solver, average, confirm, retry"):
         runner.resume(folder, changes=[change])
     assert (folder / "record.jsonl").read_bytes() == before
 

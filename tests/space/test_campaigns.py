@@ -47,7 +47,6 @@ def dyes(seed: int, solver: str = "auto", **options: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.xfail(reason="18 of 20 after 12 trials since channels share their evidence for a logarithm")
 @pytest.mark.parametrize("solver", ["auto", pytest.param("gp", marks=LONG)])
 def test_the_one_solvent_of_three_that_reaches_is_found_within_twelve_trials(solver: str) -> None:
     outcomes = [

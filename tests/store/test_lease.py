@@ -19,7 +19,7 @@ from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.drivers.sdl_light.config import SdlLight
 from sdl.errors import InUse, RecordError
 from sdl.store import lease
-from sdl.twin.serve import TwinServer
+from sdl.twin.led.serve import TwinServer
 
 ID = "claude-light:light.example:8080/api"
 

@@ -340,7 +340,7 @@ def test_with_a_worker_and_then_everything_killed_the_file_is_the_same(plan, tmp
 
 
 def test_a_real_instrument_is_driven_by_one_process_and_every_record_is_kept(tmp_path):
-    from sdl.twin.serve import TwinServer
+    from sdl.twin.led.serve import TwinServer
 
     with TwinServer(speed=1000, latency=0.1) as server:
         instrument = f"{{kind: claude-light, url: '{server.url}', background: none}}"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sdl.twin.ambient import Sky
-from sdl.twin.evidence import Evidence, matrices
-from sdl.twin.model import Plant
-from sdl.twin.state import TwinState
+from sdl.twin.led.ambient import Sky
+from sdl.twin.led.evidence import Evidence, matrices
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState
 
 MAIN = ["445nm", "480nm", "515nm", "555nm", "590nm", "630nm"]
 DAY = 86400.0

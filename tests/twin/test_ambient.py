@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.twin.ambient import FOLDER, QUANTILES, Sky, load_room, wander
+from sdl.twin.led.ambient import FOLDER, QUANTILES, Sky, load_room, wander
 
 MIDNIGHT = 1726718400.0  # 2024-09-19 00:00 in New York
 HOUR = 3600.0

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.twin.ambient import Sky, load_room
-from sdl.twin.check import check
-from sdl.twin.evidence import Evidence, collect, dark_sessions, matrices
-from sdl.twin.fit import fit
-from sdl.twin.model import Plant
+from sdl.store.datasets import DatasetRow
+from sdl.twin.led.ambient import Sky, load_room
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import Evidence, collect, dark_sessions, matrices
+from sdl.twin.led.fit import fit
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState, load
+from sdl.twin.led.variants import vary
 from sdl.twin.monitor import departure
-from sdl.twin.state import TwinState, load
-from sdl.twin.variants import vary
 from sdl.types import Reading
 
 from .kit import sessions
@@ -158,10 +159,10 @@ def test_dark_sessions_are_told_from_bright_ones_with_or_without_dark_rows() -> 
     assert not dark_sessions(lit[1], stronger(1.02)).any()
 
 
-def rows_of(data: Evidence) -> list[tuple[Reading, int]]:
+def rows_of(data: Evidence) -> list[DatasetRow]:
     names = list(NIGHT.channels)
     return [
-        (Reading(dict(zip("RGB", x, strict=True)), dict(zip(names, y, strict=True))), int(s))
+        DatasetRow(Reading(dict(zip("RGB", x, strict=True)), dict(zip(names, y, strict=True))), int(s), "")
         for x, y, s in zip(data.X.tolist(), np.nan_to_num(data.Y, nan=65535.0).tolist(), data.session, strict=True)
     ]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.drivers.twin import Twin
-from sdl.twin.ambient import Sky, load_room
-from sdl.twin.check import check
-from sdl.twin.evidence import collect, dark_sessions
-from sdl.twin.fit import Fit, fit
-from sdl.twin.state import TwinState, load
-from sdl.twin.variants import vary
-from sdl.twin.write import toml
+from sdl.drivers.twin.config import Twin
+from sdl.twin.led.ambient import Sky, load_room
+from sdl.twin.led.check import check
+from sdl.twin.led.evidence import collect, dark_sessions
+from sdl.twin.led.fit import Fit, fit
+from sdl.twin.led.state import TwinState, load
+from sdl.twin.led.variants import vary
+from sdl.twin.led.write import toml
 
 from .kit import MAIN, part, sessions
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdl.models.gaussian_process import condition, fit_gaussian_process, hyperparameters_of
+from sdl.models.forward.gaussian_process import condition, fit_gaussian_process, hyperparameters_of
 from sdl.store.datasets import DatasetRow
 from sdl.twin.fitted.fit import Declaration, SurrogateFit, fit
 from sdl.twin.fitted.state import FittedState, is_fitted, load

@@ -15,7 +15,7 @@ from waiting import TIMEOUT
 BLOCK = re.compile(r"^```(?:python|yaml)\n(# (\S+\.(?:py|yaml))\n.*?)^```", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^\$ sdl (.*)$", re.MULTILINE)
 LED = re.compile(r"\b(light|lamp|dark|nm)\b", re.IGNORECASE)
-FILES = ("twin/fitted/*.py", "twin/simulation.py", "drivers/fitted_twin.py", "config/on_twin.py", "bench/fitted.py")
+FILES = ("twin/fitted/*.py", "twin/simulation.py", "drivers/twin/fitted.py", "config/on_twin.py", "bench/fitted.py")
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sdl.twin.model import Plant
-from sdl.twin.state import TwinState, load
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import TwinState, load
 
 MIDDLE = {"R": 0.5, "G": 0.5, "B": 0.5}
 DARK = {"R": 0.0, "G": 0.0, "B": 0.0}

@@ -17,10 +17,10 @@ import pytest
 from waiting import TIMEOUT, until
 
 from sdl.twin.faults import Fault
-from sdl.twin.model import Plant
-from sdl.twin.serve import TwinServer
-from sdl.twin.state import load
-from sdl.twin.world import NotMeasured, World
+from sdl.twin.led.model import Plant
+from sdl.twin.led.serve import TwinServer
+from sdl.twin.led.state import load
+from sdl.twin.led.world import NotMeasured, World
 
 NAMES = ["415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir"]
 
@@ -210,7 +210,7 @@ def test_a_client_that_hangs_up_does_not_stop_its_reading() -> None:
 
 
 def test_a_refused_connection_is_refused_and_the_next_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.twin.serve.REFUSED_SECONDS", 2.0)  # so that a slow client is refused, too
+    monkeypatch.setattr("sdl.twin.led.serve.REFUSED_SECONDS", 2.0)  # so that a slow client is refused, too
     with TwinServer(speed=2000, faults=[Fault(name="refused", at=(1,))]) as server:
         reading(server, "/api")
         with pytest.raises(ConnectionRefusedError):

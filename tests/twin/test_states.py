@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.twin.model import Plant
-from sdl.twin.state import FOLDER, fingerprint, load, shipped
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import FOLDER, fingerprint, load, shipped
 
 MAIN = ["445nm", "480nm", "515nm", "555nm", "590nm", "630nm"]
 
@@ -155,7 +155,8 @@ def test_a_state_cannot_be_named_out_of_its_folder() -> None:
 
 def test_reading_a_state_loads_no_numpy() -> None:
     code = (
-        "import sys; from sdl.drivers.twin import Twin; t = Twin(); t.inputs, t.channels, t.identity, t.start_time;"
+        "import sys; from sdl.drivers.twin.config import Twin; t = Twin();"
+        "t.inputs, t.channels, t.identity, t.start_time;"
         "sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

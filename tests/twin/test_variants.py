@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdl.twin.model import Plant
-from sdl.twin.state import load
-from sdl.twin.variants import Variant, vary
+from sdl.twin.led.model import Plant
+from sdl.twin.led.state import load
+from sdl.twin.led.variants import Variant, vary
 
 NIGHT = load("night-2025-10")
 

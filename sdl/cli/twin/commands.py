@@ -18,12 +18,12 @@ from sdl.store.datasets import ColumnNames, read_opened, recorded_instrument
 from sdl.store.record import FILE
 from sdl.twin.faults import MEANING
 from sdl.twin.fitted.state import is_fitted
-from sdl.twin.state import TwinState, load
+from sdl.twin.led.state import TwinState, load
 
 if TYPE_CHECKING:
-    from sdl.twin.check import Check
-    from sdl.twin.evidence import Evidence
-    from sdl.twin.fit import Fit
+    from sdl.twin.comparison import Check
+    from sdl.twin.led.evidence import Evidence
+    from sdl.twin.led.fit import Fit
 
 twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to readings, and check it.")
 
@@ -68,9 +68,9 @@ def fit(
         fitted_commands.fit(sources, out, instrument, days or (), columns_of(inputs, channels), runs, json=json)
         return
     start = start or "night-2025-10"
-    from sdl.twin.draw import draw
-    from sdl.twin.fit import fit as fitted
-    from sdl.twin.write import toml
+    from sdl.twin.led.draw import draw
+    from sdl.twin.led.fit import fit as fitted
+    from sdl.twin.led.write import toml
 
     data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
     try:
@@ -130,7 +130,7 @@ def check(
         else:
             print("\n".join([*result.sources, "", *_table(result, f"in {result.ambient}")]))
         raise typer.Exit(1 if result.divergent else 0)
-    from sdl.twin.check import check as checked
+    from sdl.twin.led.check import check as checked
 
     data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
     try:
@@ -164,7 +164,7 @@ def _read(
     sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: ColumnNames, runs: Path
 ) -> tuple[Evidence, TwinState]:
     """The readings, and the state of this name; runs of another instrument are left out."""
-    from sdl.twin.evidence import collect, dark_sessions
+    from sdl.twin.led.evidence import collect, dark_sessions
 
     paths = [resolve.source(source, Path(), runs) for source in sources]
     try:

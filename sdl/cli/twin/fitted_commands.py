@@ -12,7 +12,7 @@ from sdl import config, yamlfile
 from sdl.cli.options import emit
 from sdl.cli.terminal import aligned
 from sdl.drivers.base import constraints_of, session_gap
-from sdl.drivers.declared import Declared, SettleUntil
+from sdl.drivers.declared.config import Declared, SettleUntil
 from sdl.drivers.trust import USE
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.formatting import count
@@ -21,7 +21,7 @@ from sdl.store.datasets import ColumnNames
 from sdl.twin.fitted.state import load
 
 if TYPE_CHECKING:
-    from sdl.twin.check import Check
+    from sdl.twin.comparison import Check
     from sdl.twin.fitted.fit import Declaration, SurrogateFit
     from sdl.twin.fitted.rows import InstrumentRows
 

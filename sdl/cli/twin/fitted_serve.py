@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +15,7 @@ from sdl.drivers.base import off_settings
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.drivers.fitted_twin import FittedTwin
+    from sdl.drivers.twin.fitted import FittedTwin
     from sdl.twin.fitted.serve import ServedInstrument
 
 
@@ -27,7 +29,7 @@ class Interface(StrEnum):
 
 def serve_fitted(twin: FittedTwin, interface: Interface, host: str, port: int, speed: float) -> None:
     """Serve a fitted twin until Ctrl-C, SIGTERM or, as a command, the end of its input."""
-    from sdl.cli.twin.serve import interruptible
+    from sdl.cli.twin.serve import signals
     from sdl.twin.fitted import serve as serving
 
     if twin.latency is None:  # the client waits for settling, as it does with the instrument
@@ -37,20 +39,24 @@ def serve_fitted(twin: FittedTwin, interface: Interface, host: str, port: int, s
     name = Path(twin.state).stem
     inputs, channels, off = twin.inputs, twin.channels, off_settings(twin)
     served = serving.ServedInstrument(name, inputs, channels, off, driver.measure, driver.safe)
-    with interruptible(), contextlib.suppress(KeyboardInterrupt):
-        if interface is Interface.COMMAND:
+    if interface is Interface.COMMAND:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        with contextlib.suppress(KeyboardInterrupt):
             serving.serve_lines(served, sys.stdin, sys.stdout)
-            return
-        listen: Callable[[ServedInstrument, str, int], serving.Server]
-        listen = serving.http_server if interface is Interface.HTTP else serving.scpi_server
-        try:
-            server = listen(served, host, port)
-        except OSError as error:
-            raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
-        at = f"{host}:{server.server_address[1]}"
-        address = f"http://{at}/" if interface is Interface.HTTP else f"TCPIP::{host}::{at.rpartition(':')[2]}::SOCKET"
-        with server:
-            print(f"{twin.identity} at {address}, {speed:g} × real time; Ctrl-C ends it", flush=True)
-            server.serve_forever()
-    if interface is not Interface.COMMAND:
-        print(f"ended after {served.taken} readings")
+        return
+    listen: Callable[[ServedInstrument, str, int], serving.Server]
+    listen = serving.http_server if interface is Interface.HTTP else serving.scpi_server
+    try:
+        server = listen(served, host, port)
+    except OSError as error:
+        raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
+    at = f"{host}:{server.server_address[1]}"
+    address = f"http://{at}/" if interface is Interface.HTTP else f"TCPIP::{host}::{at.rpartition(':')[2]}::SOCKET"
+    with server, signals() as wait:
+        thread = threading.Thread(target=server.serve_forever, name="sdl twin")
+        thread.start()
+        print(f"{twin.identity} at {address}, {speed:g} × real time; Ctrl-C ends it", flush=True)
+        wait()
+        server.shutdown()
+        thread.join()
+    print(f"ended after {served.taken} readings")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 from sdl import config, yamlfile
 from sdl.cli.options import argument, option
 from sdl.cli.twin.fitted_serve import Interface, serve_fitted
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import ConfigError, Unreachable, near
 from sdl.twin.faults import NAMES
 from sdl.twin.fitted.state import is_fitted
@@ -57,7 +57,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the twin over HTTP, as the real server would; or a fitted twin over HTTP, as a command or as SCPI.
+    """Serve the twin over HTTP, or a fitted one also as command or SCPI.
 
     Clients of Claude-Light work with it unchanged. A fitted twin answers a declared instrument of the same kind
     (docs/how-to/twin.md).
@@ -71,13 +71,6 @@ def serve(
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
     if file is not None:
-        fitted = {
-            "kind": "twin",
-            "state": str(file),
-            "seed": seed,
-            "start": start,
-            "faults": list(_faults(faults or ())),
-        }
         if not is_fitted(str(file)):
             raise ConfigError(f"{file}: no twin that `sdl twin fit --instrument` wrote; others are served by --state")
         fitted = {"kind": "twin", "state": str(file), "seed": seed, "start": start}
@@ -86,23 +79,23 @@ def serve(
         return
     if interface is not None:
         raise ConfigError("--as is for a fitted twin; name its file: sdl twin serve rig-twin.toml --as http")
-    from sdl.drivers.twin_driver import plant_of
-    from sdl.twin.serve import TwinServer
+    from sdl.drivers.twin.driver import plant_of
+    from sdl.twin.led.serve import TwinServer
 
     options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
     options |= {"start": start, "faults": list(_faults(faults or ()))}
     instrument: Twin = _twin(options, changes or ())
     plant = plant_of(instrument)
     latency = instrument.latency if isinstance(instrument.latency, float) else None
-    time: dict[str, Any] = {"start": instrument.start_time, "speed": speed, "latency": latency}
+    pace: dict[str, Any] = {"start": instrument.start_time, "speed": speed, "latency": latency}
     try:
-        server = TwinServer(plant, host=host, port=port, faults=instrument.faults, log=log, **time)
+        server = TwinServer(plant, host=host, port=port, faults=instrument.faults, log=log, **pace)
     except OSError as error:
         raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
     hint = f"sdl run FILE --set instrument.kind=claude-light --set instrument.url={server.url}"
-    with contextlib.closing(server), interruptible(), contextlib.suppress(KeyboardInterrupt):
+    with server, signals() as wait:
         print(f"{instrument.identity} at {server.url}, {speed:g} × real time; Ctrl-C ends it\n{hint}", flush=True)
-        server.serve()
+        wait()
     print(f"ended after {server.world.taken} readings")
 
 
@@ -125,21 +118,19 @@ def device(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    from sdl.twin.sdl_light import SdlLightDevice
+    from sdl.twin.led.sdl_light import SdlLightDevice
 
     try:
         simulated = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)
     except ValueError as error:
         raise ConfigError(f"--state: {error}") from error
-    with interruptible(), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.closing(simulated), signals() as wait:
         try:
             simulated.open().wait()
         except TimeoutError as error:
-            simulated.close()
             raise Unreachable(f"{error}; start a broker, or give its --host and --port") from error
         print(f"SDL-Light {name} at the broker {host}:{port}, state {state}; Ctrl-C ends it", flush=True)
-        threading.Event().wait()
-    simulated.close()
+        wait()
     print(f"ended after {simulated.experiments} experiments")
 
 
@@ -171,14 +162,23 @@ def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+def signals() -> Iterator[Callable[[], None]]:
+    """Yield a function that returns when Ctrl-C or SIGTERM has arrived since this context was entered.
 
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
+    The handler raises nothing, so that a signal cannot be lost in a place that discards exceptions. What serves runs
+    in other threads.
+    """
+    arrived: list[int] = []
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def wait() -> None:
+        while not arrived:
+            time.sleep(0.05)
+
+    # a shell ignores Ctrl-C for what it starts in the background; that stays
+    awaited = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in awaited}
     try:
-        yield
+        yield wait
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

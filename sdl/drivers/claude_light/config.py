@@ -24,7 +24,7 @@ from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import HttpConnection, check_address
 from sdl.drivers.rate_limit import RateLimiter
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 

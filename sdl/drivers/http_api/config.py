@@ -15,8 +15,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from sdl.clock import Clock
-from sdl.drivers import environment, placeholders
-from sdl.drivers.declared import Declared
+from sdl.drivers import environment
+from sdl.drivers.declared import placeholders
+from sdl.drivers.declared.config import Declared
 from sdl.drivers.http_api.driver import HttpApiDriver, is_local
 from sdl.drivers.http_api.reply import compile_expression
 from sdl.drivers.http_api.request import RequestTemplate

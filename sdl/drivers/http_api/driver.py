@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sdl.clock import Clock
-from sdl.drivers import placeholders
 from sdl.drivers.base import OpenDriver
+from sdl.drivers.declared import placeholders
 from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.drivers.http_api import reply
 from sdl.drivers.http_api.request import RequestTemplate

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from sdl.drivers import placeholders
+from sdl.drivers.declared import placeholders
 from sdl.drivers.http import check_address
 from sdl.durations import Duration
 from sdl.types import Frozen, Settings, Value

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from sdl.clock import Clock
-from sdl.drivers import placeholders
-from sdl.drivers.declared import Declared
+from sdl.drivers.declared import placeholders
+from sdl.drivers.declared.config import Declared
 from sdl.drivers.http_api.config import key_problems
 from sdl.drivers.scpi.connection import ScpiConnection
 from sdl.drivers.scpi.driver import ChannelQuery, Commands, ScpiDriver

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sdl.drivers import placeholders
 from sdl.drivers.base import OpenDriver
+from sdl.drivers.declared import placeholders
 from sdl.drivers.scpi.connection import ScpiConnection
 from sdl.errors import BadReply, InstrumentError, NotApplied, Rejected
 from sdl.types import Input, Power, Reading, SafeState, Settings, Value

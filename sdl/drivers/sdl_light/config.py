@@ -26,7 +26,7 @@ from sdl.drivers.base import RealInstrument, SessionGap, off_settings
 from sdl.drivers.checks import checked_numbers
 from sdl.drivers.lamp import FULL_SCALE, Lamp, LampDriver, counts, is_count
 from sdl.drivers.sdl_light.mqtt import Broker, Exchange
-from sdl.drivers.twin import Twin
+from sdl.drivers.twin.config import Twin
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
 from sdl.extras import missing
 from sdl.store import hosts

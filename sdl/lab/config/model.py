@@ -30,12 +30,14 @@ from sdl.config.mistakes import NAME
 from sdl.drivers.base import Instrument
 from sdl.durations import Duration
 from sdl.errors import Problem
+from sdl.export.people import Person
 from sdl.lab.config.agents import AgentLimits, Tier
 from sdl.notify.model import DaySpan, Notify
-from sdl.twin.state import TwinState, load, locate
+from sdl.twin.fitted.state import FittedState
+from sdl.twin.led.state import TwinState
+from sdl.twin.reference import checked_reference, load_reference, reference_of
 from sdl.types import Frozen, Outcome
 
-DEFAULT_TWIN = "night-2025-10"  # the state that `twin: twin` stands for, as in `watch`
 NO_READING = "no reading"  # beginning of the cause of a pause that waits for an instrument
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
@@ -94,8 +96,9 @@ class Suspend(Frozen):
     ambient: Ambient | None = Field(None, description="pause while the background is too high: {above: {clear: 2000}}")
     twin: str | None = Field(
         None,
-        description="pause when the instrument no longer matches its twin: `twin`, the name of a state, or the path of "
-        "a .toml file; continues only on request, because a paused campaign takes no readings that could show recovery",
+        description="pause when the instrument no longer matches its twin: `twin` (its own, or the LED's), the name of "
+        "a state, or the path of a .toml file; continues only on request, because a paused campaign takes no readings "
+        "that could show recovery",
     )
     disk: Size | None = Field(
         None, description="pause while less than this is free at the directory of the runs: 500MB"
@@ -107,14 +110,12 @@ class Suspend(Frozen):
     @field_validator("twin")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
-        if value not in (None, "twin"):
-            load(value)
-        return str(locate(value)) if value and value.endswith(".toml") else value
+        return checked_reference(value)
 
     @property
-    def state(self) -> TwinState | None:
+    def state(self) -> TwinState | FittedState | None:
         """The state of the twin to compare with; None without comparison."""
-        return None if self.twin is None else load(DEFAULT_TWIN if self.twin == "twin" else self.twin)
+        return None if self.twin is None else load_reference(reference_of(self.twin, None, None))
 
 
 def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Problem]:
@@ -132,9 +133,14 @@ def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Pro
             )
             problems.append(Problem(text, "ambient"))
     inputs = sorted(item.name for item in instrument.inputs)
-    if (state := suspend.state) is not None and inputs != sorted(state.inputs):
-        text = f"{suspend.twin} has the inputs {', '.join(state.inputs)}, the instrument has {', '.join(inputs)}"
-        problems.append(Problem(text, "twin"))
+    try:
+        state = suspend.state
+    except ValueError as error:
+        problems.append(Problem(str(error), "twin"))
+    else:
+        if state is not None and inputs != sorted(state.inputs):
+            text = f"{suspend.twin} has the inputs {', '.join(state.inputs)}, the instrument has {', '.join(inputs)}"
+            problems.append(Problem(text, "twin"))
     return problems
 
 
@@ -301,6 +307,10 @@ class LabFile(Frozen):
     suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause; instruments may override it")
     supervise: Supervise = Field(default_factory=Supervise, description="campaigns whose process dies or hangs")
     notify: Notify = Field(default_factory=Notify, description="recipients of messages")
+    people: tuple[Person, ...] = Field(
+        (), max_length=100, description="authors of exported runs (`sdl export --to eln --lab`): {name, orcid}"
+    )
+    licence: str = Field("", max_length=200, description="licence of exported runs: CC-BY-4.0, or an address")
     agents: Mapping[str, AgentLimits] = Field(
         {}, description="limits of agents, such as language models, by the name of their token (`sdl lab token`)"
     )
@@ -334,8 +344,14 @@ class LabFile(Frozen):
 
     def suspend_of(self, instrument: str) -> Suspend:
         """The pause conditions that apply to an instrument."""
-        own = self.instruments[instrument].suspend if instrument in self.instruments else None
-        return self.suspend if own is None else own
+        if (item := self.instruments.get(instrument)) is None:
+            return self.suspend
+        suspend, plain = item.suspend or self.suspend, item.instrument
+        declared = (plain.get("of") or plain) if isinstance(plain, Mapping) else {}  # a twin in its place
+        if suspend.twin is None or declared.get("twin") is None:
+            return suspend
+        twin = reference_of(suspend.twin, declared["twin"], declared.get("folder"))
+        return suspend.model_copy(update={"twin": twin})
 
     def plain(self) -> dict[str, Any]:
         """The file as plain values that `LabFile.model_validate` reads back unchanged."""

@@ -14,7 +14,7 @@ from sdl.arrays import Floats, Ints
 from sdl.errors import ConfigError
 from sdl.models.backward.local_regression import InverseRegression, fit_inverse_regression
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.linear_model import t_factor
+from sdl.models.forward.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space

@@ -10,9 +10,9 @@ from scipy.optimize import minimize
 
 from sdl.arrays import Bools, Floats
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.forward_model import LinearForward
+from sdl.models.forward.forward_model import LinearForward
+from sdl.models.forward.linear_model import LinearModel, fit_linear
 from sdl.models.inversion.search import Bands
-from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.training_set import TrainingSet, nearest_by_lines
 from sdl.models.verdict import to_proposals
 from sdl.space import Space

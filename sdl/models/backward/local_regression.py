@@ -1,12 +1,12 @@
 """Inverse regression with local weights: settings as an affine function of the readings near the goal.
 
-Inverting the linear model of `sdl.models.linear_model` gives settings v for the readings of a goal. On a nonlinear
-instrument the true setting u_j differs from v_j by an amount that depends mostly on v_j itself, because each input has
-its own nonlinearity. u_j is therefore fitted again as an affine function of v, with Gaussian weights that depend on the
-distance from the goal *in v_j alone*: many rows are close to the goal in one coordinate, but few in all of them
-(Cleveland 1979, 10.1080/01621459.1979.10481038, for the local fit; Hastie and Tibshirani 1986 for one coordinate at a
-time). The width of the weights is chosen for each input by cross-validation. It is infinite, which is the linear model,
-unless a finite width is clearly better.
+Inverting the linear model of `sdl.models.forward.linear_model` gives settings v for the readings of a goal. On a
+nonlinear instrument the true setting u_j differs from v_j by an amount that depends mostly on v_j itself, because each
+input has its own nonlinearity. u_j is therefore fitted again as an affine function of v, with Gaussian weights that
+depend on the distance from the goal *in v_j alone*: many rows are close to the goal in one coordinate, but few in all
+of them (Cleveland 1979, 10.1080/01621459.1979.10481038, for the local fit; Hastie and Tibshirani 1986 for one
+coordinate at a time). The width of the weights is chosen for each input by cross-validation. It is infinite, which is
+the linear model, unless a finite width is clearly better.
 
 Cross-validation leaves out a row together with all rows of its level, that is with about the same u_j (h-block
 cross-validation: Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by noise alone.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
-from sdl.models.linear_model import t_factor
+from sdl.models.forward.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 
 WIDTHS = (0.4, 0.2, 0.1, 0.05)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sdl.arrays import Floats
 from sdl.errors import Degenerate
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.linear_model import t_factor
+from sdl.models.forward.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space

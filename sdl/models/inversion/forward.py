@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from sdl.arrays import Floats, Ints
 from sdl.models.constants import NOMINAL
 from sdl.models.data import Proposals, Targets
-from sdl.models.forward_model import ForwardModel
+from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
 from sdl.models.reachability import find_settings, in_unmeasured_blocks
 from sdl.models.training_set import TrainingSet

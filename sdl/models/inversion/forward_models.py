@@ -8,11 +8,11 @@ import numpy as np
 
 from sdl.arrays import Floats
 from sdl.models.backward.least_squares import fit_least_squares
-from sdl.models.bayesian_line import fit_bayesian_line
 from sdl.models.data import Data
-from sdl.models.gaussian_process import fit_gaussian_process
+from sdl.models.forward.bayesian_line import fit_bayesian_line
+from sdl.models.forward.gaussian_process import fit_gaussian_process
+from sdl.models.forward.linear_model import t_factor
 from sdl.models.inversion.forward import FittedForward
-from sdl.models.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 
 ForwardKind = Literal["gp", "bayes", "linear", "smooth"]

@@ -23,7 +23,7 @@ from scipy.special import erfcx, logsumexp, ndtr
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import NOMINAL
 from sdl.models.data import Objective, Proposals, Targets
-from sdl.models.forward_model import ForwardModel
+from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.forward import FittedForward
 from sdl.models.inversion.search import Function, log_inside, maximise
 from sdl.models.verdict import Judge

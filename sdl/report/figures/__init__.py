@@ -43,6 +43,14 @@ class FigureKind:
 
 
 KINDS = {
+    "story": FigureKind(
+        "story:story",
+        "Readings against the goal",
+        "Every reading by trial: its deviation from the goal in units of the tolerance, on a linear axis up to two "
+        "tolerances and a logarithmic one beyond. In the shaded band a channel is within tolerance. Readings of one "
+        "trial are joined; short bars show what the solver expected, ± one standard deviation. At the right: the mean "
+        "of all readings near the best settings ± its standard error.",
+    ),
     "error": FigureKind(
         "trials:error",
         "Error per trial",

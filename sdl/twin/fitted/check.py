@@ -16,7 +16,7 @@ import numpy as np
 
 from sdl.arrays import Floats
 from sdl.store.datasets import DatasetRow
-from sdl.twin.check import FEW, Check, channel_checks
+from sdl.twin.comparison import FEW, Check, channel_checks
 from sdl.twin.fitted.fit import Declaration, matrices
 from sdl.twin.fitted.lag import lagged
 from sdl.twin.fitted.state import FittedState, SessionEffect

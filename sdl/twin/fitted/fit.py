@@ -1,8 +1,9 @@
 """Fit a twin of any instrument to its readings.
 
-A Gaussian process of each channel over all inputs together is fitted to the readings (`sdl.models.gaussian_process`),
-after differences between sessions are removed. A lag after changes and a drift are added to a channel only if its
-leave-one-out predictions become better by more than a threshold; both are estimated in turn with the process.
+A Gaussian process of each channel over all inputs together is fitted to the readings
+(`sdl.models.forward.gaussian_process`), after differences between sessions are removed. A lag after changes and a
+drift are added to a channel only if its leave-one-out predictions become better by more than a threshold; both are
+estimated in turn with the process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.grammar import LinearConstraint
 from sdl.models.data import Data
-from sdl.models.gaussian_process import (
+from sdl.models.forward.gaussian_process import (
     GaussianProcess,
     Hyperparameters,
     condition,

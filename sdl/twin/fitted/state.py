@@ -60,7 +60,7 @@ class SessionEffect(_Table):
 
 
 class Process(_Table):
-    """The hyperparameters of the Gaussian process of a channel (`sdl.models.gaussian_process`)."""
+    """The hyperparameters of the Gaussian process of a channel (`sdl.models.forward.gaussian_process`)."""
 
     transform: Literal["none", "log"] = Field("none", description="of the readings")
     lengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from sdl.arrays import Bools, Floats
-from sdl.models.gaussian_process import ChannelProcess, Hyperparameters, condition
+from sdl.models.forward.gaussian_process import ChannelProcess, Hyperparameters, condition
 from sdl.space import Space
-from sdl.twin.ambient import STREAM
 from sdl.twin.faults import Fault
 from sdl.twin.fitted.lag import remaining
 from sdl.twin.fitted.state import SESSION_HOURS, FittedState
+from sdl.twin.simulation import STREAM
 from sdl.types import Reading, Settings
 
 SESSION = 5  # keeps the numbers of a session apart from those of a reading

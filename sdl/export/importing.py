@@ -1,0 +1,233 @@
+"""Import the runs of an `.eln` file or a crate that `sdl export` wrote: the same records, checked before they appear.
+
+Only the files of the runs' records are read. Names that leave the archive, links, encrypted files and archives that
+are larger than their size allows are refused. A run that came in is marked, so that a resume or a replay asks for
+`--trust` where its instrument names a program, code or an address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import unquote
+
+from sdl.config.mistakes import NAME
+from sdl.core.events import Opened
+from sdl.drivers.trust import IMPORTED
+from sdl.errors import ConfigError, Damaged, RecordError, translated_os_errors
+from sdl.export.crate import METADATA, RECORD
+from sdl.store import datasets, record
+from sdl.store.plainfile import open_existing, open_new
+
+MOST_FILES = 10_000
+MOST_BYTES = 10 << 30
+MOST_RATIO, UNSUSPICIOUS = 100, 100 << 20  # an archive may unpack to so many times its size, or to so many bytes
+MOST_METADATA = 64 << 20
+BLOCK = 1 << 20
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRun:
+    """A run of an archive.
+
+    Attributes:
+        folder: its directory.
+        new: False if the same run was there before.
+        checked: summary of its record.
+    """
+
+    folder: Path
+    new: bool
+    checked: record.Checked
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file of an archive or a crate: its size in bytes, and how it is opened."""
+
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
+    """Copy the runs of an `.eln` file, or of the directory of a crate, below `runs`.
+
+    A run that is there already is left as it is.
+
+    Raises:
+        ConfigError: it is no such file, holds no run, or is not safe to unpack; or another run has that name.
+        Damaged, RecordError: a file or record is not as it was written. Nothing of that run is kept.
+    """
+    with _opened(source) as entries:
+        found = sorted(place for place in entries if place.name == record.FILE and place.parent.name == RECORD)
+        if not found:
+            raise ConfigError(f"{source} holds no run of sdl (no {RECORD}/{record.FILE}); only such files are imported")
+        return [_import(source, entries, place.parent, runs) for place in found]
+
+
+def _import(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PurePosixPath, runs: Path) -> ImportedRun:
+    """Import the run whose files lie in the directory `inside`."""
+    hashes = _hashes(source, entries, inside)
+    name = inside.parent.name
+    with translated_os_errors(runs, "created", RecordError):
+        runs.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=".import-", dir=runs))
+    try:
+        for path in [path for path in entries if path.is_relative_to(inside)]:
+            below = path.relative_to(inside)
+            if below.as_posix() == IMPORTED or below.suffix == ".lock":
+                raise ConfigError(f"{source}: {path} cannot belong to a run")
+            _copy(source, path, entries[path], place / below, hashes)
+        checked = record.check(place)
+        opened = datasets.read_opened(place / record.FILE)
+        folder = runs / _campaign(source, name, opened) / name
+        if folder.exists():
+            if record.check(folder).sha != checked.sha:
+                raise ConfigError(f"{folder} exists and is another run; move it away, or import into another --runs")
+            return ImportedRun(folder, False, checked)
+        record.write_file(place / IMPORTED, json.dumps({"from": source.name, "sha": checked.sha}) + "\n")
+        with translated_os_errors(folder, "created", RecordError):
+            folder.parent.mkdir(exist_ok=True)
+            place.chmod(0o755)
+            place.rename(folder)
+            record.sync_folder(folder.parent)
+        return ImportedRun(folder, True, checked)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _campaign(source: Path, run: str, opened: Opened | None) -> str:
+    """The name of the campaign, if it and that of the run can be directories."""
+    campaign = "" if opened is None else opened.campaign
+    for text, allowed in ((campaign, re.compile(NAME)), (run, RUN_NAME)):
+        if not allowed.fullmatch(text):
+            raise ConfigError(f"{source}: {text!r} is no name of a run or a campaign")
+    return campaign
+
+
+def _copy(source: Path, path: PurePosixPath, entry: _Entry, target: Path, hashes: Mapping[str, str]) -> None:
+    """Copy one file, and check its size and its hash."""
+    digest, left = hashlib.sha256(), entry.size
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with entry.open() as stream, open_new(target) as copy:
+            while block := stream.read(BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise ConfigError(f"{source}: {path} is larger than it says")
+                digest.update(block)
+                copy.write(block)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except UNREADABLE as error:
+        raise Damaged(str(source), 1, f"{path} cannot be unpacked: {error}") from error
+    except OSError as error:
+        raise RecordError(f"{target}: cannot be written: {error.strerror}") from error
+    if hashes.get(path.as_posix()) != digest.hexdigest():
+        why = "is not as its sha256 says" if path.as_posix() in hashes else f"is not described in {METADATA}"
+        raise Damaged(str(source), 1, f"{path} {why}")
+
+
+def _hashes(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PurePosixPath) -> dict[str, str]:
+    """The sha256 of every file that the metadata of the crate describe, by its place in the archive.
+
+    Raises:
+        ConfigError: there are no metadata. Damaged: they cannot be read.
+    """
+    root = inside.parent.parent
+    entry = entries.get(root / METADATA)
+    if entry is None or entry.size > MOST_METADATA:
+        raise ConfigError(f"{source}: no {METADATA} in the directory of the crate, or it is too large")
+    try:
+        with entry.open() as stream:
+            graph = json.loads(stream.read(MOST_METADATA))["@graph"]
+        files = {str(item["@id"]): item["sha256"] for item in graph if "sha256" in item}
+    except (*UNREADABLE, KeyError, TypeError) as error:
+        raise Damaged(str(source), 1, f"{METADATA} is not as it was written: {error!r}") from error
+    return {(root / unquote(place)).as_posix(): str(sha) for place, sha in files.items()}
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[dict[PurePosixPath, _Entry]]:
+    """The files of an archive or of a directory.
+
+    Raises:
+        ConfigError: it is neither, or not safe to unpack.
+    """
+    with translated_os_errors(source, "read"):
+        if source.is_dir():
+            yield _checked(source, dict(_in_folder(source)), MOST_BYTES)
+            return
+        with open_existing(source, follow=True) as stream:
+            try:
+                archive = zipfile.ZipFile(stream)
+            except (*UNREADABLE, OverflowError) as error:
+                raise ConfigError(f"{source}: no .eln file, which is a ZIP archive: {error}") from error
+            with archive:
+                allowed = min(max(MOST_RATIO * source.stat().st_size, UNSUSPICIOUS), MOST_BYTES)
+                yield _checked(source, _in_archive(source, archive), allowed)
+
+
+def _checked(source: Path, entries: dict[PurePosixPath, _Entry], allowed: int) -> dict[PurePosixPath, _Entry]:
+    """The entries, unless they are too many or too large."""
+    total = sum(entry.size for entry in entries.values())
+    if total > allowed or len(entries) > MOST_FILES:
+        raise ConfigError(
+            f"{source}: {len(entries)} files with {total / 1e6:.0f} MB when unpacked; allowed are {MOST_FILES} files "
+            f"and {allowed / 1e6:.0f} MB"
+        )
+    return entries
+
+
+def _in_archive(source: Path, archive: zipfile.ZipFile) -> dict[PurePosixPath, _Entry]:
+    """The files of an archive, by name; directories are left out."""
+    entries: dict[PurePosixPath, _Entry] = {}
+    for info in archive.infolist():
+        name, path = info.filename, PurePosixPath(info.filename)
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+        if not inside or "\\" in name or ":" in path.parts[0]:
+            raise ConfigError(f"{source}: the name {name!r} leads out of the archive")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ConfigError(f"{source}: {name} is a link or no plain file")
+        if info.flag_bits & 1:
+            raise ConfigError(f"{source}: {name} is encrypted; decrypt it first")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ConfigError(f"{source}: {name} is compressed by a method that .eln files do not use")
+        if info.is_dir():
+            continue
+        if path in entries:
+            raise ConfigError(f"{source}: the name {name} occurs twice")
+        entries[path] = _Entry(info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
+    return entries
+
+
+def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, _Entry]]:
+    """The files of a directory, under its own name; links are refused."""
+    for path in sorted(source.rglob("*")):
+        place = PurePosixPath(source.name, path.relative_to(source).as_posix())
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{source}: {place} is a link or no plain file")
+        yield place, _Entry(status.st_size, lambda path=path: open_existing(path))  # type: ignore[misc]
+
+
+def plain(imported: ImportedRun) -> dict[str, Any]:
+    """An imported run as plain values, for JSON."""
+    return {"run": str(imported.folder), "new": imported.new, "lines": imported.checked.lines}

@@ -1,0 +1,88 @@
+"""What is the case with a campaign and what to do next: cause, pooled mean and a command that works."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sdl
+from sdl.advice import Advice, advise
+from sdl.core.events import Proposed
+from sdl.runs.pooled import pooled_mean
+from sdl.runs.runs import Run, open_run
+from sdl.types import Outcome
+
+GOAL = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
+
+
+def finished(runs: Path, **changes: Any) -> Run:
+    tree = {"name": "led", "instrument": {"kind": "twin"}, "goal": GOAL, "solver": {"kind": "linear"}, "seed": 0}
+    return open_run(sdl.run(tree | changes, runs=runs).run)
+
+
+def advice_on(run: Run) -> Advice:
+    return advise(run.result, run.campaign, run.opened, run.config)
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tolerance below the noise."""
+    return finished(tmp_path_factory.mktemp("runs"), tolerance="0.2%", stop={"trials": 18})
+
+
+def test_a_tolerance_below_the_noise_is_the_cause_and_more_readings_the_advice(noisy: Run) -> None:
+    said = advice_on(noisy)
+    assert noisy.result.outcome is Outcome.SPENT
+    assert said.cause == "tolerance below noise"
+    assert said.reason.startswith("tolerance below noise; all 18 trials used; closest: trial")
+    latest = [event for event in noisy.events if isinstance(event, Proposed)][-1]
+    assert latest.readings_needed is not None
+    assert f"average {latest.readings_needed} readings per trial" in latest.why
+    assert f"average {latest.readings_needed} readings per trial with" in said.next.text
+    assert said.next.command.endswith(f"--set stop.trials=36 --set average={latest.readings_needed}")
+
+
+def test_the_command_of_the_advice_reaches_the_goal(tmp_path: Path) -> None:
+    run = finished(tmp_path, tolerance="0.2%", stop={"trials": 18})
+    words = shlex.split(advice_on(run).next.command)
+    assert words[:2] == ["sdl", "resume"]
+    changes = [word for word in words[3:] if word != "--set"]
+    assert sdl.resume(run.folder, changes=changes).outcome is Outcome.REACHED
+
+
+def test_the_pooled_mean_is_that_of_the_readings_at_settings_that_cannot_be_told_apart(noisy: Run) -> None:
+    history = noisy.campaign.history
+    best = history.best
+    assert best is not None
+    pooled = pooled_mean(history, noisy.opened.instrument["inputs"])
+    assert pooled is not None
+    spread = best.proposed.spread
+    near = [
+        event
+        for event in noisy.measured()
+        if all(abs(event.applied[name] - best.shown_settings[name]) <= spread[name] for name in spread)
+    ]
+    assert pooled.readings == len(near) > 8
+    for name in GOAL:
+        values = np.array([event.readings[name] for event in near])
+        assert pooled.mean[name] == pytest.approx(values.mean())
+        assert pooled.std_error[name] == pytest.approx(values.std(ddof=1) / math.sqrt(len(near)))
+        assert abs(pooled.mean[name] - 16384) < 4 * pooled.std_error[name]
+    assert f"of the {len(near)} readings near the best settings" in advice_on(noisy).mean
+
+
+def test_a_reached_goal_and_a_single_reading_need_no_pooled_mean_beside_the_best(tmp_path: Path) -> None:
+    reached = finished(tmp_path, tolerance="5%", confirm=0)
+    assert (advice_on(reached).cause, advice_on(reached).mean, advice_on(reached).next) == ("", "", ("", ""))
+
+
+def test_more_trials_are_advised_where_only_trials_were_missing(tmp_path: Path) -> None:
+    said = advice_on(finished(tmp_path, stop={"trials": 4}))
+    assert said.cause == ""
+    assert said.next.text == "allow more trials with"
+    assert said.next.command.endswith("--set stop.trials=8")
