@@ -198,6 +198,21 @@ def test_a_token_tells_its_agent_what_it_may_do(served: Served) -> None:
     assert reply["limits"]["readings_committed"] == 0
 
 
+def test_every_scope_includes_reading_and_an_agent_that_left_the_lab_file_may_do_nothing(served: Served) -> None:
+    body = {"campaign": json.dumps({"name": "x", "goal": {"445nm": 16384}, "solver": "linear"}), "instrument": "other"}
+    assert served.post("check", served.ada, **body).status_code == 200
+    tokens = NamedTokens(served.tokens.folder.parent, {"gone": "submit"})
+    gone = tokens.new("gone", ["read", "submit"], 0.0)
+    assert served.post("check", gone, **body).status_code == 403
+    assert served.post("submit", gone, **body).status_code == 403
+    assert served.post("start", gone, **body).status_code == 403
+    served.submit()
+    served.post("approve", served.ada, submission="1", reason="")
+    served.lab.tick()
+    assert served.post("stop", gone, target="start 1", reason="").status_code == 409, "it may see no instrument"
+    assert served.post("whoami", gone).json()["scopes"] == []
+
+
 def test_a_check_by_an_agent_says_what_would_refuse_it(served: Served) -> None:
     campaign = json.dumps(changed(solver="random"))
     reply = served.post("check", campaign=campaign, instrument="rig").json()["done"]

@@ -38,7 +38,8 @@ SCOPE_OF = {
     "/api/v1/check": "read", "/api/v1/start": "submit", "/api/v1/rehearse": "submit", "/api/v1/submit": "submit",
     "/api/v1/approve": "approve", "/api/v1/refuse": "approve", "/api/v1/stop": "", "/api/v1/whoami": "",
 }  # fmt: skip
-"""By path, the scope that a token needs; empty: any token will do. Every other path needs `operate`."""
+"""By path, the scope that a token needs; empty: any token will do. Every other path needs `operate`. Any scope includes
+`read`."""
 READING = ("GET", "HEAD")  # methods that change nothing and need no token
 _log = logging.getLogger(__name__)
 
@@ -242,7 +243,7 @@ async def _body(receive: Receive) -> bytes:
 
 def _missing_scope(identity: Identity, path: str) -> HTTPException | None:
     needed = SCOPE_OF.get(path, "operate")
-    if not needed or needed in identity.scopes:
+    if not needed or needed in identity.scopes or (needed == "read" and identity.scopes):
         return None
     scopes = ", ".join(sorted(identity.scopes)) or "none"
     return HTTPException(403, f"the token {identity.name} lacks the scope {needed}; it has: {scopes}")
