@@ -182,7 +182,7 @@ class Submissions:
 
     def all(self, limit: int = 100) -> Sequence[Mapping[str, Any]]:
         """The latest submissions, newest first; those that wait with their campaigns (`sdl.lab.core.views`)."""
-        return self._control.perform(lambda loop: list(reversed(loop.lab.reviewed))[: max(limit, 0)])
+        return self._control.perform(lambda loop: [dict(row) for row in reversed(loop.lab.reviewed)][: max(limit, 0)])
 
     def describe(self, agent: str) -> Mapping[str, Any] | None:
         """The limits of an agent as plain values, with what is used of them; None if there are none."""
