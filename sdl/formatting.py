@@ -129,6 +129,13 @@ def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
     return remarks
 
 
+def reading_notes(trial: Trial) -> list[str]:
+    """What was noted beside the readings of a trial, each note once."""
+    readings = (trial.reading(repeat) for repeat in range(trial.taken))
+    notes = (note for reading in readings if reading is not None and (note := getattr(reading, "note", "")))
+    return [f"note: {visible(note)}" for note in dict.fromkeys(notes)]
+
+
 def best_trial(best: Trial | None) -> str:
     """The best trial and its tolerance ratio: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
     return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""
@@ -251,6 +258,65 @@ def swatch(settings: Settings, inputs: Sequence[Mapping[str, Any]]) -> tuple[int
 def instrument_line(opened: Opened) -> str:
     """The instrument: `twin:night-2025-10:0 (simulated)`."""
     return f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
+
+
+class AskedSetting(NamedTuple):
+    """An input that a person is asked to set.
+
+    Attributes:
+        value: as text, without its unit.
+        change: since the settings before: `+15`, `unchanged`, `was water`; empty where those are unknown.
+    """
+
+    name: str
+    value: str
+    unit: str
+    change: str
+
+    def __str__(self) -> str:
+        change = f" ({self.change})" if self.change else ""
+        return f"{self.name} = {self.value}{f' {self.unit}' if self.unit else ''}{change}"
+
+
+class AskedReading(NamedTuple):
+    """A reading that a person is asked for; `body` says what to set and to read, `at` when it was asked for."""
+
+    trial: int
+    repeat: int
+    body: str
+    at: float
+
+
+def asked_settings(asked: Settings, before: Settings | None, opened: Opened) -> list[AskedSetting]:
+    """The settings that a person is asked for, with their change against those `before`; None: there are none."""
+    spec = instrument_spec(opened)
+
+    def change(name: str, value: Value) -> str:
+        if before is None or (old := before.get(name)) is None:
+            return ""
+        text, old_text = setting(value, spec.specs[name]), setting(old, spec.specs[name])
+        if text == old_text:
+            return "unchanged"
+        if isinstance(value, str) or isinstance(old, str):
+            return f"was {old_text}"
+        sign = "+" if value > old else "\N{MINUS SIGN}"
+        return f"{sign}{setting(abs(value - old), spec.specs[name])}"
+
+    return [
+        AskedSetting(name, setting(value, spec.specs[name]), spec.units[name], change(name, value))
+        for name, value in asked.items()
+    ]
+
+
+def settings_before(trials: Sequence[Trial], number: int) -> Settings | None:
+    """The settings of the reading before the next one of a trial, as far as they are known; None: it is the first."""
+    before = next((trial for trial in reversed(trials) if trial.trial < number or trial.taken), None)
+    return before.shown_settings if before is not None else None
+
+
+def told_by_others(opened: Opened | None) -> bool:
+    """Whether others may tell the readings of a run: a script, or a person on the page or at a terminal."""
+    return opened is not None and opened.instrument.get("kind") in ("external", "manual")
 
 
 def is_external(opened: Opened | None) -> bool:

@@ -6,6 +6,7 @@ others have written to the record since, and holds its lock only while it writes
 open        the newest unfinished run of a campaign file, a new one, or a run by its name
 campaign    ask, tell, attach, skip, correct
 told        checks of what is told
+attending   ask and wait until others have told every reading
 generator   the solvers for Xopt, Optimas and libEnsemble: suggest, ingest
 """
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdl.asktell.told import checked_settings, told_channels, told_reading
+from sdl.asktell.told import beyond_limits, checked_settings, told_channels, told_reading
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import ResolvedCampaign, put, restore
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import (
+    AbortAsked,
     Attached,
     Continued,
     Corrected,
@@ -24,6 +25,7 @@ from sdl.core.events import (
     Measure,
     Measured,
     Opened,
+    Paused,
     Propose,
     Resumed,
     Skipped,
@@ -31,11 +33,14 @@ from sdl.core.events import (
 )
 from sdl.core.trials import Trial
 from sdl.errors import ConfigError, InUse, RecordError, cut
+from sdl.formatting import AskedReading, asked_settings, settings_before
+from sdl.runner.observers import Watch, notify
 from sdl.runner.perform import stopped_event
 from sdl.runner.propose import Proposer
 from sdl.runner.setup import user, versions
 from sdl.runs.results import Result, result_of
 from sdl.runs.runs import Folded, Folding
+from sdl.store.lock import is_attended
 from sdl.store.record import CAMPAIGN, Line, Position, Record, check_prior, scan
 from sdl.types import Channel, Outcome, Reading, Settings
 
@@ -73,10 +78,12 @@ class OpenCampaign:
 
     Args:
         folder: the run's directory.
+        watch: receives every event, including those already recorded and those that others write.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, watch: Watch | None = None) -> None:
         self.folder = folder
+        self._watch = watch
         self._position = Position()
         self._folding: Folding | None = None
         self._folded: Folded | None = None
@@ -90,10 +97,12 @@ class OpenCampaign:
         They are on the disk when this returns, and so is the end of the campaign.
 
         Raises:
-            ConfigError: the run was simulated in virtual time. InUse: another process drives it.
-            RecordError: it cannot be written.
+            ConfigError: the run was simulated in virtual time, or it was paused by the process that attends it.
+            InUse: another process drives it. RecordError: it cannot be written.
         """
         self._refresh()
+        if self._campaign.paused and is_attended(self.folder):
+            raise ConfigError(f"{self.folder}: paused by the process that asks for its readings; resume it there")
         while (event := self._outstanding()) is not None:
             with self._writing() as (record, news):
                 if not news:
@@ -111,7 +120,8 @@ class OpenCampaign:
     ) -> None:
         """Write down the readings for a request, or why there are none, which ends its trial as failed.
 
-        They are on the disk when this returns. Told again with equal values, nothing happens.
+        They are on the disk when this returns. Told again with equal values, nothing happens. Readings beyond `limits`
+        of the instrument end the campaign as failed.
 
         Args:
             request: from `ask`, or its trial and repeat.
@@ -131,12 +141,16 @@ class OpenCampaign:
             self._require_real_time()
             due = self._due()
             if isinstance(due, Measure) and (due.trial, due.repeat) == (trial, repeat):
+                place = trial, repeat, due.attempt
                 if readings is None:
                     text = cut(f"{failed}; {note}" if note else failed)
-                    event: Event = Failed(trial, repeat, due.attempt, "measure", text, False, True, self._now())
+                    event: Event = Failed(*place, "measure", text, False, True, self._now())
                 else:
                     reading = told_reading(self.config.instrument, self._settings(due.settings), readings, applied)
-                    event = self._measured(due, reading, note)
+                    if beyond := beyond_limits(self.config.instrument, reading.readings):
+                        event = Failed(*place, "interlock", cut(beyond), False, True, self._now())
+                    else:
+                        event = self._measured(due, reading, note)
                 self._write(record, event)
             elif not self._was_told(trial, repeat, readings, failed, applied):
                 raise ConfigError(self._why_not(trial, repeat))
@@ -224,6 +238,11 @@ class OpenCampaign:
                 raise ConfigError(f"{self.folder}: has ended; its rules cannot be changed any more")
             self._write(record, Resumed(versions(), dict(changes), self._now()))
 
+    def write(self, event: Paused | Continued | AbortAsked) -> None:
+        """Write an event of the process that attends the campaign (`sdl.asktell.attend`)."""
+        with self._writing() as (record, _):
+            self._write(record, event)
+
     # What is known -----------------------------------------------------------------------------------------------
     @property
     def result(self) -> Result:
@@ -232,10 +251,25 @@ class OpenCampaign:
         return result_of(self._campaign, self.folder)
 
     @property
+    def campaign(self) -> Campaign:
+        """The fold of the record so far."""
+        self._refresh()
+        return self._campaign
+
+    @property
     def open_request(self) -> Request | None:
         """The request whose reading has not been told yet; None where `ask` has to find one."""
         self._refresh()
         return self._request()
+
+    def in_words(self, request: Request) -> AskedReading:
+        """A request for a person: what to set, with the change against the reading before, and what to read."""
+        self._refresh()
+        before = settings_before(self._state.trials, request.trial)
+        lines = [f"  {one}" for one in asked_settings(request.settings, before, self._state.opened)]
+        titles = [f"{one.name} ({one.unit})" if one.unit else one.name for one in self.told_channels]
+        body = "\n".join(["Set", *lines, f"Read {', '.join(titles)}", request.why])
+        return AskedReading(request.trial, request.repeat, body, self._state.at)
 
     @property
     def told_channels(self) -> tuple[Channel, ...]:
@@ -366,6 +400,8 @@ class OpenCampaign:
             return f"{place} was told already: failed: {self._errors(trial, repeat)[-1]}"
         if known is not None and known.over:
             return f"{place}: there is no such reading, and the trial is over ({known.state})"
+        if self._campaign.paused:
+            return f"{place} cannot be {what}: the campaign is paused"
         due = self._due()
         if isinstance(due, Measure):
             return f"{place} has not been asked for; open is trial {due.trial}, repeat {due.repeat}"
@@ -395,6 +431,7 @@ class OpenCampaign:
             self._told: dict[tuple[int, int], Measured] = {}
             self._failed: dict[tuple[int, int], list[str]] = {}
         self._folded = self._folding.add(event)
+        self._watch = notify(self._watch, event, self._folded.campaign)
         if isinstance(event, Measured):
             self._told[event.trial, event.repeat] = event
         elif isinstance(event, Failed):

@@ -14,6 +14,7 @@ from sdl.clock import RealClock
 from sdl.config import CampaignFile
 from sdl.core.campaign import State
 from sdl.errors import ConfigError, InUse, RecordError, SdlError, translated_os_errors
+from sdl.runner.observers import Watch
 from sdl.runner.setup import begin, load_priors, new_name, warn_of_lines
 from sdl.runner.start import allowed_changes, resolve_campaign
 from sdl.runs.runs import open_run
@@ -33,6 +34,7 @@ def open_campaign(
     changes: Sequence[str] = (),
     new: bool = False,
     collect: bool = False,
+    watch: Watch | None = None,
 ) -> OpenCampaign:
     """Open a campaign for those who drive their instrument themselves: `c.ask()`, `c.tell(…)`.
 
@@ -43,6 +45,7 @@ def open_campaign(
         changes: `a.b=value` each, as for `--set`; for a run only those that `sdl resume` accepts.
         new: begin a new run.
         collect: measure the design only, without the goal.
+        watch: receives every event, including those already recorded and those that others write.
 
     Raises:
         ConfigError: a mistake in the campaign, or no such run. RecordError: the record cannot be read or written.
@@ -51,7 +54,7 @@ def open_campaign(
     if isinstance(campaign, (str, Path)) and Path(campaign).suffix not in SUFFIXES:
         if new or collect:
             raise ConfigError(f"{campaign} is no campaign file (.yaml), so that no new run of it can begin")
-        opened = OpenCampaign(find(campaign, below))
+        opened = OpenCampaign(find(campaign, below), watch)
         if changes:
             opened.change(allowed_changes(changes))
         return opened
@@ -61,29 +64,32 @@ def open_campaign(
         place.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(place):
         folder = None if new else _unfinished(place, resolved)
-        return OpenCampaign(folder or _begin(place, resolved))
+        return OpenCampaign(folder or begin_run(resolved, place / new_name()), watch)
 
 
-def _begin(place: Path, campaign: CampaignFile) -> Path:
-    """A new run, in real time."""
+def begin_run(campaign: CampaignFile, folder: Path) -> Path:
+    """Begin a run in real time in a directory, which must not exist; returns the directory."""
     priors = load_priors(campaign)
     warn_of_lines(priors)
-    name = new_name()
-    with contextlib.closing(Record.create(place / name)) as record:
-        begin(campaign, name, record, priors, RealClock())
+    with contextlib.closing(Record.create(folder)) as record:
+        begin(campaign, folder.name, record, priors, RealClock())
         return record.folder
 
 
 def _unfinished(place: Path, campaign: CampaignFile) -> Path | None:
-    """The newest unfinished run of the same campaign."""
-    wanted = json.loads(json.dumps(campaign.plain()))
+    """The newest unfinished run of the same campaign; who gets messages does not matter."""
+    wanted = _without_messages(json.loads(json.dumps(campaign.plain())))
     for folder in sorted((file.parent for file in place.glob(f"*/{FILE}")), reverse=True):
         with contextlib.suppress(SdlError, OSError):  # another run's damage is none of ours
             opened = datasets.read_opened(folder / FILE)
-            same = opened is not None and opened.config == wanted and opened.clock == RealClock.kind
+            same = opened is not None and _without_messages(opened.config) == wanted and opened.clock == RealClock.kind
             if same and open_run(folder).campaign.state is not State.STOPPED:
                 return folder
     return None
+
+
+def _without_messages(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "notify"}
 
 
 @contextlib.contextmanager

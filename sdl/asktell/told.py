@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked, checked_reading, in_range
 from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, InstrumentError, near
 from sdl.types import Channel, Reading, Settings, Value
+
+if TYPE_CHECKING:
+    from sdl.drivers.declared.config import Limit
 
 
 def told_channels(instrument: Instrument) -> tuple[Channel, ...]:
@@ -38,6 +41,17 @@ def told_reading(
     with refused():
         reading = checked_reading(Reading(set_to, readings), settings, {channel.name for channel in channels})
         return with_derived(in_range(reading, channels), getattr(instrument, "derived", {}))
+
+
+def beyond_limits(instrument: Instrument, readings: Mapping[str, float]) -> str:
+    """Which readings lie beyond the `limits` of the instrument: `pH = 9.4 is above its limit 9`; empty if none does."""
+    limits: Mapping[str, Limit] = getattr(instrument, "limits", {})
+    beyond = [
+        f"{name} = {readings[name]:g} is {words}"
+        for name, limit in limits.items()
+        if name in readings and (words := limit.exceeded(readings[name]))
+    ]
+    return "; ".join(beyond)
 
 
 def checked_settings(instrument: Instrument, settings: Mapping[str, Any]) -> dict[str, Value]:

@@ -36,6 +36,10 @@ Set = Annotated[
 OnTwin = Annotated[
     bool, option("--on-twin", "Replace the instrument by its twin: the one that its key `twin` names, if it has one.")
 ]
+Page = Annotated[
+    bool,
+    option("--page", "Have a person answer on the page of `sdl web`, or others by `sdl tell`: kinds manual, external."),
+]
 Runs = Annotated[Path, option("--runs DIR", "Directory of the runs.")]
 Json = Annotated[bool, option("--json", "Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, option("--quiet -q", "Print no progress, only the result.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from sdl.cli.options import (
     CampaignPath,
     Json,
     OnTwin,
+    Page,
     Quiet,
     RunName,
     Runs,
@@ -30,13 +32,14 @@ from sdl.cli.options import (
     number,
     option,
 )
-from sdl.cli.terminal import width
+from sdl.cli.terminal import say, width
 from sdl.core.goal import decimals
 from sdl.errors import ConfigError, near
 from sdl.export import ExportFormat, write
 from sdl.formatting import count, display
 
 if TYPE_CHECKING:
+    from sdl.runner import Watch
     from sdl.runs.runs import Result
 
 FINAL = ("reached", "done")  # ends that a resume leaves as they are
@@ -46,6 +49,7 @@ def run(
     file: CampaignPath,
     changes: Set = None,
     on_twin: OnTwin = False,
+    page: Page = False,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -56,6 +60,7 @@ def run(
     sdl run configs/quickstart.yaml
     sdl run my.yaml --set solver.kind=pls --set seed=3 --json
     sdl run my.yaml --on-twin                          the same campaign on the twin of its instrument
+    sdl run by-hand.yaml --page                        a person answers on the page of `sdl web`
 
     After Ctrl-C or SIGTERM the current reading is finished (a solver is interrupted), the instrument is switched off,
     and `sdl resume` can continue the run; a second signal does so at once. After SIGTERM a solver that cannot be
@@ -63,6 +68,10 @@ def run(
     """
     from sdl import runner
 
+    if page:
+        if on_twin:
+            raise ConfigError("--page asks a person, and a twin needs none; give one of --page and --on-twin")
+        _drive(partial(_attend, file, runs=runs, changes=changes or (), new=True), json=json, quiet=quiet)
     if on_twin:
         campaign = config.on_twin(config.load(file, changes or (), runs=runs))
         act = partial(runner.run, campaign, runs=runs, guarded=True)
@@ -74,6 +83,7 @@ def run(
 def resume(
     name: RunName,
     changes: Set = None,
+    page: Page = False,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -95,6 +105,8 @@ def resume(
     folder = campaign_run(name, runs)
     run = open_run(folder)
     before = run.result
+    if page:
+        _drive(partial(_attend, folder, runs=runs, changes=changes or ()), json=json, quiet=quiet)
     if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes, trust=trust)  # reports mistakes in them; nothing is written
@@ -213,6 +225,38 @@ def measure(
     act = partial(runner.run, only, runs=runs, collect=True)
     waiting = not campaign.instrument.virtual  # in virtual time there is no progress to show
     _drive(act, json=json, quiet=quiet or not waiting, after=print_readings, why=why)
+
+
+def _attend(campaign: Path, runs: Path, changes: Sequence[str], watch: Watch | None, new: bool = False) -> Result:
+    """Ask for the readings of a campaign, and wait until they are told, to its end.
+
+    Raises:
+        CampaignInterrupted: Ctrl-C; it can be continued.
+    """
+    from sdl.asktell import OpenCampaign, Request, open_campaign
+    from sdl.asktell.attending import attend, require_told
+    from sdl.runner import CampaignInterrupted
+    from sdl.runner.messages import both, messenger, require_recipients
+
+    if new:
+        resolved = config.load(campaign, changes, runs=runs)
+        require_told(resolved)
+        require_recipients(resolved)
+    begun = open_campaign(campaign if new else str(campaign), runs=runs, changes=changes, new=new)
+    say(f"asks for readings on the page (`sdl web`), and takes them by `sdl tell {begun.folder}`")
+    with messenger(begun.config, begun.folder) as people:
+        opened = OpenCampaign(begun.folder, both(people, watch))
+
+        def asked(request: Request) -> None:
+            words = opened.in_words(request)
+            print(f"trial {request.trial}, reading {request.repeat + 1}: {words.body}", file=sys.stderr, flush=True)
+            if people is not None:
+                people.asked(words)
+
+        try:
+            return attend(opened, on_request=asked, on_wait=people.tick if people is not None else lambda: None)
+        except KeyboardInterrupt:
+            raise CampaignInterrupted("SIGINT", opened.result) from None
 
 
 def _drive(

@@ -23,22 +23,36 @@ if TYPE_CHECKING:
 def web(
     runs: Runs = RUNS,
     port: Annotated[int, option("--port", "Port of the page on 127.0.0.1; 0: any free one.", min=0, max=65535)] = 0,
+    url: Annotated[
+        str | None,
+        option(
+            "--url URL", "Address at which a proxy serves the page to phones and others: https://bench.example.org."
+        ),
+    ] = None,
 ) -> None:
     """Serve a web page with all runs, live views and reports.
 
     \b
     sdl web --port 8080
+    sdl web --port 8080 --url https://bench.example.org
     sdl lab run lab.yaml                   the same page, with instruments, schedule and controls of the lab
 
-    The page can change only notes and tags, with the access token. Ctrl-C or SIGTERM stops it, with exit code 0.
+    With the access token the page changes notes and tags, and a person answers there what campaigns of kind manual
+    ask for. Ctrl-C or SIGTERM stops it, with exit code 0.
     """
+    from sdl.notify.model import parse_page
     from sdl.web.server import serve
 
+    try:
+        address = parse_page(url) if url is not None else None
+    except ValueError as error:
+        raise ConfigError(f"--url: {error}") from error
+
     def announce(url: str, token: Path) -> None:
-        say(f"{url} shows the runs in {runs} until Ctrl-C; the access token for notes is in {token}")
+        say(f"{url} shows the runs in {runs} until Ctrl-C; the access token for changes is in {token}")
         sys.stdout.flush()
 
-    serve(runs, port=port, on_listen=announce)
+    serve(runs, port=port, url=address, on_listen=announce)
 
 
 class LabPage:

@@ -80,7 +80,9 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
         problems += _problems_on(campaign, other, base)
     if problems:
         raise ConfigError(*problems)
-    return (campaign.with_all_points() if campaign.goal is None else campaign).model_copy(update={"prior": priors})
+    notify = campaign.notify.located(base) if campaign.notify is not None else None
+    changed = {"prior": priors, "notify": notify}
+    return (campaign.with_all_points() if campaign.goal is None else campaign).model_copy(update=changed)
 
 
 def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:

@@ -20,6 +20,7 @@ from sdl.designs.base import Design, placed
 from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
+from sdl.notify.model import Messages
 from sdl.solvers.base import Solver
 from sdl.twin.reference import checked_reference, reference_of
 from sdl.types import Frozen, Input, Settings, Value
@@ -34,7 +35,7 @@ GROUPS: dict[str, tuple[str, type]] = {
 }
 """Keys with a `kind`: their group in the registry, and the protocol that its classes implement."""
 
-CHANGEABLE = ("stop", "solver", "average", "confirm", "retry")
+CHANGEABLE = ("stop", "solver", "average", "confirm", "retry", "notify")
 """Keys that a resume may change; changing another key makes a different campaign."""
 
 
@@ -201,6 +202,12 @@ class ResolvedCampaign(CampaignRules):
         description="twin to compare the instrument with during the campaign: `twin` (its own, or the LED's), the name "
         "of a state, or the path of a `.toml` file; a warning is given when they no longer match",
     )
+    notify: Messages | None = Field(
+        None,
+        description="people who get messages about a run ([at-the-bench.md](../how-to/at-the-bench.md)); a lab sends "
+        "those of its own file instead",
+        examples=[{"to": {"ada": {"url": {"env": "SDL_ADA"}}}}],
+    )
     seed: int = Field(
         0, ge=0, lt=2**63, description="seed of all random numbers; the same file and seed give the same campaign"
     )
@@ -275,7 +282,7 @@ class CampaignFile(ResolvedCampaign):
 
     ORDER: ClassVar[tuple[str, ...]] = (
         *("name", "description", "instrument", "inputs", "goal", "tolerance", "prefer", "confirm", "average"),
-        *("design", "solver", "stop", "retry", "prior", "watch", "seed", "expect"),
+        *("design", "solver", "stop", "retry", "prior", "watch", "notify", "seed", "expect"),
     )
 
     prior: tuple[Prior, ...] = Field(
@@ -294,7 +301,7 @@ class CampaignFile(ResolvedCampaign):
         """The file as plain values with every default written out; `parse` reads it back to an equal model."""
         tree = self.model_dump(mode="json", exclude=set(GROUPS))
         tree |= {key: getattr(self, key).model_dump(mode="json") for key in GROUPS}
-        return {key: tree[key] for key in self.ORDER}
+        return {key: tree[key] for key in self.ORDER if key != "notify" or tree[key] is not None}
 
     def without_goal(self) -> CampaignFile:
         """The campaign that only measures its design, without the goal and the expectation about it."""

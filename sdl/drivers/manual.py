@@ -1,4 +1,7 @@
-"""A person as the instrument, at a terminal: sets the printed settings and types the readings."""
+"""A person as the instrument: sets the settings and reports the readings, at a terminal or on the page.
+
+The driver asks at a terminal. On the page the readings are told (`sdl.asktell`), and no driver is open.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def _channels(value: Any) -> Any:
 
 
 class Manual(Declared):
-    """A person who sets what is printed and types what the dials show. Needs a terminal."""
+    """A person who sets what is asked for and reports what the dials show, at a terminal or on the page."""
 
     may_repeat: ClassVar[bool] = True  # a person rounds what the dials show
 
@@ -98,7 +101,8 @@ class Manual(Declared):
         """
         if sys.stdin is None or not sys.stdin.isatty():
             raise InstrumentError(
-                "kind manual asks a person, and there is no terminal here; run it in one, or drive another kind"
+                "kind manual asks a person, and there is no terminal here; run it in one, or with --page, so that the "
+                "person answers on the page"
             )
         return ManualDriver(self, sys.stdin, sys.stderr)
 

@@ -39,6 +39,8 @@ def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
         if what := named_by(given):
             message = f"names {what}, which a submitted campaign must not; take it out: the lab has the instrument"
             problems.append(Problem(message, path))
+    if campaign.get("notify") is not None:
+        problems.append(Problem("a submitted campaign names no recipients; the lab file does", "notify"))
     problems += _state_problems({key: campaign.get(key) for key in ("watch", "solver", "design", "expect")})
     priors = campaign.get("prior")
     for i, prior in enumerate(priors if isinstance(priors, (list, tuple)) else ()):

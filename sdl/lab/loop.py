@@ -280,7 +280,7 @@ class LabLoop:
                 case "paused":
                     live.paused = item.text
                     log.info("paused: %s", item.text)
-                case "running" | "continued":
+                case "running" | "continued" | "asked":
                     live.paused = ""
                 case "ended":
                     log.log(level, "%s: %s", item.outcome, item.text)

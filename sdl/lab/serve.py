@@ -77,6 +77,7 @@ def serve(
             waiting=dispatcher.outbox.count, agents=lab.tiers,
             submissions=Submissions(controller, folder),
             page=lambda credentials: page(controller, loaded.runs, credentials) if page is not None else (),
+            address=lab.notify.url,
         )  # fmt: skip
         stack.callback(server.close)
         dispatcher.start(history)

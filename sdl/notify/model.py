@@ -1,4 +1,4 @@
-"""Notices, and their recipients: the key `notify` of a lab file.
+"""Notices, and their recipients: the key `notify` of a campaign file and of a lab file.
 
 Addresses of Apprise may contain passwords, so the file only names where each address is stored.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -19,7 +21,9 @@ from sdl.durations import Duration
 from sdl.errors import ConfigError
 from sdl.types import Frozen
 
-Kind = Literal["finished", "unreachable", "failed", "paused", "lost", "back", "disk", "missed", "digest"]
+Kind = Literal[
+    "finished", "unreachable", "failed", "asked", "paused", "lost", "back", "disk", "missed", "approval", "digest"
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 
@@ -41,8 +45,10 @@ DaySpan = Annotated[str, AfterValidator(parse_span)]
 class Secret(Frozen):
     """Where a secret is stored: exactly one of `env` and `file`."""
 
-    env: str | None = Field(None, description="name of an environment variable of the lab's process")
-    file: str | None = Field(None, description="a file that only its owner can read; relative to the lab file")
+    env: str | None = Field(None, description="name of an environment variable of the process that sends")
+    file: str | None = Field(
+        None, description="a file that only its owner can read; relative to the file that names it"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -96,15 +102,53 @@ class Recipient(Frozen):
     )
 
 
-class Notify(Frozen):
-    """Recipients of notices, and limits of their number."""
+def parse_page(value: str) -> str:
+    """The address of a page, without a slash at its end.
 
-    to: dict[str, Recipient] = Field(default_factory=dict, description="recipients, each with a name")
+    Raises:
+        ValueError: it is none, or more than scheme, host and port.
+    """
+    if not re.fullmatch(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?", value):
+        raise ValueError(f"must be the address of the page, https://bench.example.org, not {value!r}")
+    return value.rstrip("/").lower()
+
+
+PageAddress = Annotated[str, AfterValidator(parse_page)]
+
+
+class Messages(Frozen):
+    """Recipients of messages, and what messages refer to: the key `notify` of a campaign."""
+
+    to: Mapping[str, Recipient] = Field({}, description="recipients, each with a name")
+    url: PageAddress | None = Field(
+        None, description="address at which people reach the page, for the links in messages: https://bench.example.org"
+    )
+    remind: Duration | None = Field(
+        1800.0, description="a reading that a person is asked for is asked for again after this; null: once only"
+    )
+    keep: Duration = Field(7 * 86400.0, description="how long sending a message is tried")
+
+    def link(self, run: str) -> str:
+        """The address of the page of a run `CAMPAIGN/RUN`; empty without `url`."""
+        return f"{self.url}/runs/{quote(run)}" if self.url else ""
+
+    def located(self, base: Path) -> Self:
+        """The same with absolute paths of secrets; relative ones start from `base`."""
+        to = {
+            name: one if one.url.file is None
+            else one.model_copy(update={"url": Secret(file=str((base / one.url.file).absolute()))})
+            for name, one in self.to.items()
+        }  # fmt: skip
+        return self.model_copy(update={"to": to})
+
+
+class Notify(Messages):
+    """Recipients of the notices of a lab, and limits of their number."""
+
     digest: str | None = Field(None, description='local time of the daily digest, "07:30"; none by default')
     paused: Duration = Field(3600.0, description="a pause longer than this is reported")
     again: Duration = Field(6 * 3600.0, description="a notice about the same job or instrument is repeated after this")
     disk_mb: float = Field(500.0, gt=0, description="free space for runs below which a notice is sent; MB")
-    keep: Duration = Field(7 * 86400.0, description="how long sending a message is tried")
 
     @field_validator("digest")
     @classmethod
@@ -120,8 +164,8 @@ class Notice:
 
     Attributes:
         id: determined by the event, so that folding the events again gives the same id.
-        subject: `job NAME`, `instrument NAME` or `lab`.
-        title: one line, beginning with the lab's name.
+        subject: `job NAME`, `instrument NAME`, `run NAME` or `lab`.
+        title: one line, beginning with the name of the lab or campaign.
         job: the job concerned; empty if none.
     """
 
@@ -132,6 +176,15 @@ class Notice:
     body: str
     at: float
     job: str = ""
+
+
+def recipients(notify: Messages, notice: Notice) -> list[str]:
+    """The names of the recipients of a notice."""
+    return [
+        name
+        for name, target in notify.to.items()
+        if notice.kind in target.tell and (not target.jobs or not notice.job or notice.job in target.jobs)
+    ]
 
 
 def within_span(span: str | None, at: float, zone: tzinfo) -> bool:

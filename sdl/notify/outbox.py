@@ -96,6 +96,12 @@ class Outbox:
         with self._lock:
             self._change(replace(self._messages[one, target], done=now) for one in ids)
 
+    def withdraw(self, prefix: str, now: float) -> None:
+        """Give up the waiting messages whose ids begin with `prefix`: what they ask for was done meanwhile."""
+        with self._lock:
+            waiting = [one for one in self._messages.values() if one.done is None and one.id.startswith(prefix)]
+            self._change(replace(one, done=now) for one in waiting)
+
     def close(self) -> None:
         """Release the file; may be called twice."""
         with self._lock:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ from sdl.drivers.environment import problems_of_requests
 from sdl.durations import format_duration
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import require
-from sdl.notify.model import Kind, Recipient, within_span
+from sdl.notify.model import Kind, Messages, Recipient, within_span
 from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
@@ -172,6 +173,25 @@ def send_by_apprise(url: str, title: str, body: str) -> None:
         reasons = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
         broken = "".join(f"; {problem}" for problem in problems_of_requests())
         raise NotSent(f"{masked(url)}: {_clean(reasons, url) or 'no reason given'}{broken}")
+
+
+def addresses(notify: Messages, base: Path) -> dict[str, str]:
+    """The secret address of each recipient; relative files of secrets start from `base`.
+
+    Raises:
+        ConfigError: every address that is missing or that Apprise does not understand.
+    """
+    urls: dict[str, str] = {}
+    wrong: list[str] = []
+    for name, target in notify.to.items():
+        try:
+            urls[name] = target.url.read(base)
+            apprise_service(urls[name])
+        except ConfigError as error:
+            wrong.append(f"notify.to.{name}.url: {error}")
+    if wrong:
+        raise ConfigError(*wrong)
+    return urls
 
 
 def apprise_service(url: str) -> Any:

@@ -9,11 +9,15 @@ from typing import Any
 
 from sdl import formatting, yamlfile
 from sdl.advice import advise
+from sdl.core.events import Corrected
 from sdl.core.goal import Band
 from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.table import TrialTable, unit_of_time
-from sdl.runs.listing import start_time, writing_process
+from sdl.runs.runs import Run
+from sdl.store import trial_files
+from sdl.store.lock import writing_process
+from sdl.store.resolve import start_time
 from sdl.types import Outcome
 
 ENDS = 12
@@ -37,7 +41,9 @@ def summary(table: TrialTable) -> dict[str, Any]:
     not_off = formatting.not_off(result.safe)
     advice = advise(result, run.campaign, run.opened, run.config)
     reasons = filter(None, [advice.reason, not_off])
-    rows, which = [_row(table, trial) for trial in table.trials], "best" if table.best is not None else "last"
+    beside = _beside(run)
+    rows = [_row(table, trial, beside.get(trial.trial, ())) for trial in table.trials]
+    which = "best" if table.best is not None else "last"
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
@@ -108,10 +114,24 @@ def _error(band: Band, value: float) -> str:
     return f"{'−' if beyond < 0 else '+'}{formatting.reading(abs(beyond), band)}" if beyond else "0"
 
 
-def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
+def _beside(run: Run) -> dict[int, list[str]]:
+    """What people did to the trials of a run, by trial: corrections with their reasons, and files."""
+    texts: dict[int, list[str]] = {}
+    for event in run.events:
+        if isinstance(event, Corrected):
+            what = "excluded" if event.readings is None else "corrected"
+            text = f"reading {event.repeat + 1} {what} by {event.by}: {formatting.visible(event.why)}"
+            texts.setdefault(event.trial, []).append(text)
+    for one in trial_files.files(run.folder):
+        texts.setdefault(one.trial, []).append(f"file: {one.title}")
+    return texts
+
+
+def _row(table: TrialTable, trial: Trial, beside: Sequence[str]) -> dict[str, Any]:
     remarks = [formatting.cause(trial.proposed.why), *formatting.trial_remarks(trial, table.run.campaign.plan)]
     if trial.readings > 1:
         remarks.append(f"mean of {trial.readings} readings")
+    remarks += [*formatting.reading_notes(trial), *beside]
     return {
         **trial_cells(trial, table.spec),
         "remarks": formatting.truncate("; ".join(filter(None, remarks)), MOST_WORDS),

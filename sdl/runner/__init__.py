@@ -8,6 +8,7 @@ propose     settings for a trial, from the design or the solver
 gate        pauses and aborts requested from outside
 signals     Ctrl-C and SIGTERM
 guard       end a solver that ignores SIGTERM, with its process (guardian)
+messages    messages to the people whom a campaign names
 observers   receivers of events, and the comparison of an instrument with its twin
 exit_codes  exit codes, and the interruption that can be resumed
 preload     imports of the process that campaigns are copied from

@@ -20,6 +20,18 @@ log = logging.getLogger("sdl")
 Watch = Callable[[Event, Campaign], None]  # receives every event after it is written and folded
 
 
+def notify(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
+    """Pass an event to the observer; returns it, or None once it can no longer receive events."""
+    if watch is None:
+        return None
+    try:
+        watch(event, campaign)
+    except OSError as error:  # a closed pipe or terminal does not end the campaign
+        log.warning("no longer shown: %s", error)
+        return None
+    return watch
+
+
 def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | None:
     """The observer preceded by one that warns when the campaign's instrument no longer matches its twin."""
     if config.watch_reference is None:

@@ -37,7 +37,7 @@ from sdl.drivers.checks import BUGS, Repeats, checked_reading
 from sdl.errors import ConfigError, InstrumentError, Interlock, RecordError, cut
 from sdl.runner.exit_codes import CampaignInterrupted
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Gate, Pause, Proceed
-from sdl.runner.observers import Watch, with_twin_monitor
+from sdl.runner.observers import Watch, notify, with_twin_monitor
 from sdl.runner.propose import Proposer
 from sdl.runner.shutdown import WARN_AFTER, SwitchOff, SwitchOffPolicy, warn_given_up
 from sdl.runner.signals import Signals
@@ -334,15 +334,3 @@ def _place(error: BaseException) -> str:
     folder = PurePath(frames[0].filename).parent
     last = [frame for frame in frames if PurePath(frame.filename).parent == folder][-1]
     return f" ({PurePath(last.filename).name}:{last.lineno} in {last.name})"
-
-
-def notify(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
-    """Pass an event to the observer; returns it, or None once it can no longer receive events."""
-    if watch is None:
-        return None
-    try:
-        watch(event, campaign)
-    except OSError as error:  # a closed pipe or terminal does not end the campaign
-        log.warning("no longer shown: %s", error)
-        return None
-    return watch

@@ -17,8 +17,9 @@ from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, Problem, RecordError
 from sdl.formatting import is_external
 from sdl.runner.gate import Gate
-from sdl.runner.observers import Watch
-from sdl.runner.perform import MemoryRecord, Runner, notify
+from sdl.runner.messages import both, messenger, require_recipients
+from sdl.runner.observers import Watch, notify
+from sdl.runner.perform import MemoryRecord, Runner
 from sdl.runner.setup import begin, clock_for, instrument_lease, load_priors, new_name, user, versions, warn_of_lines
 from sdl.runner.shutdown import SwitchOffPolicy
 from sdl.runs.runs import Result, fold_stepwise, plan_of, result_of
@@ -72,6 +73,7 @@ def run(
     """
     below = Path(runs) if runs is not None else RUNS
     resolved = _with_functions(resolve_campaign(campaign, changes, collect=collect, runs=below), measure, off)
+    require_recipients(resolved)
     priors = load_priors(resolved)
     warn_of_lines(priors)
     name = new_name()
@@ -80,7 +82,9 @@ def run(
     with (
         instrument_lease(resolved.instrument, name),
         contextlib.closing(Record.create(place) if place else MemoryRecord()) as record,
+        messenger(resolved, record.folder) as people,
     ):
+        watch = both(people, watch)
         clock = clock_for(resolved.instrument)
         opened, state = begin(resolved, name, record, priors, clock)
         watch = notify(watch, opened, state)
@@ -143,6 +147,7 @@ def resume(
         if final and not unfinished:
             return result_of(folded.campaign, record.folder)
         stack.enter_context(instrument_lease(resolved.instrument, record.folder.name))
+        watch = both(stack.enter_context(messenger(resolved, record.folder)), watch)
         clock = clock_for(resolved.instrument, folded.at)
         runner = Runner(
             resolved, folded.campaign, record, clock, watch, unfinished=unfinished, gate=gate,

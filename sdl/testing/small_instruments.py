@@ -158,9 +158,9 @@ class SmallDriver(OpenDriver):
 
     def __init__(self, instrument: SmallInstrument, clock: Clock) -> None:
         self._instrument, self._clock, self._kind = instrument, clock, SMALL[instrument.name]
-        from numpy.random import default_rng  # a file can name this instrument, and be validated without it
+        import numpy as np  # not with the module: a YAML file can name its instruments
 
-        self._rng = default_rng([instrument.seed, 2])
+        self._rng = np.random.default_rng([instrument.seed, 2])
         self._level: dict[str, float] = {}
         self._count = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,13 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdl import formatting
 from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
-from sdl.runs.listing import writing_process
+from sdl.runs.index import Index, Query
+from sdl.store import lease, trial_files
+from sdl.store.lock import is_attended, writing_process
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader
-from sdl.web import render
-from sdl.web.index import Index, Query
+from sdl.store.trial_files import FOLDER
+from sdl.web import person, render
 from sdl.web.run_view import RunView
 
 STATUS_SECONDS = 0.5
@@ -86,7 +90,9 @@ class RunFeed:
             return None
         self._checked = time.monotonic()
         process, start = writing_process(self.folder), self._start()
-        state = (process, start and [start[key] for key in ("start", "paused", "pauses", "resumable")])
+        self.view.attended, self.view.at_terminal = self._asker()
+        row = start and [start[key] for key in ("start", "paused", "pauses", "resumable")]
+        state = (process, self.view.attended, self.view.at_terminal, _changed(self.folder / FOLDER), row)
         if not grown and state == self._shown:
             return None
         self._shown, self._process = state, process
@@ -108,11 +114,32 @@ class RunFeed:
     def _start(self) -> Mapping[str, Any] | None:
         return self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}")
 
+    def _asker(self) -> tuple[bool, bool]:
+        """Whether a process asks for readings that others tell, and whether they are typed at a terminal.
+
+        Not taken from the lock of the record, which is also held for the moment of every call.
+        """
+        opened = self.view.opened
+        if opened is None or not formatting.told_by_others(opened) or self.view.ended:
+            return False, False
+        if is_attended(self.folder):
+            return True, False
+        with contextlib.suppress(SdlError):
+            holder = lease.holder(str(opened.instrument["identity"]))
+            return False, holder is not None and self.folder.name in holder.name
+        return False, False
+
     def brief(self) -> Mapping[str, Any]:
         """The present state as a colour and a sentence; thread-safe."""
         with self._lock:
             self._read()
             return self.view.brief()
+
+    def count(self) -> int:
+        """Number of trials that were proposed; thread-safe."""
+        with self._lock:
+            self._read()
+            return self.view.trials[-1].trial + 1 if self.view.trials else 0
 
     def whole(self) -> Mapping[str, Any]:
         """All parts of the page as of now; thread-safe."""
@@ -123,11 +150,24 @@ class RunFeed:
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
         """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
         live = self.view.shown(self._process)
-        values = {"live": live, "start": start, "zone": self._lab.status().get("timezone", "")}
-        names = ("state", "now", "channels", "spectrum", "error", "trials")
+        beside = trial_files.files(self.folder)
+        path = f"/runs/{render.part(self.folder.parent.name)}/{render.part(self.folder.name)}"
+        values = {
+            "live": live, "start": start, "zone": self._lab.status().get("timezone", ""), "path": path,
+            "ask": person.request(self.view), "told": person.told(self.view, beside),
+        }  # fmt: skip
+        names = ("state", "ask", "now", "channels", "spectrum", "error", "trials", "told")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         announcement = f"{live['state']['word']}: {live['state']['text']}"
         return {"parts": drawn, "announcement": announcement, "asked": self.view.asked()}
+
+
+def _changed(folder: Path) -> int:
+    """When a folder was changed; 0 where there is none."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class RunCache:

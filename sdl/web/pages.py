@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import subprocess
 import threading
 import time
@@ -24,16 +25,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
-from sdl.lab.http.auth import quoted, require_scope
+from sdl.lab.http.auth import identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
 from sdl.parallel import children
-from sdl.runs.listing import start_time
+from sdl.runs import notes
+from sdl.runs.index import Index, cache_folder
+from sdl.store import trial_files
 from sdl.store.plainfile import open_existing
-from sdl.store.resolve import FILE
-from sdl.web import notes, render
+from sdl.store.resolve import FILE, start_time
+from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.index import Index, cache_folder, parse_query
+from sdl.web.query import parse_query
 from sdl.web.sse import Feed, Hub
 
 ROWS = 50
@@ -75,6 +78,8 @@ def routes(
         Route(f"{run}/events", pages.run_events),
         Route(f"{run}/report", pages.report),
         Route(f"{run}/notes", pages.notes, methods=["POST"]),
+        Route(f"{run}/files", pages.add_file, methods=["POST"]),
+        Route(f"{run}/files/{{name}}", pages.file),
         Route("/static/{mark}/{name}", pages.static),
     ]
 
@@ -194,7 +199,7 @@ class _Pages:
 
     async def notes(self, request: Request) -> Response:
         """Replace note and tags; the name of the token is kept with them."""
-        identity = require_scope(request, "operate")
+        identity = identity_of(request)
         folder = self._folder(request.path_params)
         try:
             change = notes.NotesChange.model_validate_json(await request.body())
@@ -214,6 +219,46 @@ class _Pages:
         self._index.forget()
         return render.answer(
             json.dumps({"done": "Notes saved.", "version": after.version}).encode(), "application/json"
+        )
+
+    async def add_file(self, request: Request) -> Response:
+        """Put a file beside a trial; the filter of requests has checked how large it is.
+
+        The body is the file; `trial` and `name` are in the query. Only safe characters of the name's last part count.
+        """
+        require_scope(request, "operate")
+        folder, query = self._folder(request.path_params), request.query_params
+        if not re.fullmatch(r"[0-9]{1,9}", trial := query.get("trial", "")):
+            raise HTTPException(400, "trial: must be a whole number from 0 on")
+        content = await request.body()
+
+        def save() -> str:
+            if int(trial) >= self._cache.of(folder).count():
+                raise ConfigError(f"there is no trial {int(trial)} yet")
+            with self._saving:
+                return trial_files.add(folder, int(trial), query.get("name", ""), content)
+
+        try:
+            name = await run_in_threadpool(save)
+        except ConfigError as error:
+            raise HTTPException(409, str(error)) from error
+        except SdlError as error:
+            raise HTTPException(503, str(error)) from error
+        return render.answer(json.dumps({"done": "File added.", "name": name}).encode(), "application/json")
+
+    def file(self, request: Request) -> Response:
+        """A file beside a trial, to be kept and not shown."""
+        name = str(request.path_params["name"])
+        try:
+            content = trial_files.read(self._folder(request.path_params), name)
+        except ConfigError as error:
+            raise HTTPException(404, str(error)) from error
+        except SdlError as error:
+            raise HTTPException(503, str(error)) from error
+        policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
+        kept = f'attachment; filename="{name}"'
+        return render.answer(
+            content, "application/octet-stream", content_security_policy=policy, content_disposition=kept
         )
 
     # Streams -----------------------------------------------------------------------------------------------------

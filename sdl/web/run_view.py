@@ -27,17 +27,22 @@ MOST_TRIALS = 30
 
 
 class RunView:
-    """The contents of a run's page; `trials` are the latest ones."""
+    """The contents of a run's page; `trials` are the latest ones.
+
+    Attributes:
+        attended: whether a process asks for the readings and waits until others have told them.
+        at_terminal: whether they are typed at a terminal.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.opened: Opened | None = None
         self.campaign: Campaign | None = None
         self.trials: list[Trial] = []
-        self.ended = False
+        self.ended = self.attended = self.at_terminal = False
+        self.tree: Mapping[str, Any] = {}
         self._ratios: list[tuple[int, float]] = []
         self._pause = self._abort = ""
-        self._tree: Mapping[str, Any] = {}
         self._events = 0
 
     def take(self, event: Event) -> None:
@@ -49,13 +54,13 @@ class RunView:
         self._events += 1
         if isinstance(event, Opened):
             self.campaign = unopened_campaign(event, self.folder)  # first: nothing is opened where this is damaged
-            self.opened, self._tree = event, event.config
-            self._spec = formatting.instrument_spec(event)
+            self.opened, self.tree = event, event.config
+            self.spec = formatting.instrument_spec(event)
         campaign = self.campaign
         if campaign is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
         if isinstance(event, Resumed) and event.changes:
-            self._tree, campaign.plan = apply_changes(self._tree, event, self.folder, self._events)
+            self.tree, campaign.plan = apply_changes(self.tree, event, self.folder, self._events)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
@@ -83,7 +88,7 @@ class RunView:
             return {"word": "beginning", "text": "nothing is written yet", "good": False}
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
-            advice = advise(result_of(campaign, self.folder), campaign, self.opened, self._tree)
+            advice = advise(result_of(campaign, self.folder), campaign, self.opened, self.tree)
             good, text = outcome in (Outcome.REACHED, Outcome.DONE), advice.reason
             if not_off := formatting.not_off(campaign.safe):
                 good, text = False, f"{text}; {not_off}"
@@ -91,8 +96,10 @@ class RunView:
             return {"word": word, "text": text, "good": good, "mean": advice.mean, "next": advice.next}
         if self._abort:
             return {"word": "ending", "text": f"abort requested: {self._abort}", "good": False}
-        if formatting.is_external(self.opened) and not campaign.interrupted:
-            return {"word": "waiting", "text": self._progress(), "good": True}
+        if self.told_by_others and not campaign.interrupted and not campaign.paused:
+            asked = self.asked()
+            what = f"trial {asked['trial']}, reading {asked['repeat'] + 1} is asked for" if asked else self._progress()
+            return {"word": "waiting", "text": what, "good": True}
         if not process or campaign.interrupted:
             text = "interrupted; it can be resumed" if campaign.interrupted else "no process is writing to it"
             return {"word": "unfinished", "text": text, "good": False}
@@ -119,9 +126,14 @@ class RunView:
             "best": formatting.best_so_far(self.campaign.history),
         }
 
+    @property
+    def told_by_others(self) -> bool:
+        """Whether a script or a person on the page tells the readings."""
+        return formatting.told_by_others(self.opened) and not self.at_terminal
+
     def asked(self) -> dict[str, Any] | None:
         """The reading that others are asked for; None where nothing is asked, or sdl drives the instrument."""
-        due = self.campaign.due() if self.campaign is not None and formatting.is_external(self.opened) else []
+        due = self.campaign.due() if self.campaign is not None and self.told_by_others else []
         if not due or not isinstance(due[0], Measure):
             return None
         return {"trial": due[0].trial, "repeat": due[0].repeat, "settings": dict(due[0].settings)}
@@ -130,13 +142,14 @@ class RunView:
         """All values for the templates, not yet escaped."""
         opened, campaign = self.opened, self.campaign
         values: dict[str, Any] = {"state": self.state(process), "opened": opened is not None, "ended": self.ended}
+        values["others"] = formatting.told_by_others(opened)
         if opened is None or campaign is None:
             return values
         goal, history = campaign.plan.goal, campaign.history
         # The current trial, or the latest one with readings.
         measured = next((t for t in (self._current(), *reversed(self.trials)) if t is not None and t.readings), None)
         mean = measured.mean if measured else {}
-        channels = [name for name in self._spec.channels if goal is None or name in goal.bands]
+        channels = [name for name in self.spec.channels if goal is None or name in goal.bands]
         return values | {
             "instrument": formatting.instrument_line(opened),
             "goal": formatting.goal_line(goal),
@@ -145,16 +158,17 @@ class RunView:
             "used": (history.trials, campaign.plan.collect),
             "counts": ", ".join(filter(None, [formatting.counts(history), formatting.best_so_far(history)])),
             "now": self._now(),
-            "channels": channel_cells(measured, channels, self._spec.units) if measured else [],
+            "channels": channel_cells(measured, channels, self.spec.units) if measured else [],
             "of": measured.trial if measured else None,
-            "spectrum": charts.spectrum(self._spec.channels, goal, mean),
+            "spectrum": charts.spectrum(self.spec.channels, goal, mean),
             "error": charts.error(self._ratios) if goal is not None and goal.objective is None else None,
-            "inputs": self._spec.inputs,
+            "inputs": self.spec.inputs,
             "rows": [
-                trial_cells(trial, self._spec)
+                trial_cells(trial, self.spec)
                 | {"readings": trial.readings, "remarks": "; ".join(formatting.trial_remarks(trial, campaign.plan))}
                 for trial in reversed(self.trials)
             ],
+            "latest": self.trials[-1].trial if self.trials else 0,
             "earlier": history.trials + (history.open_trial is not None) - len(self.trials),
         }
 
@@ -167,9 +181,9 @@ class RunView:
         trial = self._current()
         if trial is None:
             return {"trial": None, "rgb": None, "settings": []}
-        texts = self._spec.settings(trial.shown_settings)
+        texts = self.spec.settings(trial.shown_settings)
         best = self.ended and self.campaign is not None and trial is self.campaign.history.best
-        cells = [(self._spec.title(name), texts[name]) for name in self._spec.inputs]
+        cells = [(self.spec.title(name), texts[name]) for name in self.spec.inputs]
         return {"trial": trial.trial, "rgb": self._colour(trial), "settings": cells, "best": best}
 
     def _colour(self, trial: Trial) -> tuple[int, int, int] | None:

@@ -12,8 +12,10 @@ from sdl.extras import require
 from sdl.lab.http.token import TOKEN, Credentials
 
 
-def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) -> str:
+def serve(runs: Path, *, port: int = 0, url: str | None = None, on_listen: Callable[[str, Path], None]) -> str:
     """Serve until a signal stops the server; `on_listen` is called with its address and the file of the token.
+
+    `url` is an address at which a proxy serves the page; requests to it are accepted.
 
     Returns:
         The name of the signal.
@@ -34,7 +36,7 @@ def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) 
         listener = stack.enter_context(contextlib.closing(listen(port)))
         number = listener.getsockname()[1]
         credentials = stack.enter_context(contextlib.closing(Credentials(f"web-{number}", runs, runs)))
-        app = filtered_app([*routes(None, runs, credentials), *ask_routes(runs)], credentials, number)
+        app = filtered_app([*routes(None, runs, credentials), *ask_routes(runs)], credentials, number, url=url)
         server = HttpServer(app, listener, "sdl web")
         signals = stack.enter_context(stop_signals(lambda: None))
         stack.callback(server.close)

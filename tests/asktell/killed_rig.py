@@ -1,16 +1,19 @@
 """A rig whose script is killed again and again: `killed_rig.py WAY FOLDER KILLS SEED`.
 
-WAY: `python` asks and tells in one process by `sdl.open_campaign`; `shell` runs one `sdl` command a call. The script is
-a copy of this process (no time for imports), and is killed by SIGKILL with all of its own children, at a random moment
-after a random number of steps. What it asked and told it writes to FOLDER/script.log. In the end it runs undisturbed.
+WAY: `python` asks and tells in one process by `sdl.open_campaign`; `shell` runs one `sdl` command a call; `http` asks
+`sdl web`, which is not killed. The script is a copy of this process (no time for imports), and is killed by SIGKILL
+with all of its own children, at a random moment after a random number of steps. What it asked and told it writes to
+FOLDER/script.log. In the end it runs undisturbed.
 """
 
 import contextlib
+import http.client
 import io
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,8 +42,7 @@ def measured(trial, repeat, settings):
 
 def script(way, note):
     """The rig's script; `note` writes down each step."""
-    turn = by_python if way == "python" else by_shell
-    turn(note)
+    {"python": by_python, "shell": by_shell, "http": by_http}[way](note)
     note("ended")
 
 
@@ -67,6 +69,48 @@ def by_shell(note):
         where = ["--trial", str(place["trial"]), "--repeat", str(place["repeat"])]
         command("tell", request["run"], *words, *where, "--json", "--note", "by script")
         note("told", **place, readings=readings)
+
+
+def by_http(note):
+    note("before ask")
+    run = {"run": "/".join(Path(campaign()).parts[-2:])}
+    while (request := post("ask", run))["settings"] is not None:
+        place = {"trial": request["trial"], "repeat": request["repeat"]}
+        note("asked", **place, settings=request["settings"])
+        readings = measured(**place, settings=request["settings"])
+        note("telling", **place)
+        post("tell", {**run, **place, "readings": readings, "note": "by script"})
+        note("told", **place, readings=readings)
+
+
+def post(call, body):
+    """The answer of `sdl web` to one call."""
+    port, token = Path("server").read_text().split()
+    server = http.client.HTTPConnection("127.0.0.1", int(port), timeout=600)
+    server.request("POST", f"/api/v1/{call}", json.dumps(body), {"Authorization": f"Bearer {token}"})
+    reply = server.getresponse()
+    given = json.loads(reply.read())
+    if reply.status != 200:
+        raise SystemExit(f"{call}: {given}")
+    return given
+
+
+@contextlib.contextmanager
+def web():
+    """`sdl web` over a run that exists; its port and token are in the file `server`."""
+    from sdl.lab.http.token import read
+
+    sdl.open_campaign("rig.yaml", runs="runs")
+    variables = {**os.environ, "XDG_STATE_HOME": str(Path("state").absolute())}
+    with subprocess.Popen([sys.executable, "-P", "-m", "sdl", "web"], env=variables, stdout=subprocess.PIPE) as server:
+        try:
+            url = server.stdout.readline().split()[0].decode()
+            token = read(next(Path("state").absolute().glob("sdl/labs/web-*/token")))
+            Path("server").write_text(f"{url.rpartition(':')[2]} {token}")
+            yield
+        finally:
+            server.terminate()
+            server.stdout.close()
 
 
 def command(*args):
@@ -146,6 +190,12 @@ def stop(child, pipe, chance):
 def rig(way, folder, kills, seed):
     warm_up()
     os.chdir(folder)
+    with web() if way == "http" else contextlib.nullcontext():
+        kill_and_repeat(way, kills, seed)
+
+
+def kill_and_repeat(way, kills, seed):
+    """Start the script again and again until the campaign ends."""
     chance, done, log = random.Random(seed), 0, Path("script.log")
     log.touch()
     while "ended" not in log.read_text():

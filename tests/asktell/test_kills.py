@@ -37,7 +37,7 @@ def play(way: str, folder: Path, kills: int, trials: int, seed: str) -> tuple[Ru
     (folder / "rig.yaml").write_text(CAMPAIGN.replace("TRIALS", str(trials)))
     done = subprocess.run(
         [sys.executable, str(RIG), way, str(folder), str(kills), seed],
-        env=environment(), capture_output=True, text=True, check=False, timeout=10 * TIMEOUT,
+        env=environment(), capture_output=True, text=True, check=False, timeout=20 * TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     log = [json.loads(line) for line in (folder / "script.log").read_text().splitlines()]
@@ -64,7 +64,7 @@ def decided(run: Run) -> list[tuple[Any, ...]]:
 def check(way: str, tmp_path: Path, kills: int, trials: int, seed: str = "0") -> Counter[str]:
     """Play it with and without kills and compare; the last steps before the kills."""
     run, log, done = play(way, tmp_path / "killed", kills, trials, seed)
-    calm, _, _ = play(way, tmp_path / "calm", 0, trials, seed)
+    calm, _, _ = play("python", tmp_path / "calm", 0, trials, seed)
     assert done >= kills, f"only {done} kills: the campaign was too short"
     taken = [(event.trial, event.repeat) for event in run.measured()]
     assert len(taken) == len(set(taken)), "doubled"
@@ -80,14 +80,23 @@ def check(way: str, tmp_path: Path, kills: int, trials: int, seed: str = "0") ->
     return Counter(log[i - 1]["step"] for i in begun[1:])
 
 
-@pytest.mark.parametrize("way", ["python", "shell"])
-def test_a_script_that_is_killed_thirty_times_loses_and_doubles_nothing(way: str, tmp_path: Path) -> None:
-    steps = check(way, tmp_path, kills=30, trials=16)
+# Every call over HTTP is a process of the server.
+WAYS = [("python", 30, 16), ("shell", 30, 16), pytest.param("http", 3, 2, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("way", "kills", "trials"), WAYS)
+def test_a_script_that_is_killed_again_and_again_loses_and_doubles_nothing(
+    way: str, kills: int, trials: int, tmp_path: Path
+) -> None:
+    steps = check(way, tmp_path, kills, trials)
     assert {"before ask", "asked", "telling", "told"} & steps.keys()
 
 
 @LONG
-@pytest.mark.parametrize("way", ["python", "shell"])
-def test_a_script_that_is_killed_two_hundred_times_loses_and_doubles_nothing(way: str, tmp_path: Path) -> None:
-    steps = check(way, tmp_path, kills=200, trials=150)
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("way", "trials"), [("python", 150), ("shell", 150), ("http", 80)])
+def test_a_script_that_is_killed_two_hundred_times_loses_and_doubles_nothing(
+    way: str, trials: int, tmp_path: Path
+) -> None:
+    steps = check(way, tmp_path, 200, trials)
     assert {"before ask", "asked", "telling", "told"} <= steps.keys(), steps

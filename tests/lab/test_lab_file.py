@@ -117,7 +117,12 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
         ),
         ('"20:00-06:00"', "20:00", "two different times of the day"),
         ("kind: twin, seed: 2", "kind: twin", "the same instrument as north"),
-        ("kind: twin, seed: 2", "kind: manual", "needs a person at a terminal; a lab runs unattended"),
+        ("kind: twin, seed: 2", "kind: manual, background: each", "a person is asked for a background at a terminal"),
+        (
+            "kind: twin, seed: 2",
+            "kind: external, inputs: {red: {}}, channels: {R: {}}",
+            "kind external is driven by others (`sdl ask`); a lab runs unattended",
+        ),
         ("instruments: [south]", "instruments: [west]", "lab.yaml:20: blackouts.0.instruments.0: unknown 'west'"),
         ("disk: 500MB", "ambient: {above: {clear: 9}}", "does not measure its background"),
         ("readings_a_day: 500", "readings_a_day: 0", "instruments.north.readings_a_day"),

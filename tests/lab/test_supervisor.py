@@ -653,9 +653,13 @@ def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_u
 
 
 def test_what_can_never_be_made_safe_says_so_at_once(lab: Supervisor) -> None:
-    answer = made_safe(lab, {"kind": "manual"})
-    assert "InstrumentError" in answer
-    assert "terminal" in answer
+    answer = made_safe(lab, {"kind": "external", "inputs": {"red": {}}, "channels": {"R": {}}})
+    assert "ConfigError" in answer
+    assert "driven by others" in answer
+
+
+def test_a_person_is_left_to_make_an_instrument_safe(lab: Supervisor) -> None:
+    assert made_safe(lab, {"kind": "manual"}) == ""
 
 
 # --- nothing is left ----------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the group `lab`."""
     for command in (
         simulate.simulate, control.status, control.queue, control.history, control.pause, control.resume, control.abort,
-        control.skip, control.run_now, install, notify_test,
+        control.skip, control.run_now, control.approve, control.refuse, install, notify_test,
     ):  # fmt: skip
         lab.command()(command)
     lab.add_typer(tokens.token, name="token")
@@ -200,8 +200,7 @@ def notify_test(file: LabPath, json: Json = False) -> None:
 
     Exit code 1 if a message could not be sent.
     """
-    from sdl.lab.rules.dispatch import addresses
-    from sdl.notify.sender import NotSent, send_by_apprise
+    from sdl.notify.sender import NotSent, addresses, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:

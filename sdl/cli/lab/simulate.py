@@ -99,7 +99,7 @@ class _Messages:
         self._take(self._notices.tick(now))
 
     def _take(self, notices: list[Any]) -> None:
-        from sdl.lab.rules.dispatch import recipients
+        from sdl.notify.model import recipients
 
         for notice in notices:
             names = recipients(self._notify, notice)

@@ -23,7 +23,6 @@ from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_condit
 from sdl.lab.core.due_times import NEVER, next_due, seconds
 
 UNSUITABLE_KINDS = {
-    "manual": "needs a person at a terminal",
     "external": "is driven by others (`sdl ask`)",
     "replay": "has no real instrument",
 }
@@ -133,9 +132,9 @@ class _Loader:
         if self.problems or lab is None:
             first = str(self.path)
             raise ConfigError(*sorted(dict.fromkeys(self.problems), key=lambda p: (p.file != first, p.line or 0)))
-        jobs = {
-            name: job.model_copy(update={"campaign": self.campaigns[name].plain()}) for name, job in lab.jobs.items()
-        }
+        # The recipients of the lab get the messages.
+        plain = {name: one.model_copy(update={"notify": None}).plain() for name, one in self.campaigns.items()}
+        jobs = {name: job.model_copy(update={"campaign": plain[name]}) for name, job in lab.jobs.items()}
         # Through JSON, so that it equals what the journal returns.
         resolved = parse(lab.model_copy(update={"jobs": jobs}).plain())
         runs = Path(os.path.normpath(self.path.parent / lab.runs))
@@ -185,6 +184,10 @@ class _Loader:
             if instrument.kind in UNSUITABLE_KINDS:
                 text = f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs unattended"
                 self._add(text, where)
+            if instrument.kind == "manual" and instrument.background != "none":
+                self._add(
+                    "a person is asked for a background at a terminal only; in a lab: none", f"{where}.background"
+                )
             if getattr(instrument, "seed", 0) is None:  # the campaign's seed would give every job another instrument
                 instrument = instrument.model_copy(update={"seed": 0})
             identities = names(instrument, look_up=False)

@@ -45,6 +45,7 @@ class LabServer:
         port: 0 for any free one.
         waiting: number of messages waiting to be sent.
         page: makes further routes.
+        address: at which people reach the server behind a proxy.
         agents: tier of each agent of the lab file.
         submissions: what agents ask of the lab.
 
@@ -69,6 +70,7 @@ class LabServer:
         port: int = 0,
         waiting: Callable[[], int] = lambda: 0,
         page: Callable[[Credentials], Sequence[BaseRoute]] = lambda credentials: (),
+        address: str | None = None,
         agents: Mapping[str, str] | None = None,
         submissions: Submissions | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class LabServer:
                 unready=Readiness(control, record, runs),
                 metrics=Metrics(control, runs, waiting=waiting).text,
                 routes=page(self.credentials),
+                url=address,
                 submissions=submissions,
             )
             self._server = HttpServer(app, listening, "sdl lab server")

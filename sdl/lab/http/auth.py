@@ -1,10 +1,11 @@
 """Checks of every request to a lab's API and page, before the application receives it.
 
-    421  a Host other than this server: a foreign name made to resolve to this machine (DNS rebinding)
+    421  a Host other than this server, by name or by its configured address: a foreign name made to resolve to this
+         machine (DNS rebinding)
     403  an Origin other than this server, or a browser that reports a page of another site; a token others could read,
-         or one without the scope that the request needs (`require_scope`)
+         or one without the scope that the request needs (`SCOPE_OF`; `operate` for every other path)
     401  no token or a wrong one, except for GET and HEAD
-    413  a body over 16 kB          408  a body that does not arrive
+    413  a body over 16 kB, a file over 10 MB          408  a body that does not arrive
     400  an invalid path
 
 Every refusal, also those of the application, is one line in the log, at most 60 a minute, without the token.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -29,11 +31,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdl.errors import ConfigError, RecordError, SdlError
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.token import Credentials
+from sdl.store.trial_files import MAX_BYTES as MAX_FILE
 
 MAX_BODY = 16 * 1024
+UPLOAD = re.compile(r"/runs/[^/]+/[^/]+/files")  # the path to which files are sent
 MAX_DRAINED = 4 * 1024 * 1024  # bytes of a refused body that are still read, so that the client reads the answer
-BODY_SECONDS = 10.0
+BODY_SECONDS, UPLOAD_SECONDS = 10.0, 120.0
 LINES_A_MINUTE = 60  # in the log
+SCOPE_OF = {
+    "/api/v1/check": "read", "/api/v1/start": "submit", "/api/v1/rehearse": "submit", "/api/v1/submit": "submit",
+    "/api/v1/approve": "approve", "/api/v1/refuse": "approve", "/api/v1/stop": "", "/api/v1/whoami": "",
+}  # fmt: skip
+"""By path, the scope that a token needs; empty: any token will do. Every other path needs `operate`. Any scope includes
+`read`."""
 READING = ("GET", "HEAD")  # methods that change nothing and need no token
 _log = logging.getLogger(__name__)
 
@@ -43,15 +53,17 @@ def filtered_app(
     credentials: Credentials,
     port: int,
     *,
+    url: str | None = None,
     note_refused: Callable[[str, str, str], None] | None = None,
 ) -> RequestFilter:
     """An application with request checks, whose errors are `{"error": …, "status": …}`.
 
-    `port` is that of the server, and part of every accepted Host and Origin. `note_refused` receives agent, path and
-    reason of a request of an agent that is refused, unless the application has noted it (409, 429).
+    `port` is that of the server, and part of every accepted Host and Origin; `url` is an address of the same server
+    behind a proxy, which is accepted too. `note_refused` receives agent, path and reason of a request of an agent that
+    is refused, unless the application has noted it (409, 429).
     """
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
-    return RequestFilter(app, credentials, port, note_refused=note_refused)
+    return RequestFilter(app, credentials, port, url=url, note_refused=note_refused)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -80,11 +92,17 @@ class RequestFilter:
         credentials: Credentials,
         port: int,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        url: str | None = None,
         note_refused: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self._note_refused = note_refused
         self._app, self._credentials, self._clock = app, credentials, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        self._origins = {f"http://{host}" for host in self._hosts}
+        if url:
+            self._hosts.add(url.partition("://")[2])
+            self._origins.add(url)
         self._minute, self._lines = clock(), 0
         self._ending = asyncio.Event()
         self._answering: set[tuple[str, int]] = set()
@@ -102,11 +120,13 @@ class RequestFilter:
         scope["identity"] = None
         refused = self._check(scope)
         try:
-            body = await _body(receive)
+            body = await _body(receive, upload=refused is None and bool(UPLOAD.fullmatch(scope["path"])))
         except HTTPException as error:
             refused = refused or error
         if refused is not None:
             self._log_refusal(scope, refused.status_code, refused.detail)
+            scope["refused"] = refused.detail
+            await self._note(scope, refused.status_code)
             await _refuse(refused, scope, receive, send)
             return
 
@@ -158,8 +178,7 @@ class RequestFilter:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             return HTTPException(421, "the Host of a request must be 127.0.0.1 or localhost, with the port")
-        own = {f"http://{host}" for host in self._hosts}
-        if any(origin.lower() not in own for origin in headers.getlist("origin")):
+        if any(origin.lower() not in self._origins for origin in headers.getlist("origin")):
             return HTTPException(403, "requests from pages of other sites are refused")
         reading = scope["method"] in READING
         sites = {site.lower() for site in headers.getlist("sec-fetch-site")}
@@ -177,7 +196,7 @@ class RequestFilter:
                 text = "Enter the access token (programs: Authorization: Bearer …)."
             elif (identity := self._credentials.identify(token.strip())) is not None:
                 scope["identity"] = identity
-                return None
+                return _missing_scope(identity, scope["path"])
             else:
                 text = "wrong access token, or a revoked one; the lab's own is new after every start"
             return HTTPException(401, text, {"www-authenticate": "Bearer"})
@@ -212,25 +231,38 @@ async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Se
     await _error(error)(scope, receive, send)
 
 
-async def _body(receive: Receive) -> bytes:
-    """The body, if it is small enough and arrives in time; a larger one is read and discarded."""
-    body, size = b"", 0
+async def _body(receive: Receive, *, upload: bool = False) -> bytes:
+    """The body, if it is small enough and arrives in time; a larger one is read and discarded.
+
+    `upload` allows for a file; refused requests are never given that much.
+    """
+    body, size = bytearray(), 0
+    limit, seconds = (MAX_FILE, UPLOAD_SECONDS) if upload else (MAX_BODY, BODY_SECONDS)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while size <= MAX_DRAINED:
+        async with asyncio.timeout(seconds):
+            while size <= limit + MAX_DRAINED:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise HTTPException(400, "the connection was closed")
                 size += len(message.get("body", b""))
-                if size <= MAX_BODY:
+                if size <= limit:
                     body += message.get("body", b"")
                 if not message.get("more_body"):
                     break
     except TimeoutError:
-        raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
-    if size > MAX_BODY:
-        raise HTTPException(413, f"the body must have at most {MAX_BODY} bytes")
-    return body
+        raise HTTPException(408, f"the body did not arrive within {seconds:g} s") from None
+    if size > limit:
+        large = f"a file may have at most {limit // 1024**2} MB"
+        raise HTTPException(413, large if upload else f"the body must have at most {limit} bytes")
+    return bytes(body)
+
+
+def _missing_scope(identity: Identity, path: str) -> HTTPException | None:
+    needed = SCOPE_OF.get(path, "operate")
+    if not needed or needed in identity.scopes or (needed == "read" and identity.scopes):
+        return None
+    scopes = ", ".join(sorted(identity.scopes)) or "none"
+    return HTTPException(403, f"the token {identity.name} lacks the scope {needed}; it has: {scopes}")
 
 
 def identity_of(request: Request) -> Identity:
@@ -242,19 +274,6 @@ def identity_of(request: Request) -> Identity:
     identity = request.scope["identity"]
     if not isinstance(identity, Identity):
         raise HTTPException(401, "Enter the access token (programs: Authorization: Bearer …).")
-    return identity
-
-
-def require_scope(request: Request, scope: str) -> Identity:
-    """Who sent a request, if the token has the scope that it needs.
-
-    Raises:
-        HTTPException: it has not.
-    """
-    identity = identity_of(request)
-    if scope not in identity.scopes:
-        scopes = ", ".join(sorted(identity.scopes)) or "none"
-        raise HTTPException(403, f"the token {identity.name} lacks the scope {scope}; it has: {scopes}")
     return identity
 
 

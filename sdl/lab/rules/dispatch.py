@@ -30,9 +30,9 @@ from sdl.lab.http import token
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Notice, Notify, Recipient, within_span
+from sdl.notify.model import Notice, Notify, Recipient, recipients, within_span
 from sdl.notify.outbox import Outbox
-from sdl.notify.sender import Deliver, NotSent, Sender, apprise_service, send_by_apprise
+from sdl.notify.sender import Deliver, NotSent, Sender, addresses, send_by_apprise
 
 DISK_SECONDS = 60.0  # between two checks of the free disk space
 LOOK_BACK = 2 * 86400.0  # seconds; when a lab restarts, older events are not reported again
@@ -90,6 +90,8 @@ class Dispatcher:
         self._put(self._notices.handle(event))
 
     def update(self, item: WorkerUpdate) -> None:
+        if item.what != "running":  # what a person was asked for before is over
+            self.outbox.withdraw(f"asked-start-{item.start}-", self._clock())
         self._put(self._notices.update(item))
 
     def tick(self, now: float) -> None:
@@ -115,34 +117,6 @@ class Dispatcher:
                     each.wake()
 
 
-def recipients(notify: Notify, notice: Notice) -> list[str]:
-    """The names of the recipients of a notice."""
-    return [
-        name
-        for name, target in notify.to.items()
-        if notice.kind in target.tell and (not target.jobs or not notice.job or notice.job in target.jobs)
-    ]
-
-
-def addresses(notify: Notify, base: Path) -> dict[str, str]:
-    """The secret address of each recipient.
-
-    Raises:
-        ConfigError: every address that is missing or that Apprise does not understand.
-    """
-    urls: dict[str, str] = {}
-    wrong: list[str] = []
-    for name, target in notify.to.items():
-        try:
-            urls[name] = target.url.read(base)
-            apprise_service(urls[name])
-        except ConfigError as error:
-            wrong.append(f"notify.to.{name}.url: {error}")
-    if wrong:
-        raise ConfigError(*wrong)
-    return urls
-
-
 def report_startup_failure(
     file: Path,
     error: BaseException,
@@ -157,12 +131,12 @@ def report_startup_failure(
     """
     try:
         tree: Any = yamlfile.read(file).value
-        recipients = dict(tree["notify"]["to"])
+        listed = dict(tree["notify"]["to"])
     except Exception:  # missing, or without recipients
         return []
     lab, text = str(tree.get("name", file.stem)), (str(error) or type(error).__name__)[:MAX_TEXT]
     notified = []
-    for name, value in recipients.items():
+    for name, value in listed.items():
         try:
             target = Recipient.model_validate(value)
             if "failed" in target.tell and _send(lab, str(name), target, _zone(tree), file, text, deliver, clock()):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.durations import format_duration
-from sdl.formatting import display
+from sdl.formatting import count, display
 from sdl.lab.config.model import NO_READING
 from sdl.lab.core import events as ev
 from sdl.lab.core.views import is_requested_pause
@@ -52,6 +52,14 @@ class _Pause:
     waits_for: str = ""  # an instrument
 
 
+@dataclass(slots=True)
+class _Asked:
+    reading: str  # trial 3, reading 1
+    body: str
+    since: float
+    reminders: int = 0
+
+
 @dataclass
 class Notices:
     """The notices of one lab, in its time zone; `notify` says what to report, and how often."""
@@ -63,6 +71,7 @@ class Notices:
     _starts: dict[int, _Start] = field(default_factory=dict)
     _requested: dict[str, _Pause] = field(default_factory=dict)  # by target
     _conditions: dict[str, _Pause] = field(default_factory=dict)  # by start
+    _asked: dict[int, _Asked] = field(default_factory=dict)  # by start, what a person is asked for
     _lost: dict[str, float] = field(default_factory=dict)
     _last: dict[tuple[str, str], float] = field(default_factory=dict)  # by kind and subject, time of the last notice
     _left_out: Counter[tuple[str, str]] = field(default_factory=Counter)  # notices left out since
@@ -108,6 +117,7 @@ class Notices:
                 self._add_of_job("failed", start, event.start, "given up", body, event.at)
             case ev.Died():
                 self._conditions.pop(f"start {event.start}", None)
+                self._asked.pop(event.start, None)
                 if event.own:
                     self._count(event.at, "died")
             case ev.MadeSafe(error=""):
@@ -120,11 +130,25 @@ class Notices:
                 self._count(event.at, "paused by request")
             case ev.Released():
                 self._requested.pop(event.what, None)
+            case ev.Submitted(decision="waits"):
+                title = f"{event.campaign['name']} of {event.agent} waits for approval"
+                body = f"Submission {event.number} on {event.instrument}, at most {count(event.readings, 'reading')}: "
+                body += f"{'; '.join(event.reasons)}. Approve or refuse it on the page."
+                self._add("approval", f"agent {event.agent}", f"{event.number}", title, body, event.at)
         return self._take()
 
     def update(self, item: WorkerUpdate) -> list[Notice]:
-        """The notices of one worker update: an instrument answers again. `tick` reports pauses once they last."""
+        """The notices of one worker update: an instrument answers again, a person is asked for a reading.
+
+        `tick` reports pauses once they last, and reminds of what was asked for.
+        """
         key, start = f"start {item.start}", self._starts.get(item.start)
+        if item.what != "running":  # the next reading is asked for, or none any more
+            self._asked.pop(item.start, None)
+        if item.what == "asked" and start is not None:
+            reading, _, body = item.text.partition("\n")
+            self._asked[item.start] = _Asked(reading, body, item.at)
+            self._ask(item.start, "asked", item.at)
         if item.what == "paused" and start is not None and not is_requested_pause(item.text):
             if key not in self._conditions:
                 self._count(item.at, "paused")
@@ -148,6 +172,12 @@ class Notices:
                 title = f"{subject}: paused for {format_duration(self.notify.paused)}"
                 body = f"Paused since {self._time(pause.since)}: {pause.cause or 'no reason given'}."
                 self._add("paused", subject, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
+        for number, asked in self._asked.items():
+            due = int((now - asked.since) // self.notify.remind) if self.notify.remind is not None else 0
+            if due > asked.reminders:
+                asked.reminders = due
+                waiting = format_duration(due * (self.notify.remind or 0.0))
+                self._ask(number, f"still waiting after {waiting}", now, f"-{due}")
         limit = self.notify.disk_mb * 1e6
         if disk_free is not None:
             known, self._disk_low = self._disk_low, disk_free < limit * (1.2 if self._disk_low else 1.0)
@@ -177,6 +207,13 @@ class Notices:
             f"readings: {event.reason}\nRecord: {start.run}"
         )
         self._add_of_job(KINDS.get(event.outcome, "finished"), start, event.start, outcome, body, event.at)
+
+    def _ask(self, number: int, what: str, at: float, suffix: str = "") -> None:
+        """Add the notice that a reading is asked for; the same again has the same id, and is sent once."""
+        start, asked = self._starts[number], self._asked[number]
+        body = f"{asked.body}\n{self.notify.link(start.run) or f'Run: {start.run}'}"
+        key = f"{asked.reading}{suffix}".replace(", ", "-")
+        self._add("asked", f"start {number}", key, f"{start.job}: {asked.reading}: {what}", body, at, start.job)
 
     # Notices -----------------------------------------------------------------------------------------------------
     def _instrument_lost(self, name: str, error: str, at: float) -> None:
@@ -239,6 +276,7 @@ class Notices:
     def _forget(self, start: int) -> _Start:
         self._requested.pop(f"start {start}", None)
         self._conditions.pop(f"start {start}", None)
+        self._asked.pop(start, None)
         return self._starts.pop(start, _Start(f"start {start}", 0.0))
 
     def _count(self, at: float, what: str, readings: int = 0) -> None:

@@ -48,8 +48,9 @@ class WorkerUpdate:
     """A change in the state of a job order.
 
     Attributes:
-        what: running (an event was written), paused, continued, ended or died.
-        text: cause of a pause or death, reason of an end.
+        what: running (an event was written), asked (a person is asked for a reading), paused, continued, ended or died.
+        text: cause of a pause or death, reason of an end; the reading that is asked for, and what to set in the lines
+            after.
         outcome: of an end, as in the record.
         readings: taken in this run so far.
         on: of an end: why the instrument is not known to be off; empty if it is off.
@@ -57,7 +58,7 @@ class WorkerUpdate:
     """
 
     start: int
-    what: Literal["running", "paused", "continued", "ended", "died"]
+    what: Literal["running", "asked", "paused", "continued", "ended", "died"]
     text: str = ""
     outcome: str = ""
     readings: int = 0

@@ -27,6 +27,9 @@ from types import FrameType
 from typing import Any, NoReturn, get_args
 
 from sdl import config, runner
+from sdl.asktell.attending import attend, require_told
+from sdl.asktell.campaign import OpenCampaign, Request
+from sdl.asktell.open import begin_run
 from sdl.clock import RealClock
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Event, Paused, Resumed
@@ -37,7 +40,7 @@ from sdl.lab.workers.base import FINISH, SAFE, Command, WorkerPipe, WorkerUpdate
 from sdl.lab.workers.gate import LabGate
 from sdl.parallel import children
 from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
-from sdl.runs.runs import open_run
+from sdl.runs.runs import Result, open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
 from sdl.types import SafeState
@@ -111,7 +114,9 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
 
     _wait_for_instrument(campaign_tree.get("instrument"), start, gate, link)
     policy = SwitchOffPolicy(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
-    if _has_begun(folder):
+    if is_manual(campaign_tree.get("instrument")):
+        result = _attend(campaign_tree, folder, start, gate, watch, link)
+    elif _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
             result, cost = run.result, run.campaign.history.cost
@@ -127,6 +132,29 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
     end = WorkerUpdate(start, "ended", result.reason, str(result.outcome), result.readings, time.time(), on, cost)
     link.send({"update": asdict(end)})
+
+
+def is_manual(instrument: Any) -> bool:
+    """Whether an instrument, as plain values, is a person, who answers on the page."""
+    return isinstance(instrument, Mapping) and instrument.get("kind") == "manual"
+
+
+def _attend(
+    tree: Mapping[str, Any], folder: Path, start: int, gate: LabGate, watch: runner.Watch, link: WorkerPipe
+) -> Result:
+    """Ask a person on the page for the readings of a campaign, to its end."""
+    if not _has_begun(folder):
+        resolved = config.parse(tree, collect=True, runs=folder.parent.parent)
+        require_told(resolved)
+        begin_run(resolved, folder)
+    campaign = OpenCampaign(folder, watch)
+
+    def asked(request: Request) -> None:
+        words = campaign.in_words(request)
+        text = f"trial {words.trial}, reading {words.repeat + 1}\n{words.body}"
+        link.send({"update": asdict(WorkerUpdate(start, "asked", text, at=words.at))})
+
+    return attend(campaign, gate=gate, on_request=asked)
 
 
 def _wait_for_instrument(tree: Any, start: int, gate: LabGate, link: WorkerPipe) -> None:
@@ -216,7 +244,7 @@ def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
 def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
     """Switch the instrument off once; the error, and whether to retry."""
     instrument = config.parse_kind("instrument", tree)
-    if instrument.virtual:
+    if instrument.virtual or is_manual(tree):  # the person leaves it safe
         return None, False
     if getattr(instrument, "background", None) is not None:
         instrument = instrument.model_copy(update={"background": "none"})  # one request is enough
