@@ -226,7 +226,6 @@ class _Pages:
 
         The body is the file; `trial` and `name` are in the query. Only safe characters of the name's last part count.
         """
-        require_scope(request, "operate")
         folder, query = self._folder(request.path_params), request.query_params
         if not re.fullmatch(r"[0-9]{1,9}", trial := query.get("trial", "")):
             raise HTTPException(400, "trial: must be a whole number from 0 on")
