@@ -50,6 +50,10 @@ BODIES: Mapping[str, Mapping[str, bool]] = {
 }
 
 
+NAMED = ("attach", "skip", "correct")
+"""Calls whose events say who made them: the name of the token."""
+
+
 def ask_routes(runs: Path, *, without: tuple[str, ...] = ()) -> list[Route]:
     """The routes of all calls on the runs below a directory, `without` some."""
     return [
@@ -65,8 +69,10 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
     Raises:
         HTTPException: it is refused, or cannot be carried out.
     """
-    require_scope(request, "operate")
+    identity = require_scope(request, "operate")
     words = _words(runs, call, parsed(await request.body()))
+    if call in NAMED:
+        words.insert(words.index("--"), f"--by={identity.name}")
     given = await run_in_threadpool(_run, words)
     if "exit_code" in given:
         raise HTTPException(409 if given["exit_code"] == REFUSED else 503, str(given["reason"]))
