@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sdl.core.campaign import Campaign
-from sdl.core.events import Opened, Proposed
-from sdl.core.goal import Goal, format_reading, format_with_error
+from sdl.core.goal import format_reading, format_with_error
 from sdl.errors import ConfigError
 from sdl.formatting import cause, count, display, is_external, percent, reading
 from sdl.runs.pooled import PooledMean, pooled_mean
-from sdl.runs.results import Result
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from sdl.core.campaign import Campaign
+    from sdl.core.events import Opened, Proposed
+    from sdl.core.goal import Goal
+    from sdl.runs.results import Result
 
 NO_SIGNAL = 0.02
 """Readings below this fraction of the goal in every channel suggest that there is no signal at all."""

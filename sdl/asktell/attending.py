@@ -18,9 +18,8 @@ from sdl.core.events import AbortAsked, Continued, Paused
 from sdl.errors import ConfigError, Problem
 from sdl.runner.gate import Abort, Decision, Gate, Pause, Proceed
 from sdl.runner.setup import instrument_lease
-from sdl.runs.listing import ATTENDED
 from sdl.runs.results import Result
-from sdl.store.lock import Lock
+from sdl.store.lock import ATTENDED, Lock
 
 POLL_SECONDS = 0.25  # between two looks at the record
 KINDS = ("manual", "external")  # of instruments whose readings others tell

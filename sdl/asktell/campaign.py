@@ -38,9 +38,9 @@ from sdl.runner.observers import Watch, notify
 from sdl.runner.perform import stopped_event
 from sdl.runner.propose import Proposer
 from sdl.runner.setup import user, versions
-from sdl.runs.listing import is_attended
 from sdl.runs.results import Result, result_of
 from sdl.runs.runs import Folded, Folding
+from sdl.store.lock import is_attended
 from sdl.store.record import CAMPAIGN, Line, Position, Record, check_prior, scan
 from sdl.types import Channel, Outcome, Reading, Settings
 

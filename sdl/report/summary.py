@@ -14,9 +14,10 @@ from sdl.core.goal import Band
 from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.table import TrialTable, unit_of_time
-from sdl.runs.listing import start_time, writing_process
 from sdl.runs.runs import Run
 from sdl.store import trial_files
+from sdl.store.lock import writing_process
+from sdl.store.resolve import start_time
 from sdl.types import Outcome
 
 ENDS = 12

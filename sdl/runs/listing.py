@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import html
-import os
-import re
-import socket
-import sys
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sdl.core.goal import Goal
 from sdl.errors import SdlError
 from sdl.runs.runs import Run, data_frame
-from sdl.store.lock import is_locked
-from sdl.store.plainfile import open_existing
-from sdl.store.record import LOCK
-from sdl.store.resolve import RUNS, folders
-
-# In the directory of a run: held by the process that asks for its readings and waits until others have told them.
-ATTENDED = "attend.lock"
+from sdl.store.lock import writing_process
+from sdl.store.resolve import RUNS, folders, start_time
 
 
 class Listing(list[dict[str, Any]]):
@@ -59,51 +49,6 @@ def _cell(key: str, value: Any) -> str:
     return text[:16].replace("T", "\u00a0") if key == "when" else text  # the id has the seconds
 
 
-def writing_process(folder: Path) -> str:
-    """The process of this machine that drives a run, or asks for its readings: `process 123`; empty without one."""
-    return _holding_process(folder / LOCK) or _holding_process(folder / ATTENDED)
-
-
-def is_attended(folder: Path) -> bool:
-    """Whether a process of this machine asks for the readings of a run and waits until others have told them."""
-    return is_locked(folder / ATTENDED)
-
-
-def _holding_process(lock: Path) -> str:
-    """The process of this machine that holds a lock: `process 123`; empty without one."""
-    try:
-        number = _lock_holder(lock)
-        if number is None or sys.platform == "win32":  # there, os.kill would end the process
-            return ""
-        os.kill(number, 0)
-    except PermissionError:
-        pass  # it exists and belongs to another user
-    except (OSError, OverflowError):
-        return ""
-    # Another process may have its number by now, so the lock itself is tested; not for a process that is gone, since
-    # the test locks out a resume for a moment.
-    return f"process {number}" if is_locked(lock) else ""
-
-
-def is_abandoned(folder: Path) -> bool:
-    """Whether no process can be writing to a run: the one in its lock is gone, or there is no lock."""
-    try:
-        return _lock_holder(folder / LOCK) is not None and not writing_process(folder) and sys.platform != "win32"
-    except OSError:
-        return True
-
-
-def _lock_holder(lock: Path) -> int | None:
-    """The process id in a lock; None where it names no process of this machine.
-
-    Raises:
-        OSError: the lock cannot be read.
-    """
-    with open_existing(lock) as stream:
-        match = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
-    return int(match[1]) if match and match[2].decode(errors="replace") == socket.gethostname() else None
-
-
 def list_row(folder: Path) -> dict[str, Any]:
     """The row of a run: goal, outcome, error; `unreadable` and the reason where its record is damaged."""
     names: dict[str, Any] = {"run": str(folder), "campaign": folder.parent.name, "id": folder.name.rpartition("-")[2]}
@@ -128,17 +73,6 @@ def list_row(folder: Path) -> dict[str, Any]:
         "short_goal": short_goal(goal),
         "instrument": run.opened.instrument["identity"],
     }
-
-
-def start_time(name: str) -> str | None:
-    """Start of a run in ISO 8601 and local time, from its name; None where the name has no time."""
-    stamp = name.partition("Z-")[0]
-    for form in ("%Y%m%dT%H%M%S.%f", "%Y%m%dT%H%M%S"):
-        try:
-            return datetime.strptime(stamp, form).replace(tzinfo=UTC).astimezone().isoformat(timespec="seconds")
-        except ValueError:
-            continue
-    return None
 
 
 def _goal(goal: Goal | None) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sdl.core.history import History
-from sdl.core.trials import Trial
-from sdl.types import Value
+if TYPE_CHECKING:
+    from sdl.core.history import History
+    from sdl.core.trials import Trial
+    from sdl.types import Value
 
 RELATIVE = 1e-6
 """Settings of an input that differ by less than this fraction of its range are the same."""

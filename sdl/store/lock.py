@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from sdl.errors import InUse, RecordError
-from sdl.store.plainfile import open_fd
+from sdl.store.plainfile import open_existing, open_fd
+
+LOCK = "record.lock"  # beside the record of a run
+
+# In the directory of a run: held by the process that asks for its readings and waits until others have told them.
+ATTENDED = "attend.lock"
 
 
 class Lock:
@@ -120,3 +126,48 @@ else:
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def writing_process(folder: Path) -> str:
+    """The process of this machine that drives a run, or asks for its readings: `process 123`; empty without one."""
+    return _holding_process(folder / LOCK) or _holding_process(folder / ATTENDED)
+
+
+def is_attended(folder: Path) -> bool:
+    """Whether a process of this machine asks for the readings of a run and waits until others have told them."""
+    return is_locked(folder / ATTENDED)
+
+
+def _holding_process(lock: Path) -> str:
+    """The process of this machine that holds a lock: `process 123`; empty without one."""
+    try:
+        number = _lock_holder(lock)
+        if number is None or sys.platform == "win32":  # there, os.kill would end the process
+            return ""
+        os.kill(number, 0)
+    except PermissionError:
+        pass  # it exists and belongs to another user
+    except (OSError, OverflowError):
+        return ""
+    # Another process may have its number by now, so the lock itself is tested; not for a process that is gone, since
+    # the test locks out a resume for a moment.
+    return f"process {number}" if is_locked(lock) else ""
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether no process can be writing to a run: the one in its lock is gone, or there is no lock."""
+    try:
+        return _lock_holder(folder / LOCK) is not None and not writing_process(folder) and sys.platform != "win32"
+    except OSError:
+        return True
+
+
+def _lock_holder(lock: Path) -> int | None:
+    """The process id in a lock; None where it names no process of this machine.
+
+    Raises:
+        OSError: the lock cannot be read.
+    """
+    with open_existing(lock) as stream:
+        match = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
+    return int(match[1]) if match and match[2].decode(errors="replace") == socket.gethostname() else None

@@ -35,11 +35,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from sdl.core.events import SCHEMA, Attached, Corrected, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
-from sdl.store import resolve
+from sdl.store import lock, resolve
 from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
-FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
+FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", lock.LOCK, "prior.jsonl"
 NO_SPACE = (errno.EFBIG, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 # Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate.
 SAVED_BYTES = 4 << 20
@@ -635,7 +635,8 @@ def plain_prior(folder: Path) -> Path:
 def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
     """Build an event from its JSON object; unknown or missing fields and values of other types are errors."""
     name = kind.__name__
-    body = {**copy.deepcopy(form.added_in.get(name, {})), **body}
+    missing = {key: value for key, value in form.added_in.get(name, {}).items() if key not in body}
+    body = {**copy.deepcopy(missing), **body}
     if wrong := body.keys() ^ form.fields[name].keys():  # also a missing one that has a default
         raise ValueError(f"{name} has other fields: {', '.join(sorted(wrong))}")
     for field, value in body.items():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sdl.store.plainfile import open_existing
 
 RUNS = Path("runs")  # default directory of runs
 
+_STAMP = re.compile(r"\d{8}T\d{6}(\.\d{1,6})?")
 FILE = "record.jsonl"  # the record; a directory that has one is a run
 
 
@@ -49,6 +52,17 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
     if len(fits) == 1:
         return fits[0]
     raise ConfigError(_several(name, fits) if fits else _none(name, text, every, runs))
+
+
+def start_time(name: str) -> str | None:
+    """Start of a run in ISO 8601 and local time, from its name; None where the name has no time."""
+    stamp = name.partition("Z-")[0]
+    if not _STAMP.fullmatch(stamp):
+        return None
+    try:
+        return datetime.fromisoformat(stamp).replace(tzinfo=UTC).astimezone().isoformat(timespec="seconds")
+    except ValueError:
+        return None
 
 
 def has_goal(folder: Path) -> bool:

@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState, Settings
@@ -160,6 +158,8 @@ class SmallDriver(OpenDriver):
 
     def __init__(self, instrument: SmallInstrument, clock: Clock) -> None:
         self._instrument, self._clock, self._kind = instrument, clock, SMALL[instrument.name]
+        import numpy as np  # not with the module: a YAML file can name its instruments
+
         self._rng = np.random.default_rng([instrument.seed, 2])
         self._level: dict[str, float] = {}
         self._count = 0

@@ -13,13 +13,13 @@ from typing import Any
 from sdl import formatting
 from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
-from sdl.runs.listing import is_attended, writing_process
+from sdl.runs.index import Index, Query
 from sdl.store import lease, trial_files
+from sdl.store.lock import is_attended, writing_process
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader
 from sdl.store.trial_files import FOLDER
 from sdl.web import person, render
-from sdl.web.index import Index, Query
 from sdl.web.run_view import RunView
 
 STATUS_SECONDS = 0.5

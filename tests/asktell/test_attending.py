@@ -20,8 +20,9 @@ from sdl.asktell.campaign import OpenCampaign, Request
 from sdl.core.events import AbortAsked, Continued, Failed, Measured, Paused
 from sdl.errors import ConfigError, InUse
 from sdl.runner.gate import Abort, Decision, Pause, Proceed
-from sdl.runs.listing import is_attended, list_runs
+from sdl.runs.listing import list_runs
 from sdl.runs.runs import open_run
+from sdl.store.lock import is_attended
 
 HAND: dict[str, Any] = {
     "name": "hand",

@@ -8,7 +8,7 @@ import pytest
 
 import sdl
 from sdl import config
-from sdl.cli.instrument_new import SCRIPTS, new
+from sdl.cli.instrument import SCRIPTS, new
 from sdl.errors import ConfigError
 from sdl.types import Outcome
 

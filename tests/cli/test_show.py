@@ -281,3 +281,10 @@ def test_a_run_that_maximises_tells_the_best_with_its_standard_error_and_what_wa
     assert "expected improvement: " in one
     (listed,) = sdl("list", "--json").json["runs"]
     assert (listed["outcome"], listed["goal"]) == ("done", "maximise at 445nm, at most 20000 at 515nm")
+
+
+def test_a_list_of_old_runs_needs_an_age_that_can_be_read(run: Path, sdl: Sdl) -> None:
+    assert run.name.rpartition("-")[2] in sdl("list", "--older-than", "1ms").out
+    assert "no runs" in sdl("list", "--older-than", "1h").out
+    wrong = sdl("list", "--older-than", "soon")
+    assert (wrong.code, "--older-than soon: must be a time such as 90s, 10min, 1h or 7d" in wrong.err) == (2, True)

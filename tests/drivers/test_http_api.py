@@ -194,7 +194,7 @@ def test_the_longer_of_two_secrets_is_hidden_first() -> None:
         ({"in": [0.5, 0.25, 0], "out": {"515nm": True, "nir": 1}}, BadReply, "finds true and not a number"),
         ({"in": [0.5, 0.25], "out": OUT}, NotApplied, r"applied B: the expression in\[2\] finds nothing"),
         ({"in": [0.5, 0.25, "0"], "out": OUT}, NotApplied, r"applied B: .* finds \"0\" and not a number"),
-        ('{"in": [0.5, 0.25, 0], "out": {"515nm": NaN, "nir": 1}}', BadReply, "not finite"),
+        ('{"in": [0.5, 0.25, 0], "out": {"515nm": NaN, "nir": 1}}', BadReply, "NaN is not a number"),
         ('{"in": [0.5, 0.25, 1e999], "out": {"515nm": 2, "nir": 1}}', NotApplied, "not finite"),
         ("oops", BadReply, "is not JSON"),
     ],

@@ -23,7 +23,7 @@ from waiting import PATIENCE, until
 
 from sdl import yamlfile
 from sdl.runner import user
-from sdl.web import notes
+from sdl.runs import notes
 from tests.web.web_kit import copy, poisoned, real
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -17,10 +17,9 @@ from waiting import PATIENCE, until
 import sdl
 from sdl.lab.http.token import read
 from sdl.runner import instrument_lease
-from sdl.runs.listing import ATTENDED
 from sdl.runs.runs import open_run
 from sdl.store import trial_files
-from sdl.store.lock import Lock
+from sdl.store.lock import ATTENDED, Lock
 from sdl.web import person
 from sdl.web.feeds import LabFeed, RunFeed
 from tests.web.test_browser import CONTRAST, NAMELESS, tab_to

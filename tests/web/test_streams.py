@@ -238,7 +238,7 @@ def test_many_pages_ask_the_lab_once_and_it_may_be_stuck(tmp_path: Path) -> None
 
 
 def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
-    from sdl.web.index import Index
+    from sdl.runs.index import Index
 
     lab = PageLab(tmp_path)
     lab.begin(7)
@@ -250,7 +250,7 @@ def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
 
 
 def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_path: Path) -> None:
-    from sdl.web.index import Index
+    from sdl.runs.index import Index
 
     growing = Append(real(tmp_path / "real"), tmp_path, "night", "20261101T120000.000000Z-g1")
     growing.write(3)
@@ -270,7 +270,7 @@ def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_pa
 
 
 def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: Path) -> None:
-    from sdl.web.index import Index
+    from sdl.runs.index import Index
 
     growing = Append(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     growing.write(3)
@@ -286,12 +286,12 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
 def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from sdl.runs.index import Index
     from sdl.runs.listing import list_row
-    from sdl.web.index import Index
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
-    monkeypatch.setattr("sdl.web.index.list_row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
+    monkeypatch.setattr("sdl.runs.index.read_row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
     lab_feed, run_index = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
     source = HomeFeed(lab_feed, run_index, RunCache(tmp_path / "runs", lab_feed))
     before = (source.look() or {})["parts"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sdl.cli.display.live_view import line, note
 from sdl.cli.display.outcome import print_outcome
+from sdl.cli.display.progress import ProgressBar
 from sdl.cli.display.table import trial_table
-from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit
+from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit, option
 from sdl.cli.terminal import aligned, print_table, say, width
 from sdl.core.trials import CONFIRMATION
+from sdl.durations import parse_duration
 from sdl.errors import ConfigError, Damaged, OutOfTurn, SdlError
 from sdl.formatting import (
     cause,
@@ -31,7 +34,7 @@ from sdl.formatting import (
     worst,
 )
 from sdl.store import record
-from sdl.store.resolve import find, folders
+from sdl.store.resolve import find
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
@@ -43,24 +46,38 @@ OBJECTIVE_KEYS = ("incumbent", "estimate", "estimate_error", "expected_improveme
 LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
 
 
-def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
+def list_runs(
+    runs: Runs = RUNS,
+    older_than: Annotated[str | None, option("--older-than AGE", "Only runs that began longer ago: 90d, 12h.")] = None,
+    json: Json = False,
+) -> None:
     """List the runs, the newest first.
 
     \b
     sdl list
     sdl show 2d2bf8                        a run by its id
+    sdl list --older-than 90d
 
     `when` is local time; `error` that of the worst channel at the best trial.
     """
-    from sdl.runs.listing import list_row
+    from sdl.runs.index import began_before, list_indexed
 
-    rows = [list_row(folder) for folder in reversed(folders(runs))]
+    before = began_before(_age(older_than)) if older_than else ""
+    with ProgressBar("run", quiet=json or not sys.stderr.isatty()) as bar:
+        rows = list_indexed(runs, before, bar)
     if json:
         emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
     elif not rows:
         print(f"no runs in {runs}")
     else:
         _print_list(rows)
+
+
+def _age(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"--older-than {text}: {error}") from error
 
 
 def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -87,8 +104,8 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl show latest
     sdl show led-16384                     the newest run of that campaign
     """
-    from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
+    from sdl.store.lock import writing_process
 
     run = open_run(campaign_run(name, runs))
     reason, by = run.result.reason, ""

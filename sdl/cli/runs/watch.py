@@ -29,8 +29,8 @@ def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Ru
 
     It only reads the record and ends with the run, which Ctrl-C does not affect. In a pipe: one line per trial.
     """
-    from sdl.runs.listing import is_abandoned
     from sdl.runs.runs import Folded, fold_stepwise, open_run
+    from sdl.store.lock import is_abandoned
 
     folder = campaign_run(name, runs)
 

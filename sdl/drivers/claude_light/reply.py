@@ -5,9 +5,9 @@ An error here is found after the request reached the server, so the instrument m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
+from sdl.drivers import strict_json
 from sdl.drivers.http import HttpReply
 from sdl.drivers.lamp import FULL_SCALE, counts
 from sdl.errors import BadReply, Busy, NotApplied, Unreachable
@@ -34,7 +34,7 @@ def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
     _check_status(answer)
     start = answer.body[:60]
     try:
-        reply = json.loads(answer.body.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        reply = strict_json.loads(answer.body.decode())
     except (ValueError, RecursionError) as error:
         raise BadReply(f"the answer is not the JSON of a reading ({error}): {start!r}") from error
     out = reply.get("out") if isinstance(reply, dict) else None
@@ -74,14 +74,3 @@ def _check_status(answer: HttpReply) -> None:
 
 def _is_fraction(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = dict(pairs)
-    if len(keys) != len(pairs):
-        raise ValueError("a name appears twice")
-    return keys

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sdl.clock import Clock
+from sdl.drivers import strict_json
 from sdl.drivers.base import OpenDriver
 from sdl.drivers.command.process import LineProcess
 from sdl.drivers.declared.config import Declared
@@ -162,7 +163,7 @@ class CommandDriver(OpenDriver):
         while True:
             line = process.receive(max(until - time.monotonic(), 0.0))
             try:
-                answer = json.loads(line, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+                answer = strict_json.loads(line)
             except (ValueError, RecursionError) as error:
                 hint = "only answers may go to its output, anything else to stderr"
                 raise BadReply(f"the command wrote {_shown(line)}, which is no JSON ({error}); {hint}") from error
@@ -199,17 +200,6 @@ class CommandDriver(OpenDriver):
 
 def _is_number(value: object, number: int) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == number
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = dict(pairs)
-    if len(keys) != len(pairs):
-        raise ValueError("a name appears twice")
-    return keys
 
 
 def _shown(text: bytes | Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from sdl.drivers import strict_json
 from sdl.drivers.http import HttpReply
 from sdl.errors import BadReply, Busy, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.types import Value
@@ -73,7 +74,7 @@ def document(reply: HttpReply) -> Any:
     """
     check_status(reply)
     try:
-        return json.loads(reply.body.decode(), object_pairs_hook=_no_duplicates)
+        return strict_json.loads(reply.body.decode())
     except (ValueError, RecursionError) as error:
         raise BadReply(f"the answer is not JSON ({error}): {_start(reply.body)}") from error
 
@@ -151,10 +152,3 @@ def _shown(value: Any) -> str:
 
 def _start(body: bytes) -> str:
     return repr(body[:SHOWN].decode(errors="replace"))
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) != len(pairs):
-        raise ValueError("a name appears twice")
-    return keys

@@ -11,12 +11,11 @@ import contextlib
 import json
 import logging
 import os
-import re
 import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
@@ -24,18 +23,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from starlette.exceptions import HTTPException
-
 from sdl.errors import ConfigError
 from sdl.parallel import children
-from sdl.runs.listing import list_row, writing_process
-from sdl.store.resolve import FILE
+from sdl.runs import notes
+from sdl.store.lock import writing_process
+from sdl.store.resolve import FILE, folders, start_time
 from sdl.types import Outcome
-from sdl.web import notes
 
-CACHE = ".sdl-web"
+CACHE = ".sdl-cache"
 """Cache directory below the runs; may be deleted at any time."""
-VERSION = 2
+VERSION = 3
 MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
 """Seconds between refreshes while pages are requested: a multiple of the duration of the last one, within limits."""
 REREAD_FACTOR = 20.0
@@ -46,7 +43,7 @@ FINAL_OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 OPEN_OUTCOMES = ("running", "unfinished")
 COLUMNS = (
     "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "error", "solver", "goal",
-    "short_goal", "tags", "words",
+    "short_goal", "tags", "words", "row",
 )  # fmt: skip
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -57,8 +54,12 @@ CREATE INDEX by_solver ON runs (solver);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+
+def ignore(done: int, of: int) -> None:
+    """A progress that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +89,16 @@ class Query:
             conditions.append(("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", self.tag))
         for sign, day, days in ((">=", self.since, 0), ("<", self.until, 1)):
             if day:
-                conditions.append((f"started <> '' AND run {sign} ?", _midnight(day, self.zone, days)))
+                conditions.append((f"started <> '' AND run {sign} ?", midnight(day, self.zone, days)))
         return " AND ".join(["1", *(text for text, _ in conditions)]), [value for _, value in conditions]
 
 
-def _midnight(day: str, zone: str, days: int) -> str:
+def midnight(day: str, zone: str, days: int) -> str:
     """Midnight of a date plus a number of days, as in names of runs: UTC, `20261122T230000`."""
     begins = datetime.combine(
         date.fromisoformat(day) + timedelta(days=days), clock.min, ZoneInfo(zone) if zone else None
     )
     return f"{begins.astimezone(UTC):%Y%m%dT%H%M%S}"
-
-
-def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
-    """The filters and the page number given by the parameters of a URL.
-
-    Raises:
-        HTTPException: an invalid parameter.
-    """
-    texts = [given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")]
-    dates = {name: given.get(name, "").strip() for name in ("from", "to")}
-    for name, text in dates.items():
-        try:
-            if text and (not _DATE.fullmatch(text) or not _midnight(text, zone, 1)):
-                raise ValueError
-        except (ValueError, OverflowError):
-            raise HTTPException(400, f"{name}: must be a date such as 2026-11-23") from None
-    number = given.get("page", "1")
-    if not re.fullmatch(r"[1-9]\d{0,6}", number):
-        raise HTTPException(400, "page: must be a whole number of at least 1")
-    if not all(text.isprintable() for text in texts):
-        raise HTTPException(400, "a filter must be one line of text")
-    q, outcome, solver, tag = texts
-    return Query(q, outcome, solver, tag, dates["from"], dates["to"], zone), int(number)
 
 
 class Index:
@@ -150,7 +128,7 @@ class Index:
         with self._looking:
             thread = self._thread
             if thread is None and time.monotonic() > self._next:
-                thread = self._thread = threading.Thread(target=self._look, name="sdl web index", daemon=True)
+                thread = self._thread = threading.Thread(target=self._look, name="sdl index", daemon=True)
                 thread.start()
         if thread is not None:
             thread.join(wait)
@@ -163,14 +141,7 @@ class Index:
     def _look(self) -> None:
         begun = time.monotonic()
         try:
-            try:
-                self.refresh()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):
-                    raise  # another server is writing
-                _log.warning("%s: %s; rebuilding", self._file, error)
-                self._remove()
-                self.refresh()
+            self.update()
             self.trouble = ""
         except (sqlite3.Error, OSError) as error:
             self.trouble = f"the runs cannot be listed: {error}"
@@ -180,7 +151,22 @@ class Index:
             self._next = now + min(max(MIN_REFRESH, REFRESH_FACTOR * (now - begun)), MAX_REFRESH)
             self._thread = None
 
-    def refresh(self) -> None:
+    def update(self, progress: Progress = ignore) -> None:
+        """Read the runs that have changed, after rebuilding a damaged index; `progress` gets the runs read and to read.
+
+        Raises:
+            sqlite3.Error, OSError: the index cannot be written.
+        """
+        try:
+            self.refresh(progress)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):
+                raise  # another process is writing
+            _log.warning("%s: %s; rebuilding", self._file, error)
+            self._remove()
+            self.refresh(progress)
+
+    def refresh(self, progress: Progress = ignore) -> None:
         """Read the runs that have changed.
 
         Raises:
@@ -205,6 +191,7 @@ class Index:
                 begun = time.monotonic()
                 self._read_run(db, files)
                 self.known += 1
+                progress(self.known, self.total)
                 now = time.monotonic()
                 self._again[files.key] = now + REREAD_FACTOR * (now - begun)
                 if now - written > COMMIT_SECONDS:
@@ -222,18 +209,27 @@ class Index:
     def _read_run(self, db: sqlite3.Connection, files: RunFiles) -> None:
         folder = self._runs / files.campaign / files.run
         try:
-            listed = list_row(folder)
+            listed = read_row(folder)
         except Exception as error:  # one unreadable record must not hide the others
-            listed = {"outcome": "unreadable", "reason": f"{type(error).__name__}: {error}"}
+            why = f"{type(error).__name__}: {error}"
+            listed = {"run": str(folder), "campaign": folder.parent.name, "outcome": "unreadable", "reason": why}
         try:
             noted = notes.read(folder)
         except ConfigError as error:
             noted = notes.Notes(note=str(error))
         texts = [*files.key, *map(listed.get, ("goal", "solver", "instrument", "reason")), noted.note, *noted.tags]
-        values = listed | files._asdict() | {
-            "started": listed.get("when") or "", "outcome": str(listed["outcome"]), "error": listed.get("worst_error"),
-            "tags": json.dumps(noted.tags), "words": " ".join(str(text) for text in texts if text).casefold(),
-        }  # fmt: skip
+        values = (
+            listed
+            | files._asdict()
+            | {
+                "started": listed.get("when") or "",
+                "outcome": str(listed["outcome"]),
+                "error": listed.get("worst_error"),
+                "tags": json.dumps(noted.tags),
+                "words": " ".join(str(text) for text in texts if text).casefold(),
+                "row": json.dumps(listed),
+            }
+        )
         cells = [_storable(values.get(name)) for name in COLUMNS]
         db.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(COLUMNS))})", cells)
 
@@ -248,6 +244,21 @@ class Index:
         )
         listed = [dict(zip(COLUMNS, cells, strict=True)) for cells in rows]
         return [row | {"tags": json.loads(row["tags"])} for row in listed], count[0][0] if count else 0
+
+    def rows(self, before: str = "") -> list[dict[str, Any]]:
+        """The rows of all runs as of `list_row`, the newest first.
+
+        Args:
+            before: name of a time, as in names of runs (`20261122T230000`): only runs that started before it.
+        """
+        condition, values = ("run < ?", [before]) if before else ("1", [])
+        text = f"SELECT run, outcome, row FROM runs WHERE {condition} ORDER BY run DESC, campaign"
+        found = []
+        for run, outcome, row in self._read(text, values):
+            known = json.loads(row)
+            folder = self._runs / known["campaign"] / Path(known["run"]).name
+            found.append(known | {"outcome": outcome, "run": str(folder), "when": start_time(run)})
+        return found
 
     def choices(self, column: str) -> list[str]:
         """The distinct values of `outcome`, `solver` or `tag`."""
@@ -288,6 +299,35 @@ class Index:
             self._file.with_name(self._file.name + tail).unlink(missing_ok=True)
 
 
+def read_row(folder: Path) -> dict[str, Any]:
+    """The row of a run, from its record."""
+    from sdl.runs.listing import list_row  # only where a record has changed: it needs numpy
+
+    return list_row(folder)
+
+
+def began_before(age: float) -> str:
+    """The time `age` seconds ago, as in names of runs: `20261122T230000`."""
+    return f"{datetime.now(UTC) - timedelta(seconds=age):%Y%m%dT%H%M%S}"
+
+
+def list_indexed(runs: Path, before: str = "", progress: Progress = ignore) -> list[dict[str, Any]]:
+    """The rows of all runs below a directory, the newest first, by its index; without one if that cannot be written.
+
+    Args:
+        runs: the directory.
+        before: as for `Index.rows`.
+        progress: called with the numbers of records that were read and that must be read.
+    """
+    try:
+        index = Index(runs, runs / CACHE)
+        index.update(progress)
+        return index.rows(before)
+    except (sqlite3.Error, OSError):
+        every = (folder for folder in reversed(folders(runs)) if not before or folder.name < before)
+        return [read_row(folder) for folder in every]
+
+
 def cache_folder(runs: Path) -> Path:
     """The cache directory: below the runs, or temporary if that cannot be written."""
     place = runs / CACHE
@@ -296,7 +336,7 @@ def cache_folder(runs: Path) -> Path:
         with tempfile.TemporaryFile(dir=place):
             return place
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.temporary_folder()))
+        return Path(tempfile.mkdtemp(prefix="sdl-cache-", dir=children.temporary_folder()))
 
 
 class RunFiles(NamedTuple):

@@ -6,15 +6,17 @@ import os
 import sqlite3
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sdl.core.events import Event, Stopped
-from sdl.runs.listing import is_abandoned, list_row
-from sdl.store.lock import Lock
-from sdl.web import notes
-from sdl.web.index import Index, Query
+from sdl.runs import notes
+from sdl.runs.index import Index, Query, began_before, list_indexed
+from sdl.runs.listing import list_row
+from sdl.store.lock import Lock, is_abandoned
+from sdl.store.resolve import folders
 from tests.web.web_kit import Append, copy, real
 
 
@@ -32,7 +34,7 @@ def runs(tmp_path: Path, events: Sequence[Event]) -> Path:
 
 
 def index(runs: Path) -> Index:
-    run_index = Index(runs, runs / ".sdl-web")
+    run_index = Index(runs, runs / ".sdl-cache")
     run_index.refresh()
     return run_index
 
@@ -98,7 +100,7 @@ def test_a_run_that_is_gone_is_gone(runs: Path) -> None:
 @pytest.mark.parametrize("how", ["deleted", "text", "cut", "another version", "a page of zeros"])
 def test_whatever_becomes_of_its_file_it_is_made_anew(runs: Path, how: str) -> None:
     run_index = index(runs)
-    file = runs / ".sdl-web" / "index.sqlite"
+    file = runs / ".sdl-cache" / "index.sqlite"
     whole = file.read_bytes()
     if how == "deleted":
         file.unlink()
@@ -188,4 +190,28 @@ def test_where_the_runs_cannot_be_written_there_is_an_index_all_the_same(runs: P
     while not elsewhere.poke(5.0):
         pass
     assert len(names(elsewhere)) == 5
-    assert not (runs / ".sdl-web").exists()
+    assert not (runs / ".sdl-cache").exists()
+
+
+# --- sdl list -----------------------------------------------------------------------------------------------------
+
+
+def test_a_list_from_the_index_is_the_one_from_the_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    direct = [list_row(folder) for folder in reversed(folders(runs))]
+    assert list_indexed(runs) == direct
+    monkeypatch.setattr("sdl.runs.index.read_row", lambda folder: pytest.fail(f"{folder} was read again"))
+    assert list_indexed(runs) == direct
+    moved = runs.rename(runs.with_name("moved"))
+    assert [row["run"] for row in list_indexed(moved)] == [row["run"].replace("/runs/", "/moved/") for row in direct]
+
+
+def test_only_runs_that_began_earlier_are_listed(runs: Path) -> None:
+    assert [row["id"] for row in list_indexed(runs, "20261103T120000.5")] == ["a3", "a2", "a1"]
+    age = (datetime.now(UTC) - datetime(2026, 11, 3, 18, tzinfo=UTC)).total_seconds()
+    assert [row["id"] for row in list_indexed(runs, began_before(age))] == ["a3", "a2", "a1"]
+
+
+def test_without_an_index_that_can_be_written_the_records_are_read(runs: Path) -> None:
+    (runs / ".sdl-cache").write_text("not a folder", encoding="utf-8")
+    assert [row["id"] for row in list_indexed(runs)] == ["a5", "a4", "a3", "a2", "a1"]
+    assert [row["id"] for row in list_indexed(runs, "20261102T2")] == ["a2", "a1"]

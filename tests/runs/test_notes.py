@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdl.errors import ConfigError
-from sdl.web import notes
+from sdl.runs import notes
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
