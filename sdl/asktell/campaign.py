@@ -155,8 +155,8 @@ class OpenCampaign:
             elif not self._was_told(trial, repeat, readings, failed, applied):
                 raise ConfigError(self._why_not(trial, repeat))
 
-    def attach(self, settings: Settings, readings: Mapping[str, float], note: str = "") -> None:
-        """Give the solver a reading that was not asked for. It is no trial, and ends nothing.
+    def attach(self, settings: Settings, readings: Mapping[str, float], note: str = "", *, by: str = "") -> None:
+        """Give the solver a reading that was not asked for, `by` whom. It is no trial, and ends nothing.
 
         Raises:
             ConfigError: a value is missing, unknown or impossible. Nothing was written.
@@ -168,11 +168,13 @@ class OpenCampaign:
                 raise ConfigError(f"{name} = {reading.applied[name]}: this campaign keeps {name} at {value}")
         with self._writing() as (record, _):
             self._write(
-                record, Attached(reading.applied, reading.readings, reading.saturated, note, user(), self._now())
+                record, Attached(reading.applied, reading.readings, reading.saturated, note, by or user(), self._now())
             )
 
-    def skip(self, request: Place | int, why: str) -> None:
-        """Leave out the trial of a request. It counts as a trial, but not as a failure; readings told of it stay rows.
+    def skip(self, request: Place | int, why: str, *, by: str = "") -> None:
+        """Leave out the trial of a request, `by` whom.
+
+        It counts as a trial, but not as a failure; readings told of it stay rows.
 
         Raises:
             ConfigError: the trial is over, or was never asked for.
@@ -182,11 +184,11 @@ class OpenCampaign:
             self._require_real_time()
             due, trial = self._due(), self._trial(number)
             if isinstance(due, Measure) and due.trial == number:
-                self._write(record, Skipped(number, cut(why), user(), self._now()))
+                self._write(record, Skipped(number, cut(why), by or user(), self._now()))
             elif trial is None or not trial.skipped:
                 raise ConfigError(self._why_not(number, 0, "skipped"))
 
-    def correct(self, trial: int, repeat: int, readings: Mapping[str, float] | None, why: str) -> None:
+    def correct(self, trial: int, repeat: int, readings: Mapping[str, float] | None, why: str, *, by: str = "") -> None:
         """Replace a reading, or exclude it; solver, means and reports follow, the record keeps what was told before.
 
         A finished trial stays finished. Where the goal is reached, or no longer is, the campaign ends or goes on.
@@ -196,6 +198,7 @@ class OpenCampaign:
             repeat: which of its readings, from 0.
             readings: the right values; channels left out keep theirs. None excludes the reading.
             why: the reason, for the record.
+            by: whose correction it is, by default that of the user of this process.
 
         Raises:
             ConfigError: there is no such reading, no reason, or a value is unknown or impossible. Nothing was written.
@@ -217,7 +220,7 @@ class OpenCampaign:
             if (values is None) == (now is None) and (values is None or now is None or values == dict(now.readings)):
                 return
             ended = self._campaign.state is State.STOPPED
-            self._write(record, Corrected(trial, repeat, values, saturated, cut(why), user(), self._now()))
+            self._write(record, Corrected(trial, repeat, values, saturated, cut(why), by or user(), self._now()))
             if ended and isinstance(due := self._due(), Stop):  # nobody asks any more
                 self._write(record, stopped_event(self._campaign, due, self._now()))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Readings = Annotated[list[str] | None, argument("CHANNEL=NUMBER…", "The reading of every channel: R=140.2 G=42.")]
 Trial = Annotated[int | None, option("--trial N", "Number of the trial; default: the one that is open.", min=0)]
+By = Annotated[str, typer.Option(hidden=True)]  # of a server: whose token the request had
 Repeat = Annotated[int | None, option("--repeat K", "Which of its readings, from 0; default: the open one.", min=0)]
 
 
@@ -98,6 +99,7 @@ def attach(
     note: Annotated[str, option("--note TEXT", "Kept beside the reading.")] = "",
     runs: Runs = RUNS,
     json: Json = False,
+    by: By = "",
 ) -> None:
     """Give the solver a reading that it did not ask for.
 
@@ -110,7 +112,7 @@ def attach(
     inputs = [item.name for item in campaign.config.instrument.inputs]
     settings = [word for word in values if word.partition("=")[0].strip() in inputs]
     readings = dict(number(word, "NAME=VALUE, such as R=140.2") for word in values if word not in settings)
-    campaign.attach(_settings(campaign, settings), readings, note)
+    campaign.attach(_settings(campaign, settings), readings, note, by=by)
     if json:
         emit({"run": str(campaign.folder), "attached": readings})
     else:
@@ -123,6 +125,7 @@ def skip(
     trial: Trial = None,
     runs: Runs = RUNS,
     json: Json = False,
+    by: By = "",
 ) -> None:
     """Leave out the trial that is open.
 
@@ -133,7 +136,7 @@ def skip(
     """
     campaign = _opened(name, runs)
     place = _place(campaign, trial, None if trial is None else 0)
-    campaign.skip(place[0], why)
+    campaign.skip(place[0], why, by=by)
     _print_state(campaign, place, json=json)
 
 
@@ -146,6 +149,7 @@ def correct(
     why: Annotated[str, option("--why TEXT", "The reason, for the record.")] = ...,  # type: ignore[assignment]
     runs: Runs = RUNS,
     json: Json = False,
+    by: By = "",
 ) -> None:
     """Correct a reading, or exclude it.
 
@@ -161,7 +165,7 @@ def correct(
         raise ConfigError("give either the right values, R=140.2, or --exclude")
     campaign = _opened(name, runs)
     values = dict(number(word, "CHANNEL=NUMBER, such as R=140.2") for word in readings or ())
-    campaign.correct(trial, repeat, None if exclude else values, why)
+    campaign.correct(trial, repeat, None if exclude else values, why, by=by)
     _print_state(campaign, (trial, repeat), json=json)
 
 

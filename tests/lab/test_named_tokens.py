@@ -11,14 +11,19 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
-from sdl import yamlfile
+from sdl import open_campaign, yamlfile
 from sdl.cli import main
+from sdl.core.events import Corrected
 from sdl.errors import ConfigError
 from sdl.lab.http.app import LabServer
 from sdl.lab.http.named_tokens import SCOPES, Identity, NamedTokens
 from sdl.lab.systemd import Watchdog
 from sdl.runner import user
+from sdl.runs.runs import open_run
+from sdl.web.pages import routes
+from tests.asktell.test_ask_tell import RIG, plant
 
 from .lab_kit import CAMPAIGN
 from .surface_kit import ListLab
@@ -102,7 +107,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Li
     record, agents = lab.runs / "bench.lab", {"claude": "submit"}
     server = LabServer(
         lab, lab="bench", record=record, file=tmp_path / "lab.yaml", runs=lab.runs, watchdog=Watchdog({}),
-        agents=agents,
+        agents=agents, page=lambda credentials: routes(None, lab.runs, credentials),
     )  # fmt: skip
     server.start()
     with httpx.Client(base_url=server.url, trust_env=False, verify=False) as http:
@@ -139,6 +144,32 @@ def test_a_token_does_what_its_scope_is_for_and_nothing_else(
         assert post(http, token, verb).status_code == (400 if scope == "operate" else 403), verb
     reply = post(http, token, "whoami").json()
     assert [reply[key] for key in ("name", "scopes", "agent", "limits")] == ["bob", [scope], False, None]
+
+
+def test_corrections_and_files_need_the_scope_operate_and_a_correction_is_by_the_tokens_name(
+    served: tuple[ListLab, NamedTokens, httpx.Client],
+) -> None:
+    lab, tokens, http = served
+    opened = open_campaign(RIG, runs=lab.runs)
+    request = opened.ask()
+    assert request is not None
+    opened.tell(request, plant(request.settings))
+    run = "/".join(opened.folder.parts[-2:])
+    body = {"run": run, "trial": 0, "repeat": 0, "readings": None, "why": "lid", "by": "ada"}
+    bob, eve = tokens.new("bob", ["operate"], 0.0), tokens.new("eve", ["read", "submit", "approve"], 0.0)
+    assert post(http, eve, "correct", **body).status_code == 403
+    assert post(http, bob, "correct", **body).status_code == 400, "who it is by is in no body"
+    del body["by"]
+    assert http.post("/api/v1/correct", json=body, headers=bearer(bob), timeout=PATIENCE).status_code == 200
+    (event,) = (one for one in open_run(opened.folder).events if isinstance(one, Corrected))
+    assert event.by == "bob"
+    for token, status in ((eve, 403), (bob, 200)):
+        path = f"/runs/{run}/files?trial=0&name=a.txt"
+        assert http.post(path, content=b"text", headers=bearer(token)).status_code == status
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def test_a_path_that_nobody_gave_a_scope_needs_operate(served: tuple[ListLab, NamedTokens, httpx.Client]) -> None:

@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sdl.lab.http.auth import quoted
+from sdl.lab.http.auth import identity_of, quoted
 from sdl.parallel import children
 from sdl.store.resolve import FILE
 
@@ -50,6 +50,10 @@ BODIES: Mapping[str, Mapping[str, bool]] = {
 }
 
 
+NAMED = ("attach", "skip", "correct")
+"""Calls whose events say who made them: the name of the token."""
+
+
 def ask_routes(runs: Path, *, without: tuple[str, ...] = ()) -> list[Route]:
     """The routes of all calls on the runs below a directory, `without` some."""
     return [
@@ -66,6 +70,8 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
         HTTPException: it is refused, or cannot be carried out.
     """
     words = _words(runs, call, parsed(await request.body()))
+    if call in NAMED:
+        words.insert(words.index("--"), f"--by={identity_of(request).name}")
     given = await run_in_threadpool(_run, words)
     if "exit_code" in given:
         raise HTTPException(409 if given["exit_code"] == REFUSED else 503, str(given["reason"]))
