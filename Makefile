@@ -20,10 +20,10 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test check format docs golden install clean
+.PHONY: help demo test check format docs docs-site golden install clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 	@sed -n 's/^#   /  /p' Makefile
 
 demo:  ## installs what is needed and runs a campaign on the simulated instrument
@@ -49,6 +49,11 @@ format:  ## sorts imports and lays the code out
 docs:  ## writes the schema and the tables of keys and commands into docs/
 	$(call ready,--dev)
 	@$(BIN)/python tools/docs.py $(ARGS)
+
+docs-site:  ## builds the documentation as a site that works offline, into build/site; dead links fail
+	$(call ready,--dev)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+	@echo build/site/index.html
 
 golden:  ## writes the golden runs anew, after a change that is meant to change decisions
 	$(call ready,--dev)

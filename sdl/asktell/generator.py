@@ -37,12 +37,13 @@ class Generator:
     """A solver of `sdl` as a generator of the Generator Standard.
 
     The points of the design come first, then the proposals of the solver. The goal is that of the VOCS: a constraint
-    is a limit or a range, an objective is maximised or minimised. `goal` adds targets with a tolerance.
+    is a limit or a range, an objective is maximised or minimised. `goal`, with targets, takes its place.
 
     Args:
         vocs: variables, objectives, constraints, constants and observables, as `gest_api.vocs.VOCS`.
         solver: a kind, or a mapping with `kind` and options.
-        goal: by name of an output: a target value, or a mapping such as `{"between": [low, high]}`.
+        goal: by name of an output: a target value, or a mapping such as `{"between": [low, high]}`; the constraints
+            and objectives of the VOCS are then ignored.
         tolerance: accepted error of targets, `"2%"` of the target or a number.
         design: the points before the solver is asked: a kind, or a mapping with `kind` and options.
         seed: of all random numbers.
@@ -245,17 +246,21 @@ def _discrete(name: str, values: Iterable[Any]) -> _Variable:
 
 
 def _goal(vocs: Any, wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
-    """The goal of the VOCS, with those of `wanted` in its place or beside it.
+    """The goal: `wanted` where it is given, else that of the VOCS.
 
     Raises:
         ValueError, ConfigError: an unknown output, an objective that is neither minimised nor maximised, or no goal.
     """
+    outputs = (*vocs.objectives, *vocs.constraints, *vocs.observables)
+    if unknown := [name for name in wanted if name not in outputs]:
+        raise ValueError(f"goal: {unknown[0]} is no output of the VOCS; {near(unknown[0], outputs)}")
+    if wanted:
+        return Goal({name: parse_band(name, value, tolerance) for name, value in wanted.items()})
     bands: dict[str, Band] = {}
     for name, objective in vocs.objectives.items():
-        if (kind := type(objective).__name__) in OBJECTIVES:
-            bands[name] = Band.objective(OBJECTIVES[kind])
-        elif name not in wanted:
-            raise ValueError(f"objective {name}: {kind} is not supported; use MINIMIZE, MAXIMIZE or a goal for {name}")
+        if (kind := type(objective).__name__) not in OBJECTIVES:
+            raise ValueError(f"objective {name}: {kind} is not supported; use MINIMIZE, MAXIMIZE or `goal`")
+        bands[name] = Band.objective(OBJECTIVES[kind])
     for name, constraint in vocs.constraints.items():
         if (between := getattr(constraint, "range", None)) is not None:
             bands[name] = Band.between(*map(float, between))
@@ -263,11 +268,6 @@ def _goal(vocs: Any, wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
             limit = float(constraint.value)
             make = Band.at_most if type(constraint).__name__ == "LessThanConstraint" else Band.at_least
             bands[name] = make(limit, tolerance.of(limit))
-    outputs = (*vocs.objectives, *vocs.constraints, *vocs.observables)
-    for name, value in wanted.items():
-        if name not in outputs:
-            raise ValueError(f"goal: {name} is no output of the VOCS; {near(name, outputs)}")
-        bands[name] = parse_band(name, value, tolerance)
     if not bands:
         raise ValueError("there is no goal: give constraints, one objective, or `goal`")
     return Goal(bands)

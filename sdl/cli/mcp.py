@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdl.cli.options import option
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
 
 
 def mcp(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A lab file (YAML); default: that of the running lab.")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A lab file (YAML).")] = None,
     url: Annotated[str, option("--url URL", "Address of a running lab, http://127.0.0.1:PORT.")] = "",
     token: Annotated[
         Path | None, option("--token FILE", "File with a named token for that lab, readable by its owner only.")
@@ -41,6 +41,7 @@ def mcp(
 
     require("the server for language models", "mcp", "mcp")
     from sdl.lab.config.file import load
+    from sdl.lab.http.app import listen
     from sdl.lab.http.client import Client
     from sdl.lab.http.token import read
     from sdl.mcp.access import LabFileAccess, TokenAccess, can_read_token
@@ -52,11 +53,14 @@ def mcp(
     if http is not None:
         if token is not None:
             raise ConfigError("--token: with --http every client sends its own")
-        Client(lab, url)  # or no lab runs
+        running = Client(lab, url)  # or no lab runs
+        listen(http).close()  # or the port is taken
 
         def access(secret: str) -> TokenAccess:
             return TokenAccess(Client(lab, url, secret), place)
 
+        say(f"http://127.0.0.1:{http}/mcp serves {running.home} until Ctrl-C")
+        sys.stdout.flush()
         run_http(access, token_verifier(access), http)
     elif token is not None:
         private = TokenAccess(Client(lab, url, read(token, folder=False)), place)

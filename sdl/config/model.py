@@ -294,7 +294,7 @@ class CampaignFile(ResolvedCampaign):
     )
     expect: Expect | None = Field(
         None,
-        description="expected result, for `sdl verify` and pytest ([testing.md](testing.md)); ignored by a run",
+        description="expected result, for `sdl verify` and pytest ([testing.md](../how-to/testing.md)); runs ignore it",
     )
 
     def plain(self) -> dict[str, Any]:

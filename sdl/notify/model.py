@@ -21,7 +21,9 @@ from sdl.durations import Duration
 from sdl.errors import ConfigError
 from sdl.types import Frozen
 
-Kind = Literal["finished", "unreachable", "failed", "asked", "paused", "lost", "back", "disk", "missed", "digest"]
+Kind = Literal[
+    "finished", "unreachable", "failed", "asked", "paused", "lost", "back", "disk", "missed", "approval", "digest"
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 

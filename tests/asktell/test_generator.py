@@ -108,6 +108,12 @@ def test_an_objective_is_followed_within_its_constraints(objective: Any, end: in
     assert max(end * value for value in feasible) == pytest.approx(end * best, abs=0.05 * 500)
 
 
+def test_a_goal_takes_the_place_of_objectives_and_constraints() -> None:
+    parts = {"objectives": {"R": ExploreObjective()}, "constraints": {"B": LessThanConstraint(value=1.0)}}
+    last = evaluated(Generator(vocs(**parts), "auto", goal={"R": 300, "B": 200}), 4)[-1]
+    assert (last["R"], last["B"]) == (pytest.approx(300, rel=0.02), pytest.approx(200, rel=0.02))
+
+
 def test_a_batch_has_so_many_different_points_within_the_bounds() -> None:
     generator = Generator(vocs(observables=TWO), "linear", goal={"R": 300, "B": 200})
     generator.ingest([plant(point) for point in generator.suggest(5)])

@@ -48,6 +48,7 @@ COMMANDS = [
     "sweep",
     "bench",
     "web",
+    "mcp",
     "ask",
     "tell",
     "attach",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from sdl import config, yamlfile
-from sdl.core.prices import Prices
 from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.core.events import CallRefused, Rehearsed, Reviewed, Submitted
 from sdl.lab.http.control import Controller
@@ -115,7 +114,3 @@ class AgentLab:
 
 def changed(**keys: Any) -> dict[str, Any]:
     return {**CAMPAIGN, **keys}
-
-
-def prices() -> Prices:
-    return Prices.model_validate(RIG["cost"])

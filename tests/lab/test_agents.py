@@ -19,13 +19,14 @@ from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.config.agents import bound_inputs
 from sdl.lab.config.file import load, parse
-from sdl.lab.core.agents import MAX_CALLS, MAX_WAITING, reason_to_pause
+from sdl.lab.core.agents import MAX_WAITING, reason_to_pause
 from sdl.lab.core.events import Asked, CallRefused, Due, Rehearsed, Reviewed, Started, Submitted
 from sdl.lab.core.state import fold
 from sdl.lab.http.submissions import TooManyCalls
 from sdl.runs.runs import open_run
 
 from .agent_kit import CAMPAIGN, HOUR, LIMITS, MORNING, AgentLab, agent, agent_lab, changed
+from .lab_kit import Bench
 
 
 @pytest.fixture
@@ -124,6 +125,11 @@ def test_a_campaign_beyond_a_limit_is_refused_rehearsed_or_not(
     assert any(re.search(message, reason) for reason in answer["reasons"]), answer
     lab.tick()
     assert lab.bench.processes.orders == []
+
+
+def test_a_campaign_does_not_write_into_the_directory_of_a_lab(lab: AgentLab) -> None:
+    with pytest.raises(ConfigError, match=r"name: must not end in \.lab"):
+        lab.submit(changed(name="agents.lab"))
 
 
 def test_other_instruments_and_unknown_agents_get_nothing(lab: AgentLab) -> None:
@@ -280,10 +286,22 @@ def test_a_flood_is_refused_and_does_not_fill_the_journal(lab: AgentLab) -> None
             answers.append(lab.submit(changed(name=f"n{n}"))["decision"])
         except TooManyCalls:
             answers.append("too many")
-    assert answers == MAX_WAITING * ["waits"] + (MAX_CALLS - MAX_WAITING) * ["refused"] + 140 * ["too many"]
-    assert len(lab.journal()) == MAX_CALLS
+    assert answers == MAX_WAITING * ["waits"] + (60 - MAX_WAITING) * ["refused"] + 140 * ["too many"]
+    assert len(lab.journal()) == 60
     lab.tick(61.0)
     assert lab.submit()["decision"] == "refused"
+
+
+def test_a_slow_flood_ends_after_two_thousand_calls_in_a_day(lab: AgentLab) -> None:
+    for n in range(2000):
+        lab.asks.note_refused("claude", "submit", f"{n}")
+        lab.bench.clock.sleep(2.0)
+    with pytest.raises(TooManyCalls, match="2000 calls in 1 d"):
+        lab.submit()
+    lab.asks.note_refused("claude", "submit", "one more")
+    assert len(lab.journal()) == 2000
+    lab.bench.clock.sleep(24 * HOUR)
+    assert lab.submit()["decision"] == "waits"
 
 
 def test_readings_of_the_last_day_and_the_most_of_what_is_queued_count(lab: AgentLab) -> None:
@@ -320,6 +338,21 @@ def test_what_runs_pauses_where_the_lab_file_took_the_limits_back(tmp_path: Path
     assert load(path).lab.agents == {}
 
 
+def test_what_an_agent_has_reserved_and_used_is_known_after_a_crash_of_the_lab(lab: AgentLab) -> None:
+    lab.submit(rehearsal=lab.rehearse())
+    lab.tick()
+    lab.tick(700.0)
+    lab.submit(rehearsal=lab.rehearse())
+    lab.tick()
+    before, now = lab.bench.lab.committed("claude", lab.bench.clock.now()), lab.bench.clock.now()
+    again = Bench(lab.bench.loaded, now=now, before=lab.bench.events).open()
+    assert [(s.agent, s.reserved[0]) for s in again.lab.starts.values()] == [("claude", 12)]
+    assert again.lab.committed("claude", now) == before == (5 + 12, before[1])
+    again.tick()
+    again.tick(60.0)
+    assert [order.start for order in again.processes.orders] == [2], "it is resumed"
+
+
 # Stop --------------------------------------------------------------------------------------------------------------
 def test_an_agent_of_any_tier_stops_what_runs_on_its_instruments_and_nothing_else(lab: AgentLab) -> None:
     lab.desk.run_now("night", "ada")
@@ -339,7 +372,7 @@ def test_an_agent_of_any_tier_stops_what_runs_on_its_instruments_and_nothing_els
 def test_calls_beyond_the_limit_do_not_keep_an_agent_from_stopping(lab: AgentLab) -> None:
     lab.submit(rehearsal=lab.rehearse())
     lab.tick()
-    for _ in range(MAX_CALLS):
+    for _ in range(60):
         with contextlib.suppress(ConfigError):
             lab.submit({"name": "x"})
     with pytest.raises(TooManyCalls):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from sdl.cli import main
 from sdl.lab.core.events import Asked, CallRefused, Held, Reviewed
 from sdl.lab.http.api import COMMANDS, create_app
+from sdl.lab.http.app import HttpServer, listen
 from sdl.lab.http.named_tokens import NamedTokens
 from sdl.lab.http.token import Credentials
 from sdl.runner import user
@@ -145,6 +148,36 @@ def test_no_campaign_names_a_path_a_command_an_address_or_code(served: Served, k
     assert "passwd" not in reply.json()["error"]
 
 
+def test_what_waits_is_listed_and_decided_from_the_command_line(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.submit()
+    served.submit(changed(name="b"))
+    with listen(0) as socket:
+        port = socket.getsockname()[1]
+        app = create_app(
+            served.lab.desk, served.credentials, port, runs=served.loaded.runs, alive=lambda: 0.0, unready=lambda: (),
+            metrics=bytes, submissions=served.lab.asks,
+        )  # fmt: skip
+        server = HttpServer(app, socket, "test")
+        server.start()
+        served.credentials.announce(f"http://127.0.0.1:{port}")
+
+        def sdl(*words: str) -> str:
+            monkeypatch.setattr(sys, "argv", ["sdl", "lab", *words])
+            with pytest.raises(SystemExit, match=r"^0$"):
+                main()
+            return capsys.readouterr().out
+
+        listed = sdl("status")
+        assert "submission 1 waits for approval: dye of claude on rig, at most 12 readings (not rehearsed)" in listed
+        assert sdl("approve", "1", "--reason", "fine") == "Approved submission 1 (dye of claude).\n"
+        assert sdl("refuse", "2") == "Refused submission 2 (b of claude).\n"
+        server.close()
+    decided = [(e.number, e.approved, e.reason, e.by) for e in served.lab.journal(Reviewed)]
+    assert decided == [(1, True, "fine", user()), (2, False, "", user())]
+
+
 def test_a_flood_is_answered_429_and_a_stop_is_still_done_within_a_second(served: Served) -> None:
     rehearsed = served.post("rehearse", campaign=json.dumps(CAMPAIGN), instrument="rig").json()
     served.submit(rehearsal=rehearsed["rehearsal"])
@@ -163,6 +196,21 @@ def test_a_token_tells_its_agent_what_it_may_do(served: Served) -> None:
     assert (reply["name"], reply["agent"], reply["scopes"]) == ("claude", True, ["read", "submit"])
     assert reply["limits"]["instruments"]["rig"]["red"] == {"high": 200.0}
     assert reply["limits"]["readings_committed"] == 0
+
+
+def test_every_scope_includes_reading_and_an_agent_that_left_the_lab_file_may_do_nothing(served: Served) -> None:
+    body = {"campaign": json.dumps({"name": "x", "goal": {"445nm": 16384}, "solver": "linear"}), "instrument": "other"}
+    assert served.post("check", served.ada, **body).status_code == 200
+    tokens = NamedTokens(served.tokens.folder.parent, {"gone": "submit"})
+    gone = tokens.new("gone", ["read", "submit"], 0.0)
+    assert served.post("check", gone, **body).status_code == 403
+    assert served.post("submit", gone, **body).status_code == 403
+    assert served.post("start", gone, **body).status_code == 403
+    served.submit()
+    served.post("approve", served.ada, submission="1", reason="")
+    served.lab.tick()
+    assert served.post("stop", gone, target="start 1", reason="").status_code == 409, "it may see no instrument"
+    assert served.post("whoami", gone).json()["scopes"] == []
 
 
 def test_a_check_by_an_agent_says_what_would_refuse_it(served: Served) -> None:

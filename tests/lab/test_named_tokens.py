@@ -141,6 +141,15 @@ def test_a_token_does_what_its_scope_is_for_and_nothing_else(
     assert [reply[key] for key in ("name", "scopes", "agent", "limits")] == ["bob", [scope], False, None]
 
 
+def test_a_path_that_nobody_gave_a_scope_needs_operate(served: tuple[ListLab, NamedTokens, httpx.Client]) -> None:
+    _, tokens, http = served
+    others = tokens.new("bob", ["read", "submit", "approve"], 0.0)
+    operates = tokens.new("eve", ["operate"], 0.0)
+    for path in ("new-route", "../runs/a/b/photo"):
+        assert post(http, others, path).status_code == 403
+        assert post(http, operates, path).status_code == 404
+
+
 def test_a_revoked_token_opens_nothing(served: tuple[ListLab, NamedTokens, httpx.Client]) -> None:
     lab, tokens, http = served
     token = tokens.new("bob", ["operate"], 0.0)

@@ -24,6 +24,7 @@ from sdl.lab.core.events import (
     Missed,
     Released,
     Started,
+    Submitted,
 )
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
@@ -63,6 +64,19 @@ def test_a_start_that_lost_its_record_does_not_send_people_to_the_record_that_is
 def fold(events: Sequence[LabEvent], notify: Notify | None = None) -> list[Notice]:
     notices = Notices("bench", notify or Notify())
     return [notice for event in events for notice in notices.handle(event)]
+
+
+def test_a_submission_that_waits_is_told_to_people_and_others_are_not() -> None:
+    campaign = {"name": "dye"}
+    rest = ("claude", "rig", campaign, 12, 9.6, "")
+    events = [
+        Submitted(n, *rest, decision, ("not rehearsed",), BEGIN)
+        for n, decision in enumerate(("accepted", "waits", "refused"), 1)
+    ]
+    (notice,) = fold(events)
+    assert (notice.kind, notice.id) == ("approval", "approval-agent-claude-2")
+    assert notice.title == "bench: dye of claude waits for approval"
+    assert "at most 12 readings: not rehearsed" in notice.body
 
 
 def test_each_end_has_its_kind_and_names_its_job_instrument_and_record() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import sdl
 from sdl import config
 from sdl.errors import ConfigError
 from sdl.lab.core.agents import digest
-from sdl.lab.http.rehearsal import rehearse, twin_mismatch
+from sdl.lab.http.rehearsal import rehearse, remove_oldest, twin_mismatch
 from sdl.runs.runs import open_run
 
 REAL: dict[str, Any] = {"kind": "twin", "seed": 1, "realtime": True, "latency": 60.0}  # it would take minutes
@@ -32,6 +33,15 @@ def test_the_same_resolved_campaign_runs_on_the_twin_and_ends_with_its_verdict(t
         {**same, **{key: opened[key] for key in opened if key != "instrument"}, "prior": [], "expect": None}
     )
     assert result.best["settings"]["R"] <= 0.9
+
+
+def test_of_the_records_of_rehearsals_the_newest_are_kept(tmp_path: Path) -> None:
+    remove_oldest(tmp_path / "none", 2)
+    for n in range(5):
+        (tmp_path / f"{n}" / "run").mkdir(parents=True)
+        os.utime(tmp_path / f"{n}", (n, n))
+    remove_oldest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
 
 
 def test_an_instrument_without_a_twin_cannot_be_rehearsed(tmp_path: Path) -> None:

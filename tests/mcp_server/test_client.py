@@ -322,3 +322,17 @@ def test_only_another_account_than_the_labs_may_submit_over_stdio(monkeypatch: p
     assert not can_read_token({"account": 1000})
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert can_read_token({"account": 1000})
+
+
+def test_what_the_command_cannot_do_is_told(lab: Lab) -> None:
+    def refused(*words: str) -> str:
+        done = subprocess.run(
+            [*COMMAND, "mcp", *words],
+            cwd=lab.folder, env=lab.environment, capture_output=True, text=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (2, "")
+        return done.stderr
+
+    assert "name a lab file, or --url and --token" in refused()
+    assert f"cannot listen at 127.0.0.1:{lab.port}" in refused("lab.yaml", "--http", str(lab.port))
+    assert "every client sends its own" in refused("lab.yaml", "--http", "8400", "--token", "x")

@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the group `lab`."""
     for command in (
         simulate.simulate, control.status, control.queue, control.history, control.pause, control.resume, control.abort,
-        control.skip, control.run_now, install, notify_test,
+        control.skip, control.run_now, control.approve, control.refuse, install, notify_test,
     ):  # fmt: skip
         lab.command()(command)
     lab.add_typer(tokens.token, name="token")

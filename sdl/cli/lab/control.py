@@ -52,6 +52,10 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
             activity = (f"start {run['start']} of {run['job']}", local(run["since"]), str(run["readings"]))
         rows.append((row["name"], *activity, str(row["readings_today"]), _state(row, run, shown["held"])))
     print_table(rows, (0, 1, 2, 5))
+    for row in shown.get("submissions", ()):
+        reasons = "; ".join(row["reasons"])
+        say(f"submission {row['submission']} waits for approval: {row['campaign']} of {row['agent']} on "
+            f"{row['instrument']}, at most {row['readings']} readings ({reasons})", 4)  # fmt: skip
     for first in shown["next"][:1]:
         why = f": {first['why']}" if first["why"] else ""
         say(f"next: {first['job']} on {first['instrument']} at {local(first['due'])}{why}")
@@ -190,6 +194,38 @@ def run_now(
     sdl lab run-now calibration
     """
     _do("run-now", _client(lab, url, json), json, job=job)
+
+
+def approve(
+    number: Annotated[int, argument("NUMBER", "The submission, as `status` lists it.")],
+    reason: Reason = "",
+    lab: Lab = "",
+    url: Url = "",
+    json: Json = False,
+) -> None:
+    """Approve a campaign that an agent has submitted.
+
+    \b
+    sdl lab approve 3 --reason "agreed"
+
+    Its limits hold all the same. The page shows the whole campaign.
+    """
+    _do("approve", _client(lab, url, json), json, submission=str(number), reason=reason)
+
+
+def refuse(
+    number: Annotated[int, argument("NUMBER", "The submission, as `status` lists it.")],
+    reason: Reason = "",
+    lab: Lab = "",
+    url: Url = "",
+    json: Json = False,
+) -> None:
+    """Refuse a campaign that an agent has submitted.
+
+    \b
+    sdl lab refuse 3 --reason "not tonight"
+    """
+    _do("refuse", _client(lab, url, json), json, submission=str(number), reason=reason)
 
 
 def _do(verb: str, client: Client, json: bool, **what: str) -> None:

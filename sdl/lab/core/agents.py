@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 REHEARSAL_SECONDS = 3600.0
 """Seconds for which a rehearsal is valid."""
 MAX_WAITING = 10  # submissions of one agent that wait for a person
-MAX_CALLS, CALLS_SECONDS = 60, 60.0
-"""Recorded calls of one agent in so many seconds; further ones are refused and not recorded. A stop is no such call."""
+MAX_CALLS = {60.0: 60, 86400.0: 2000}
+"""By seconds, the most recorded calls of one agent in them; further ones are refused and not recorded, so that a flood
+does not fill the disk. A stop is no such call."""
 GOOD_OUTCOMES = (Outcome.REACHED, Outcome.DONE)
 
 

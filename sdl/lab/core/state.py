@@ -17,11 +17,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sdl.durations import format_duration
 from sdl.errors import OutOfTurn
 from sdl.lab.config.file import parse
 from sdl.lab.config.model import Job, LabFile, When
 from sdl.lab.core import events as ev
-from sdl.lab.core.agents import CALLS_SECONDS, is_valid
+from sdl.lab.core.agents import MAX_CALLS, is_valid
 from sdl.lab.core.due_times import next_due
 from sdl.types import Outcome
 
@@ -256,9 +257,13 @@ class Lab:
         ]
         return readings + sum(most for most, _ in open_ones), cost + sum(most for _, most in open_ones)
 
-    def calls(self, agent: str, now: float) -> int:
-        """Number of an agent's recorded calls in the last `CALLS_SECONDS`."""
-        return sum(now - CALLS_SECONDS < at <= now for at in self._calls.get(agent, ()))
+    def too_many_calls(self, agent: str, now: float) -> str:
+        """The limit of recorded calls that an agent has reached; empty if none."""
+        calls = self._calls.get(agent, ())
+        for seconds, most in MAX_CALLS.items():
+            if len(calls) >= most and sum(now - seconds < at for at in calls) >= most:
+                return f"{most} calls in {format_duration(seconds)}"
+        return ""
 
     def next_due(self, job: str) -> float:
         """The next scheduled time of a job; cached, since it is needed every second."""
@@ -389,7 +394,7 @@ class Lab:
     def _count_call(self, agent: str, at: float) -> None:
         calls = self._calls.setdefault(agent, deque())
         calls.append(at)
-        while calls[0] < at - CALLS_SECONDS:
+        while calls[0] < at - max(MAX_CALLS):
             calls.popleft()
 
     def _count(self, start: Start, readings: int, cost: float, at: float) -> None:

@@ -13,9 +13,9 @@
           /api/v1/ask, tell, attach, skip, correct      {"run": "CAMPAIGN/RUN", …}: `sdl.lab.http.asking`
     GET   /healthz, /readyz, /metrics
 
-POST requires an access token (`Authorization: Bearer …`) with the scope of the command (`COMMANDS`). Its name is `by`
-in journal and notes; a `by` in the body is ignored. GET requires none: nothing in it is secret, records are readable
-files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks
+POST requires an access token (`Authorization: Bearer …`) with the scope that `sdl.lab.http.auth` gives the path. Its
+name is `by` in journal and notes; a `by` in the body is ignored. GET requires none: nothing in it is secret, records
+are readable files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks
 every request, also those to the page.
 
     400  invalid target, name or body     404  no such page or run     405  GET instead of POST
@@ -46,7 +46,7 @@ from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
-from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted, require_scope
+from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.submissions import Submissions, TooManyCalls
@@ -58,22 +58,22 @@ ALIVE_SECONDS = 60.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TARGET = re.compile(rf"lab|(?:instrument|job) {NAME.pattern}|start [0-9]{{1,12}}")
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "pause": ("operate", ("target", "reason", "by")),
-    "resume": ("operate", ("target", "by", "since")),
-    "abort": ("operate", ("target", "reason", "by")),
-    "skip": ("operate", ("target", "reason", "by")),
-    "run-now": ("operate", ("job", "by")),
-    "start": ("submit", ("campaign", "instrument", "by")),
-    "check": ("read", ("campaign", "instrument")),
-    "rehearse": ("submit", ("campaign", "instrument")),
-    "submit": ("submit", ("campaign", "instrument", "rehearsal")),
-    "approve": ("approve", ("submission", "reason")),
-    "refuse": ("approve", ("submission", "reason")),
-    "stop": ("", ("target", "reason")),
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "pause": ("target", "reason", "by"),
+    "resume": ("target", "by", "since"),
+    "abort": ("target", "reason", "by"),
+    "skip": ("target", "reason", "by"),
+    "run-now": ("job", "by"),
+    "start": ("campaign", "instrument", "by"),
+    "check": ("campaign", "instrument"),
+    "rehearse": ("campaign", "instrument"),
+    "submit": ("campaign", "instrument", "rehearsal"),
+    "approve": ("submission", "reason"),
+    "refuse": ("submission", "reason"),
+    "stop": ("target", "reason"),
 }
-"""Commands of POST: the scope that they need, if any; the arguments of the method of `Controller` or `Submissions` in
-order: keys of the body but for `by`, which is the name of the token."""
+"""Commands of POST: the arguments of the method of `Controller` or `Submissions`, in order: keys of the body, but for
+`by`, which is the name of the token."""
 OF_AGENTS = ("rehearse", "submit", "stop", "approve", "refuse")
 """Commands of `Submissions`; the last two are for people."""
 MAX_LENGTH = {"reason": 500, "since": 40}
@@ -149,8 +149,7 @@ def create_app(
     async def command(name: str, request: Request) -> Response:
         if name == "skip" and "run" in asking.parsed(await request.body()):  # a trial, not a start
             return await asking.answer(runs, name, request)
-        scope = COMMANDS[name][0]
-        identity = require_scope(request, scope) if scope else identity_of(request)
+        identity = identity_of(request)
         values = _arguments(name, await request.body(), identity.name)
         if name in OF_AGENTS or (identity.agent and name == "check"):
             return _json(await run_in_threadpool(_call, of_agents, name, identity, *values))
@@ -209,7 +208,7 @@ def create_app(
 
 
 def _arguments(command: str, body: bytes, by: str) -> list[str]:
-    keys = COMMANDS[command][1]
+    keys = COMMANDS[command]
     try:
         given = json.loads(body or b"{}")
     except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
     421  a Host other than this server, by name or by its configured address: a foreign name made to resolve to this
          machine (DNS rebinding)
     403  an Origin other than this server, or a browser that reports a page of another site; a token others could read,
-         or one without the scope that the request needs (`require_scope`)
+         or one without the scope that the request needs (`SCOPE_OF`; `operate` for every other path)
     401  no token or a wrong one, except for GET and HEAD
     413  a body over 16 kB, a file over 10 MB          408  a body that does not arrive
     400  an invalid path
@@ -38,6 +38,12 @@ UPLOAD = re.compile(r"/runs/[^/]+/[^/]+/files")  # the path to which files are s
 MAX_DRAINED = 4 * 1024 * 1024  # bytes of a refused body that are still read, so that the client reads the answer
 BODY_SECONDS, UPLOAD_SECONDS = 10.0, 120.0
 LINES_A_MINUTE = 60  # in the log
+SCOPE_OF = {
+    "/api/v1/check": "read", "/api/v1/start": "submit", "/api/v1/rehearse": "submit", "/api/v1/submit": "submit",
+    "/api/v1/approve": "approve", "/api/v1/refuse": "approve", "/api/v1/stop": "", "/api/v1/whoami": "",
+}  # fmt: skip
+"""By path, the scope that a token needs; empty: any token will do. Every other path needs `operate`. Any scope includes
+`read`."""
 READING = ("GET", "HEAD")  # methods that change nothing and need no token
 _log = logging.getLogger(__name__)
 
@@ -119,6 +125,8 @@ class RequestFilter:
             refused = refused or error
         if refused is not None:
             self._log_refusal(scope, refused.status_code, refused.detail)
+            scope["refused"] = refused.detail
+            await self._note(scope, refused.status_code)
             await _refuse(refused, scope, receive, send)
             return
 
@@ -188,7 +196,7 @@ class RequestFilter:
                 text = "Enter the access token (programs: Authorization: Bearer …)."
             elif (identity := self._credentials.identify(token.strip())) is not None:
                 scope["identity"] = identity
-                return None
+                return _missing_scope(identity, scope["path"])
             else:
                 text = "wrong access token, or a revoked one; the lab's own is new after every start"
             return HTTPException(401, text, {"www-authenticate": "Bearer"})
@@ -249,6 +257,14 @@ async def _body(receive: Receive, *, upload: bool = False) -> bytes:
     return bytes(body)
 
 
+def _missing_scope(identity: Identity, path: str) -> HTTPException | None:
+    needed = SCOPE_OF.get(path, "operate")
+    if not needed or needed in identity.scopes or (needed == "read" and identity.scopes):
+        return None
+    scopes = ", ".join(sorted(identity.scopes)) or "none"
+    return HTTPException(403, f"the token {identity.name} lacks the scope {needed}; it has: {scopes}")
+
+
 def identity_of(request: Request) -> Identity:
     """Who sent a request that changes something.
 
@@ -258,19 +274,6 @@ def identity_of(request: Request) -> Identity:
     identity = request.scope["identity"]
     if not isinstance(identity, Identity):
         raise HTTPException(401, "Enter the access token (programs: Authorization: Bearer …).")
-    return identity
-
-
-def require_scope(request: Request, scope: str) -> Identity:
-    """Who sent a request, if the token has the scope that it needs.
-
-    Raises:
-        HTTPException: it has not.
-    """
-    identity = identity_of(request)
-    if scope not in identity.scopes:
-        scopes = ", ".join(sorted(identity.scopes)) or "none"
-        raise HTTPException(403, f"the token {identity.name} lacks the scope {scope}; it has: {scopes}")
     return identity
 
 

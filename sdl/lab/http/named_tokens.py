@@ -34,7 +34,7 @@ SCOPES = {
     "operate": "pause, resume, abort, skip and run jobs; answer asked trials; edit notes",
     "approve": "approve or refuse what an agent has submitted",
 }
-"""What a token may do. Any valid token may stop a run."""
+"""What a token may do; each includes `read`. Any valid token may stop a run."""
 AGENT_SCOPES: Mapping[str, tuple[str, ...]] = {
     "read": ("read",),
     "rehearse": ("read", "submit"),

@@ -6,7 +6,9 @@ nor a fault in a solver reaches the lab.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +65,14 @@ def rehearse(campaign: config.CampaignFile, folder: Path) -> Rehearsal:
     return Rehearsal(
         str(done["outcome"]), str(done["reason"]), int(done["trials"]), int(done["readings"]), str(done["run"]), best
     )
+
+
+def remove_oldest(folder: Path, kept: int) -> None:
+    """Remove the oldest rehearsals in a directory, except so many."""
+    with contextlib.suppress(FileNotFoundError):
+        places = sorted(folder.iterdir(), key=lambda place: place.stat().st_mtime)
+        for place in places[: max(len(places) - kept, 0)]:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def twin_mismatch(campaign: config.CampaignFile, run: Path | None) -> str:

@@ -27,12 +27,14 @@ from sdl.lab.core.agents import digest
 from sdl.lab.core.events import CallRefused, Rehearsed, Reviewed, Submitted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.named_tokens import Identity
-from sdl.lab.http.rehearsal import Rehearsal, rehearse, twin_mismatch
+from sdl.lab.http.rehearsal import Rehearsal, rehearse, remove_oldest, twin_mismatch
+from sdl.lab.journal import SUFFIX
 from sdl.lab.loop import LabLoop
 
 MAX_WAIT = 30.0  # seconds that a rehearsal waits for another one
 SMALLEST = 1e-9  # `stop.cost` must be positive
 MAX_TEXT = 2000  # characters of a refusal in the journal
+KEPT = 50  # records of rehearsals; the journal has the results of all
 REHEARSALS = "rehearsals"  # directory of their records, in that of the journal
 
 
@@ -90,6 +92,7 @@ class Submissions:
                 raise ConfigError("the lab is rehearsing other campaigns; try again in a minute")
             try:
                 name = secrets.token_hex(16)
+                remove_oldest(self._folder / REHEARSALS, KEPT)
                 result = self._rehearse(parsed, self._folder / REHEARSALS / name)
                 twin = self._mismatch(parsed, runs / latest if latest else None)
             finally:
@@ -147,11 +150,11 @@ class Submissions:
             raise
 
     def note_refused(self, agent: str, call: str, why: str) -> None:
-        """Write down a refused call of an agent, unless there were too many in this minute."""
+        """Write down a refused call of an agent, unless there were too many."""
 
         def write(loop: LabLoop) -> None:
             now = loop.clock.now()
-            if loop.lab.calls(agent, now) < agents.MAX_CALLS:
+            if not loop.lab.too_many_calls(agent, now):
                 loop.write(CallRefused(agent, call, why[:MAX_TEXT], now))
 
         self._control.perform(write)
@@ -179,7 +182,7 @@ class Submissions:
 
     def all(self, limit: int = 100) -> Sequence[Mapping[str, Any]]:
         """The latest submissions, newest first; those that wait with their campaigns (`sdl.lab.core.views`)."""
-        return self._control.perform(lambda loop: list(reversed(loop.lab.reviewed))[: max(limit, 0)])
+        return self._control.perform(lambda loop: [dict(row) for row in reversed(loop.lab.reviewed)][: max(limit, 0)])
 
     def describe(self, agent: str) -> Mapping[str, Any] | None:
         """The limits of an agent as plain values, with what is used of them; None if there are none."""
@@ -209,12 +212,9 @@ class Submissions:
 
     @contextmanager
     def _recorded(self, agent: str, call: str) -> Iterator[None]:
-        """Refuse calls beyond the limit per minute, and write down a call that is refused."""
-        calls = self._control.perform(lambda loop: loop.lab.calls(agent, loop.clock.now()))
-        if calls >= agents.MAX_CALLS:
-            raise TooManyCalls(
-                f"{agents.MAX_CALLS} calls in the last minute; further ones are refused, and not recorded"
-            )
+        """Refuse calls beyond the limits, and write down a call that is refused."""
+        if limit := self._control.perform(lambda loop: loop.lab.too_many_calls(agent, loop.clock.now())):
+            raise TooManyCalls(f"{limit}; further ones are refused, and not recorded")
         try:
             yield
         except ConfigError as error:
@@ -234,6 +234,8 @@ class Submissions:
             )
         plain, runs = self._control.instrument(instrument)
         parsed = parse_text(text, plain, base=runs, runs=runs)
+        if parsed.name.endswith(SUFFIX):
+            raise ConfigError(Problem(f"must not end in {SUFFIX}: such directories are those of labs", "name"))
         within, problems = bound_inputs(parsed.inputs, limits.instruments[instrument], parsed.instrument.inputs)
         if problems:
             raise ConfigError(*problems)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.durations import format_duration
-from sdl.formatting import display
+from sdl.formatting import count, display
 from sdl.lab.config.model import NO_READING
 from sdl.lab.core import events as ev
 from sdl.lab.core.views import is_requested_pause
@@ -130,6 +130,11 @@ class Notices:
                 self._count(event.at, "paused by request")
             case ev.Released():
                 self._requested.pop(event.what, None)
+            case ev.Submitted(decision="waits"):
+                title = f"{event.campaign['name']} of {event.agent} waits for approval"
+                body = f"Submission {event.number} on {event.instrument}, at most {count(event.readings, 'reading')}: "
+                body += f"{'; '.join(event.reasons)}. Approve or refuse it on the page."
+                self._add("approval", f"agent {event.agent}", f"{event.number}", title, body, event.at)
         return self._take()
 
     def update(self, item: WorkerUpdate) -> list[Notice]:
