@@ -85,6 +85,7 @@ def test_no_setting_is_outside_the_space_and_no_step_takes_long(start: int) -> N
 
 
 @LONG
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("start", range(100, 2000, 100))
 def test_no_setting_is_outside_the_space_in_two_thousand_triples(start: int) -> None:
     for number in range(start, start + 100):
