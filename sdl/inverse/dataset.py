@@ -22,6 +22,7 @@ from sdl.inverse.propose import ModelOptimum, Proposal, objective_of, optimum, p
 from sdl.models.backward.local_regression import levels
 from sdl.models.constants import DISTINCT
 from sdl.models.data import Objective
+from sdl.notebook import table
 from sdl.solvers.base import Data, Solver, Targets, ask, optimises
 from sdl.space import Space
 from sdl.types import Channel, Input, Settings, Value, Verdict, numbers
@@ -76,6 +77,16 @@ class Solution:
     estimate: float | None = None
     estimate_error: float | None = None
     expected_improvement: float | None = None
+
+    def _repr_html_(self) -> str:
+        settings = zip(_labels(self.settings), self.settings, self.spread, self.uncertainty, strict=True)
+        inputs = table(("input", "setting", "spread", "uncertainty"), settings, f"{self.verdict}: {self.why}")
+        return inputs + table(("channel", "expected"), zip(_labels(self.expected), self.expected, strict=True))
+
+
+def _labels(values: Any) -> list[str]:
+    """The labels of a Series, or the places in an array."""
+    return [str(label) for label in getattr(values, "index", range(len(values)))]
 
 
 def solve(

@@ -22,6 +22,7 @@ from sdl.grammar import LinearConstraint
 from sdl.inverse.discrete import Stepped, on_steps
 from sdl.inverse.knowledge import with_knowledge
 from sdl.models.data import Objective
+from sdl.notebook import table
 from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask, require_choices
 from sdl.space import Space
 from sdl.space.numeric import PRECISION
@@ -76,6 +77,13 @@ class Proposal:
     estimate: float | None = None
     estimate_error: float | None = None
     expected_improvement: float | None = None
+
+    def _repr_html_(self) -> str:
+        settings = [
+            (name, value, self.spread.get(name), self.uncertainty.get(name)) for name, value in self.settings.items()
+        ]
+        inputs = table(("input", "setting", "spread", "uncertainty"), settings, f"{self.verdict}: {self.why}")
+        return inputs + table(("channel", "expected"), list(self.expected.items()))
 
 
 class Finding(NamedTuple):

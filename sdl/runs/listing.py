@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from sdl.core.goal import Goal
 from sdl.errors import SdlError
+from sdl.notebook import table
 from sdl.runs.runs import Run, data_frame
 from sdl.store.lock import writing_process
 from sdl.store.resolve import RUNS, folders, start_time
@@ -28,10 +28,8 @@ class Listing(list[dict[str, Any]]):
         return data_frame(self)
 
     def _repr_html_(self) -> str:
-        cells = [[html.escape(_cell(key, part.get(key))) for key in self.COLUMNS] for part in self]
-        head = "".join(f"<th>{key.replace('_', ' ')}</th>" for key in self.COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{text}</td>" for text in line) + "</tr>" for line in cells)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        head = [key.replace("_", " ") for key in self.COLUMNS]
+        return table(head, [[_cell(key, part.get(key)) for key in self.COLUMNS] for part in self])
 
 
 def list_runs(runs: str | Path = RUNS) -> Listing:

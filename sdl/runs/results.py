@@ -9,6 +9,7 @@ from pathlib import Path
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Safe
 from sdl.core.objective import ObjectiveResult
+from sdl.notebook import table
 from sdl.types import Outcome, Settings
 
 
@@ -56,6 +57,13 @@ class Result:
     def reached(self) -> bool:
         """Whether the goal was reached and confirmed."""
         return self.outcome is Outcome.REACHED
+
+    def _repr_html_(self) -> str:
+        trials = f"{self.trials} trials, {self.readings} readings"
+        caption = f"{self.outcome or 'unfinished'}: {self.reason} ({trials})"
+        rows = [*self.settings.items(), *self.measured.items()]
+        kinds = ["input"] * len(self.settings) + ["channel"] * len(self.measured)
+        return table(("", "name", "best trial"), [(kind, *row) for kind, row in zip(kinds, rows, strict=True)], caption)
 
 
 def result_of(campaign: Campaign, folder: Path | None) -> Result:
