@@ -98,13 +98,17 @@ def test_a_lab_asks_a_person_through_a_pause_and_after_it_was_killed(
                 post(lab, "tell", folder, trial=request.trial, repeat=0, readings=plant(request.settings))
         until(lambda: [line for line in lab.journal() if line["event"] == "Ended"])
         assert [line["outcome"] for line in lab.journal() if line["event"] == "Ended"] == ["reached"]
-        rows = sqlite3.connect(lab.runs / "bench.lab" / "outbox.sqlite").execute("SELECT id, body, done FROM messages")
-        messages = {row[0]: row[1:] for row in rows if row[0].startswith("asked-")}
-        assert len(messages) == len({(event.trial, event.repeat) for event in open_run(folder).measured()})
-        assert all(f"https://bench.example.org/runs/hand/{folder.name}" in body for body, _ in messages.values())
-        assert all(done for _, done in messages.values()), "no message waits that asks for what was told"
+        until(lambda: all(done for _, done in messages(lab).values()))  # none waits that asks for what was told
+        assert len(messages(lab)) == len({(event.trial, event.repeat) for event in open_run(folder).measured()})
+        assert all(f"https://bench.example.org/runs/hand/{folder.name}" in body for body, _ in messages(lab).values())
     finally:
         lab.end()
+
+
+def messages(lab: Lab) -> dict[str, Any]:
+    """Text and time of delivery or withdrawal of each message that asks for a reading."""
+    rows = sqlite3.connect(lab.runs / "bench.lab" / "outbox.sqlite").execute("SELECT id, body, done FROM messages")
+    return {row[0]: row[1:] for row in rows if row[0].startswith("asked-")}
 
 
 def asked(folder: Path) -> Request:
