@@ -61,8 +61,8 @@ class TrialTable:
     def _places(self, settings: Settings) -> dict[str, float]:
         places = dict(numbers(settings))
         for name, texts in self.choices.items():
-            text = settings[name]
-            places[name] = float(texts.index(text)) if text in texts else np.nan
+            text = settings.get(name)  # a fixed input is in the applied settings alone
+            places[name] = float(texts.index(text)) if isinstance(text, str) and text in texts else np.nan
         return places
 
     def range_of(self, name: str) -> tuple[float, float]:

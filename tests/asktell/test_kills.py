@@ -81,7 +81,7 @@ def check(way: str, tmp_path: Path, kills: int, trials: int, seed: str = "0") ->
 
 
 # Every call over HTTP is a process of the server.
-WAYS = [("python", 30, 16), ("shell", 30, 16), pytest.param("http", 3, 2, marks=pytest.mark.slow)]
+WAYS = [("python", 30, 32), ("shell", 30, 16), pytest.param("http", 3, 2, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("way", "kills", "trials"), WAYS)
@@ -94,7 +94,7 @@ def test_a_script_that_is_killed_again_and_again_loses_and_doubles_nothing(
 
 @LONG
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(("way", "trials"), [("python", 150), ("shell", 150), ("http", 80)])
+@pytest.mark.parametrize(("way", "trials"), [("python", 300), ("shell", 150), ("http", 80)])
 def test_a_script_that_is_killed_two_hundred_times_loses_and_doubles_nothing(
     way: str, trials: int, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from waiting import PATIENCE, until
 
 import sdl
 from sdl.lab.http.token import read
+from sdl.report.table import TrialTable
 from sdl.runner import instrument_lease
 from sdl.runs.runs import open_run
 from sdl.store import trial_files
@@ -259,6 +260,7 @@ def test_the_form_has_the_inputs_that_are_fixed_the_choices_and_only_the_channel
     tree = {**HAND, "instrument": instrument, "inputs": {"blue": 40, "solvent": "ethanol"}}
     opened = sdl.open_campaign(tree, runs=tmp_path)
     opened.ask()
+    assert TrialTable(open_run(opened.folder)).X.tolist() == [[opened.open_request.settings["red"]]]  # type: ignore[union-attr]
     feed = RunFeed(opened.folder, LabFeed(None))
     text = str(feed.whole()["parts"]["live-ask"])
     asked = person.request(feed.view)
