@@ -330,7 +330,7 @@ def _place(error: BaseException) -> str:
     if not frames or frames[0].filename == checked_reading.__code__.co_filename:
         return ""  # the error is in what it returned
     ours = PurePath(checked_reading.__code__.co_filename).parent
-    frames = [frame for frame in frames if PurePath(frame.filename).parent != ours] or frames
+    frames = [frame for frame in frames if ours not in PurePath(frame.filename).parents] or frames
     folder = PurePath(frames[0].filename).parent
     last = [frame for frame in frames if PurePath(frame.filename).parent == folder][-1]
     return f" ({PurePath(last.filename).name}:{last.lineno} in {last.name})"

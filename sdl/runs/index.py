@@ -187,6 +187,7 @@ class Index:
             db.executemany("DELETE FROM runs WHERE campaign = ? AND run = ?", list(known))  # deleted from the disk
             db.commit()
             self.known, self.total, written = 0, len(changed), time.monotonic()
+            progress(0, self.total)
             for files in changed:
                 begun = time.monotonic()
                 self._read_run(db, files)

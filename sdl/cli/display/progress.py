@@ -57,11 +57,12 @@ def working(what: str, *, quiet: bool) -> Iterator[Show]:
 class ProgressBar:
     """A bar with counts and the time left; lines where stderr is not a terminal. Call it with `done` and `of`.
 
-    The time left is estimated from the work of this process alone, not from results found on the disk.
+    The time left is estimated from the work of this process alone, not from results found on the disk. Nothing is shown
+    in the first `after` seconds.
     """
 
-    def __init__(self, noun: str, *, quiet: bool = False) -> None:
-        self._noun, self._quiet = noun, quiet
+    def __init__(self, noun: str, *, quiet: bool = False, after: float = 0.0) -> None:
+        self._noun, self._quiet, self._after = noun, quiet, after
         self._began, self._first, self._last_line = 0.0, -1, 0.0
         self._bar: Any = None
 
@@ -80,6 +81,8 @@ class ProgressBar:
             self._first, self._began, self._last_line = done, now, now
             if done:
                 print(f"{done} of {of} {self._noun} are already done", file=sys.stderr)
+        if now < self._began + self._after:
+            return
         if sys.stderr.isatty():
             self._draw(done, of)
         elif done > self._first and (now > self._last_line + LINE_SECONDS or done == of):

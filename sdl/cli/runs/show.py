@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +62,7 @@ def list_runs(
     from sdl.runs.index import began_before, list_indexed
 
     before = began_before(_age(older_than)) if older_than else ""
-    with ProgressBar("run", quiet=json or not sys.stderr.isatty()) as bar:
+    with ProgressBar("runs", quiet=json, after=1.0) as bar:
         rows = list_indexed(runs, before, bar)
     if json:
         emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
