@@ -19,6 +19,11 @@ LONG = pytest.mark.skipif(not os.environ.get("SDL_LONG"), reason="takes minutes:
 T = TypeVar("T")
 
 
+def some(seeds: int, first: int) -> list[Any]:
+    """The seeds 0, 1, … for a parameter; the suite runs the first ones, and `SDL_LONG=1` all of them."""
+    return [pytest.param(seed, marks=() if seed < first else LONG) for seed in range(seeds)]
+
+
 def until(true: Callable[[], T], process: subprocess.Popen[Any] | None = None) -> T:
     """Wait until `true()` is true, and return it.
 

@@ -81,7 +81,7 @@ def check(way: str, tmp_path: Path, kills: int, trials: int, seed: str = "0") ->
 
 
 # Every call over HTTP is a process of the server.
-WAYS = [("python", 30, 32), ("shell", 30, 16), pytest.param("http", 3, 2, marks=pytest.mark.slow)]
+WAYS = [("python", 12, 20), ("shell", 8, 8), pytest.param("http", 2, 2, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("way", "kills", "trials"), WAYS)

@@ -135,5 +135,5 @@ def test_the_ten_thousandth_reading_costs_what_the_tenth_did() -> None:
             sys.settrace(before)
         else:
             made.add(reading(HIT))
-    assert counts[0] == counts[1] > 100
+    assert 100 < counts[1] < 1.5 * counts[0]  # a collection of garbage may fall into either
     assert made.mean["red"] == statistics.fmean([HIT["red"]])
