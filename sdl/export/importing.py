@@ -38,6 +38,7 @@ MOST_METADATA = 64 << 20
 BLOCK = 1 << 20
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+OF_LABS = ".lab"  # end of the names of the directories of labs (`sdl.lab.journal`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,16 @@ def _import(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PureP
 
 
 def _campaign(source: Path, run: str, opened: Opened | None) -> str:
-    """The name of the campaign, if it and that of the run can be directories."""
+    """The name of the campaign, if it and that of the run can be directories.
+
+    The directory of a lab is refused: it holds access tokens, and what was imported there could be taken for one.
+    """
     campaign = "" if opened is None else opened.campaign
     for text, allowed in ((campaign, re.compile(NAME)), (run, RUN_NAME)):
         if not allowed.fullmatch(text):
             raise ConfigError(f"{source}: {text!r} is no name of a run or a campaign")
+    if campaign.lower().endswith(OF_LABS):
+        raise ConfigError(f"{source}: {campaign!r} is no name of a campaign: such directories are those of labs")
     return campaign
 
 

@@ -19,6 +19,7 @@ import sdl
 from sdl.errors import ConfigError, Damaged, RecordError, SdlError
 from sdl.export import importing
 from sdl.export.importing import import_runs
+from sdl.lab.http.named_tokens import NamedTokens
 from sdl.replay import replay
 from sdl.store import record
 
@@ -267,3 +268,15 @@ def test_a_full_disk_leaves_nothing(content: Files, eln: Path, tmp_path: Path, m
     monkeypatch.setattr(importing.os, "fsync", full)
     with pytest.raises(RecordError, match="No space left"):
         import_runs(packed(content, eln), tmp_path / "runs")
+
+
+def test_nothing_is_imported_into_the_directory_of_a_lab(eln: Path, tmp_path: Path) -> None:
+    """Where a file of the archive could be taken for an access token."""
+    made = Path(sdl.run({**LED, "name": "our.lab"}, runs=tmp_path / "kept").run)
+    files = {f"a/tokens/record/{name}": (made / name).read_bytes() for name in ("record.jsonl", "record.seal")}
+    runs = tmp_path / "runs"
+    stored = {"scopes": ["approve"], "sha256": hashlib.sha256(b"known").hexdigest(), "at": 0.0, "agent": False}
+    files["a/tokens/record/eve.json"] = json.dumps(stored).encode()
+    with pytest.raises(ConfigError, match="such directories are those of labs"):
+        import_runs(packed(described(files), eln), runs)
+    assert NamedTokens(runs / "our.lab").identify("known") is None
