@@ -41,8 +41,10 @@ from sdl.web.sse import Feed, Hub
 
 ROWS = 50
 REPORT_SECONDS = 120.0
+MAX_WAITING = 8  # requests for reports that are not ready; more would occupy the threads that an abort needs
 CACHED_REPORTS = 40
 """Reports in the cache; an unchanged record is not drawn again."""
+BUSY = "the server is making other reports; try again in a minute"
 EXAMPLE = """\
 name: by-hand
 goal: {515nm: 20000}      # raw reading of a channel
@@ -300,7 +302,7 @@ class Reports:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache / "reports"
-        self._lock = threading.Lock()
+        self._lock, self._waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
 
     def page(self, folder: Path) -> bytes:
         """The report of a run as of now.
@@ -313,17 +315,26 @@ class Reports:
             key = f"{folder.resolve()}\0{info.st_size}\0{info.st_mtime_ns}"
             file = self._cache / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:24]}.html"
             if not file.exists():
-                if not self._lock.acquire(timeout=REPORT_SECONDS / 2):
-                    raise HTTPException(503, "the server is making other reports; try again in a minute")
+                if not self._waiting.acquire(blocking=False):
+                    raise HTTPException(503, BUSY)
                 try:
-                    if not file.exists():
-                        self._make(folder, file)
+                    self._make_alone(folder, file)
                 finally:
-                    self._lock.release()
+                    self._waiting.release()
             with open_existing(file) as stream:
                 return stream.read()
         except OSError as error:
             raise HTTPException(503, f"the report cannot be stored: {error}") from error
+
+    def _make_alone(self, folder: Path, file: Path) -> None:
+        """Make a report that is not ready, after those that other requests wait for."""
+        if not self._lock.acquire(timeout=REPORT_SECONDS / 2):
+            raise HTTPException(503, BUSY)
+        try:
+            if not file.exists():
+                self._make(folder, file)
+        finally:
+            self._lock.release()
 
     def _make(self, folder: Path, file: Path) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from sdl.lab.core.events import Asked, CallRefused, Held, Reviewed
 from sdl.lab.http.api import COMMANDS, create_app
 from sdl.lab.http.app import HttpServer, listen
 from sdl.lab.http.named_tokens import NamedTokens
+from sdl.lab.http.submissions import MAX_OPEN
 from sdl.lab.http.token import Credentials
 from sdl.runner import user
 from sdl.web.pages import routes
@@ -189,6 +191,38 @@ def test_a_flood_is_answered_429_and_a_stop_is_still_done_within_a_second(served
     assert time.monotonic() - began < 1.0
     assert reply.json() == {"done": "Aborted start 1."}
     assert [(e.verb, e.by) for e in served.lab.journal(Asked)] == [("abort", "claude")]
+
+
+def test_an_agent_occupies_few_threads_however_many_calls_it_makes_at_once(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rehearsals take minutes, and a server without a free thread could not answer a stop."""
+    begun, go_on, answers = threading.Semaphore(0), threading.Event(), list[int]()
+    at_once = served.lab.desk.perform
+
+    def slow(call: Any) -> Any:
+        begun.release()
+        go_on.wait(30)
+        return at_once(call)
+
+    def rehearse() -> None:
+        answers.append(served.post("rehearse", campaign=json.dumps(CAMPAIGN), instrument="rig").status_code)
+
+    monkeypatch.setattr(served.lab.desk, "perform", slow)
+    threads = [threading.Thread(target=rehearse) for _ in range(MAX_OPEN)]
+    for thread in threads:
+        thread.start()
+        assert begun.acquire(timeout=10)
+    reply = served.post("rehearse", campaign=json.dumps(CAMPAIGN), instrument="rig")
+    assert (reply.status_code, reply.json()["error"]) == (
+        429,
+        "4 calls of claude are being answered; wait for one of them",
+    )
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    rehearse()
+    assert answers == [200] * (MAX_OPEN + 1)
 
 
 def test_a_token_tells_its_agent_what_it_may_do(served: Served) -> None:

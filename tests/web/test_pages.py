@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from sdl.core.events import Event
 from sdl.errors import ConfigError
@@ -20,7 +24,7 @@ from sdl.lab.http.token import Credentials, read
 from sdl.runner import user
 from sdl.runs import notes
 from sdl.store import record
-from sdl.web.pages import EXAMPLE, routes
+from sdl.web.pages import EXAMPLE, MAX_WAITING, Reports, routes
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
 PORT = 8000
@@ -399,3 +403,28 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: P
         routes(None, runs, door)
     monkeypatch.undo()
     render.environment.cache_clear()
+
+
+def test_requests_for_reports_that_are_being_made_occupy_few_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without a free thread could not answer an abort, and a report needs no token."""
+    (tmp_path / "record.jsonl").touch()
+    go_on, made = threading.Event(), Reports(tmp_path / "cache")
+
+    def make(self: Reports, folder: Path, file: Path) -> None:
+        go_on.wait(30)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"report")
+
+    monkeypatch.setattr(Reports, "_make", make)
+    with ThreadPoolExecutor(MAX_WAITING) as pool:
+        waiting = [pool.submit(made.page, tmp_path) for _ in range(MAX_WAITING)]
+        while made._waiting._value:
+            time.sleep(0.01)
+        with pytest.raises(HTTPException) as refused:
+            made.page(tmp_path)
+        assert refused.value.status_code == 503
+        go_on.set()
+        assert [one.result() for one in waiting] == [b"report"] * MAX_WAITING
+    assert made.page(tmp_path) == b"report"

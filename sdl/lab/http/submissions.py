@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +35,7 @@ from sdl.lab.loop import LabLoop
 MAX_WAIT = 30.0  # seconds that a rehearsal waits for another one
 SMALLEST = 1e-9  # `stop.cost` must be positive
 MAX_TEXT = 2000  # characters of a refusal in the journal
+MAX_OPEN = 4  # calls of one agent that are answered at once; the server's threads are also needed for a stop
 KEPT = 50  # records of rehearsals; the journal has the results of all
 REHEARSALS = "rehearsals"  # directory of their records, in that of the journal
 
@@ -62,7 +64,8 @@ class Submissions:
     ) -> None:
         self._control, self._folder = control, folder
         self._rehearse, self._mismatch = rehearse, twin_mismatch
-        self._one = threading.Lock()
+        self._one, self._counting = threading.Lock(), threading.Lock()
+        self._open = Counter[str]()  # by agent, its calls that are being answered
 
     # Agents --------------------------------------------------------------------------------------------------------
     def check(self, campaign: str, instrument: str, by: Identity) -> str:
@@ -211,15 +214,29 @@ class Submissions:
             raise ConfigError(f"{agent} is of tier {tier}; this needs {' or '.join(tiers)}")
 
     @contextmanager
-    def _recorded(self, agent: str, call: str) -> Iterator[None]:
-        """Refuse calls beyond the limits, and write down a call that is refused."""
-        if limit := self._control.perform(lambda loop: loop.lab.too_many_calls(agent, loop.clock.now())):
-            raise TooManyCalls(f"{limit}; further ones are refused, and not recorded")
+    def _one_of_few(self, agent: str) -> Iterator[None]:
+        """Refuse a call while `MAX_OPEN` others of the agent are being answered."""
+        with self._counting:
+            if self._open[agent] >= MAX_OPEN:
+                raise TooManyCalls(f"{MAX_OPEN} calls of {agent} are being answered; wait for one of them")
+            self._open[agent] += 1
         try:
             yield
-        except ConfigError as error:
-            self.note_refused(agent, call, str(error))
-            raise
+        finally:
+            with self._counting:
+                self._open[agent] -= 1
+
+    @contextmanager
+    def _recorded(self, agent: str, call: str) -> Iterator[None]:
+        """Refuse calls beyond the limits, and write down a call that is refused."""
+        with self._one_of_few(agent):
+            if limit := self._control.perform(lambda loop: loop.lab.too_many_calls(agent, loop.clock.now())):
+                raise TooManyCalls(f"{limit}; further ones are refused, and not recorded")
+            try:
+                yield
+            except ConfigError as error:
+                self.note_refused(agent, call, str(error))
+                raise
 
     def _resolved(self, text: str, instrument: str, agent: str) -> tuple[config.CampaignFile, Cost]:
         """A campaign given as YAML on an instrument of the lab, within the bounds of the agent; the most it takes.
