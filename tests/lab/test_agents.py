@@ -19,12 +19,13 @@ from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.config.agents import bound_inputs
 from sdl.lab.config.file import load, parse
-from sdl.lab.core.agents import MAX_WAITING, reason_to_pause
+from sdl.lab.core.agents import MAX_WAITING, reason_to_pause, violations
 from sdl.lab.core.events import Asked, CallRefused, Due, Rehearsed, Reviewed, Started, Submitted
 from sdl.lab.core.state import fold
 from sdl.lab.http.submissions import TooManyCalls
 from sdl.runs.runs import open_run
 
+from . import agent_kit
 from .agent_kit import CAMPAIGN, HOUR, LIMITS, MORNING, AgentLab, agent, agent_lab, changed
 from .lab_kit import Bench
 
@@ -218,6 +219,36 @@ def test_an_approved_submission_runs_once_with_the_name_of_the_person_in_the_jou
     assert [(e.by, e.approved, e.reason) for e in lab.journal(Reviewed)] == [("ada", True, "looks right")]
     (row,) = lab.asks.all()
     assert (row["decision"], row["by"], row["why"]) == ("approved", "ada", "looks right")
+
+
+def test_a_rehearsal_does_not_count_again_after_an_approval(tmp_path: Path) -> None:
+    lab = AgentLab(agent_lab(tmp_path, {"claude": limits(approve="always")}))
+    lab.tick()
+    name = lab.rehearse()
+    lab.submit(rehearsal=name)
+    lab.asks.review(1, True, "", "ada")
+    assert "the rehearsal was used by an earlier submission" in lab.submit(rehearsal=name)["reasons"]
+    lab.close()
+
+
+def test_an_instrument_that_the_lab_file_changed_runs_nothing_that_was_submitted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign keeps the description of its instrument, and would keep to the bounds of before."""
+    first = AgentLab(agent_lab(tmp_path))
+    first.tick()
+    first.submit(rehearsal=first.rehearse())
+    first.submit(changed(name="waits"))
+    first.tick()
+    (start,), (waiting,) = first.bench.lab.starts.values(), first.bench.lab.submissions.values()
+    first.close()
+    text = "rig has been changed in the lab file since the campaign was submitted"
+    for high, pause, violation in [(255, "", []), (220, text, [f"{text}; submit the campaign again"])]:
+        monkeypatch.setitem(agent_kit.RIG, "inputs", {**agent_kit.RIG["inputs"], "red": {"low": 0, "high": high}})
+        later = AgentLab(agent_lab(tmp_path))
+        assert reason_to_pause(later.bench.lab, start, MORNING, 0) == pause
+        assert list(violations(later.bench.lab, waiting, MORNING)) == violation
+        later.close()
 
 
 def test_a_refused_submission_never_runs(lab: AgentLab) -> None:

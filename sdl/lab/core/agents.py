@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sdl import config
 from sdl.config.inputs import CampaignInput
+from sdl.drivers.base import Instrument
 from sdl.lab.config.agents import AgentLimits, describe_bound, is_within
 from sdl.lab.core.events import Rehearsed, Submitted
 from sdl.notify.model import within_span
@@ -53,12 +54,18 @@ def digest(campaign: Mapping[str, Any]) -> str:
 
 def inputs_of(campaign: Mapping[str, Any]) -> tuple[Input, ...]:
     """The inputs of the instrument of a resolved campaign."""
-    return _inputs(json.dumps(campaign["instrument"], sort_keys=True))
+    return tuple(_driver(campaign["instrument"]).inputs)
+
+
+def _driver(instrument: Mapping[str, Any]) -> Instrument:
+    """An instrument of its plain values."""
+    return _parsed(json.dumps(instrument, sort_keys=True))
 
 
 @lru_cache(maxsize=64)
-def _inputs(instrument: str) -> tuple[Input, ...]:
-    return tuple(config.parse_kind("instrument", json.loads(instrument)).inputs)
+def _parsed(instrument: str) -> Instrument:
+    driver: Instrument = config.parse_kind("instrument", json.loads(instrument))
+    return driver
 
 
 def decide(lab: Lab, submitted: Submitted, now: float) -> SubmissionDecision:
@@ -92,6 +99,8 @@ def violations(lab: Lab, submitted: Submitted, now: float) -> Iterator[str]:
     if limits.tier != "submit":
         yield f"{submitted.agent} is of tier {limits.tier} and may not submit"
     yield from campaign_violations(limits, submitted.instrument, submitted.campaign)
+    if changed := instrument_change(lab, submitted.instrument, submitted.campaign):
+        yield f"{changed}; submit the campaign again"
     if limits.hours is not None and not within_span(limits.hours, now, lab.lab.zone):
         yield f"outside the hours of {submitted.agent}: {limits.hours}"
     readings, cost = lab.committed(submitted.agent, now)
@@ -122,6 +131,17 @@ def campaign_violations(limits: AgentLimits, instrument: str, campaign: Mapping[
     solver = str(campaign.get("solver", {}).get("kind"))
     if limits.solvers and solver not in limits.solvers:
         yield f"solver {solver} is not allowed; allowed: {', '.join(limits.solvers)}"
+
+
+def instrument_change(lab: Lab, instrument: str, campaign: Mapping[str, Any]) -> str:
+    """That the lab file describes an instrument otherwise than a resolved campaign does; empty if it does not.
+
+    Its bounds, safe settings or prices may be others now, and the campaign would not keep to them.
+    """
+    present = lab.lab.instruments.get(instrument)
+    if present is None or _driver(present.instrument) == _driver(campaign["instrument"]):
+        return ""
+    return f"{instrument} has been changed in the lab file since the campaign was submitted"
 
 
 def rehearsal_problem(lab: Lab, submitted: Submitted, now: float) -> str:
@@ -161,6 +181,8 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int) -> str:
         return f"{start.agent} may no longer submit campaigns"
     if changed := next(campaign_violations(limits, start.instrument, start.spec.resolved), ""):
         return f"the limits of {start.agent} have changed: {changed}"
+    if changed := instrument_change(lab, start.instrument, start.spec.resolved):
+        return changed
     if limits.hours is not None and not within_span(limits.hours, now, lab.lab.zone):
         return f"outside the hours of {start.agent}: {limits.hours}"
     taken, cost = lab.used(start.agent, now)

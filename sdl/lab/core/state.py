@@ -375,6 +375,7 @@ class Lab:
             decision = "approved" if event.approved else "refused"
             row |= {"decision": decision, "by": event.by, "why": event.reason, "decided": event.at}
         if event.approved:
+            self.used_rehearsals.add(submitted.rehearsal)
             self._queue(submitted, event.at)
 
     def _queue(self, event: ev.Submitted, at: float) -> None:
