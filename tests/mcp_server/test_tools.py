@@ -40,6 +40,7 @@ def test_a_text_cannot_end_the_data_that_it_is_in() -> None:
 def test_characters_that_hide_text_are_replaced() -> None:
     assert cleaned(EVIL).endswith("now. \ufffd\ufffd\ufffd[2J")
     assert cleaned("tag \U000e0041 µ × ± °C 日本\n") == "tag \ufffd µ × ± °C 日本\n"
+    assert cleaned("bytes \ufe01\U000e0101, filler \u3164") == "bytes \ufffd\ufffd, filler \ufffd"
 
 
 def test_long_answers_are_cut_and_say_so() -> None:
