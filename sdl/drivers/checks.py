@@ -35,7 +35,8 @@ def checked(settings: Settings, inputs: Sequence[Input]) -> dict[str, Value]:
     if set(settings) != set(names):
         missing = [name for name in names if name not in settings]
         unknown = [name for name in settings if name not in names]
-        raise Rejected(f"settings must name {', '.join(names)}; missing: {missing}, unknown: {unknown}")
+        wrong = "; ".join(f"{what}: {', '.join(n)}" for what, n in (("missing", missing), ("unknown", unknown)) if n)
+        raise Rejected(f"settings must name {', '.join(names)}; {wrong}")
     try:
         values = {item.name: float(_number(item.name, settings[item.name])) for item in inputs if item.numeric}
     except (TypeError, ValueError) as error:

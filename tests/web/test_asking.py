@@ -71,7 +71,7 @@ BODIES: list[tuple[str, dict[str, Any], int, str]] = [
     ("tell", {"trial": 0, "repeat": 0, "readings": {"--exclude": 1}}, 409, "has not been asked for"),
     ("tell", {"trial": 7, "repeat": 0, "readings": {"R": 1, "B": 2}}, 409, "has not been asked for"),
     ("attach", {"settings": {"red": 1, "blue": 1}, "readings": {"R": 1}}, 409, "lacks B"),
-    ("attach", {"settings": {"red": 1}, "readings": {"R": 1, "B": 2}}, 409, "missing: ['blue']"),
+    ("attach", {"settings": {"red": 1}, "readings": {"R": 1, "B": 2}}, 409, "missing: blue"),
     ("correct", {"trial": 5, "repeat": 0, "readings": None, "why": "x"}, 409, "has not been asked for"),
 ]
 
