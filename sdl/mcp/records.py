@@ -13,8 +13,7 @@ from sdl.mcp.commands import command
 from sdl.parallel import children
 from sdl.report.figures import known
 from sdl.runs.listing import list_row
-from sdl.store.record import FILE
-from sdl.store.resolve import folders
+from sdl.store.resolve import folders, lies_below
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 RUN = re.compile(rf"{NAME}/{NAME}")
@@ -84,12 +83,8 @@ class Records:
         """
         if not RUN.fullmatch(run) or ".." in run:
             raise ConfigError("run: must be CAMPAIGN/RUN, as the tool `runs` lists it")
-        folder = self._runs.joinpath(*run.split("/"))
-        try:
-            real = (folder / FILE).resolve(strict=True) == self._runs.resolve().joinpath(*run.split("/"), FILE)
-        except (OSError, RuntimeError):
-            real = False
-        if not real:
+        folder = self._runs / run
+        if not lies_below(self._runs, *run.split("/")):
             raise ConfigError(f"no run {run}")
         if self._identities is not None and list_row(folder).get("instrument") not in self._identities():
             raise ConfigError(f"no run {run}")

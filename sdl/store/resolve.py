@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,14 @@ FILE = "record.jsonl"  # the record; a directory that has one is a run
 def folders(runs: Path = RUNS) -> list[Path]:
     """The directories of all runs below `runs`, oldest first."""
     return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=lambda folder: folder.name)
+
+
+def lies_below(runs: Path, campaign: str, run: str) -> bool:
+    """Whether this is a run below `runs`, and no link to somewhere else."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        place = Path(campaign, run, FILE)
+        return (runs / place).resolve(strict=True) == runs.resolve() / place
+    return False
 
 
 def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -33,7 +32,7 @@ from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
 from sdl.store.plainfile import open_existing
-from sdl.store.resolve import FILE, start_time
+from sdl.store.resolve import FILE, lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.query import parse_query
@@ -289,11 +288,9 @@ class _Pages:
             HTTPException: no such run.
         """
         names = str(params["campaign"]), str(params["run"])
-        if not any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names):
-            with contextlib.suppress(OSError, ValueError, RuntimeError):
-                folder = self._runs.joinpath(*names)
-                if (folder / FILE).resolve(strict=True) == self._runs.resolve().joinpath(*names, FILE):
-                    return folder  # and no link to somewhere else
+        strange = any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names)
+        if not strange and lies_below(self._runs, *names):
+            return self._runs.joinpath(*names)
         raise HTTPException(404, f"no run {quoted('/'.join(names))}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,13 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     reply = server.post(call, **body)
     assert (reply.status_code, message in reply.json()["error"]) == (status, True), reply.text
     assert (server.folder / "record.jsonl").read_bytes() == before
+
+
+def test_a_link_to_a_run_elsewhere_is_no_run(server: Server, tmp_path: Path) -> None:
+    elsewhere = shutil.copytree(server.folder, tmp_path / "elsewhere")
+    (server.folder.parent / "link").symlink_to(elsewhere)
+    reply = server.post("ask", run=f"{server.folder.parent.name}/link")
+    assert (reply.status_code, "no run" in reply.json()["error"]) == (404, True)
 
 
 def test_without_the_token_nothing_is_asked(server: Server) -> None:

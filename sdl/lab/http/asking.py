@@ -33,7 +33,7 @@ from starlette.routing import Route
 
 from sdl.lab.http.auth import identity_of, quoted
 from sdl.parallel import children
-from sdl.store.resolve import FILE
+from sdl.store.resolve import lies_below
 
 SECONDS = 300.0  # for a solver
 MAX_TEXT, MAX_VALUES = 500, 200
@@ -124,7 +124,7 @@ def _words(runs: Path, call: str, body: dict[str, Any]) -> list[str]:
     run = body["run"]
     if not isinstance(run, str) or not RUN.fullmatch(run) or ".." in run:
         raise HTTPException(400, "run: must be CAMPAIGN/RUN")
-    if not (runs / run / FILE).is_file():
+    if not lies_below(runs, *run.split("/")):
         raise HTTPException(404, f"no run {run}")
     words, exclude = [call, str((runs / run).absolute()), "--json"], call == "correct" and body["readings"] is None
     checks: Mapping[str, Callable[[str, Any], str]] = {"trial": _whole, "repeat": _whole, "failed": _text}
