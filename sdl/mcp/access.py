@@ -24,7 +24,7 @@ from sdl.lab.config.file import ResolvedLab, parse_text
 from sdl.lab.config.instruments import describe_instrument
 from sdl.lab.http.client import Client
 from sdl.lab.http.rehearsal import rehearse
-from sdl.mcp.commands import command
+from sdl.mcp.commands import command, one_of_few
 from sdl.mcp.records import Records
 from sdl.parallel import children
 
@@ -75,7 +75,7 @@ class LabFileAccess:
 
     def rehearse(self, campaign: Mapping[str, Any], instrument: str) -> Mapping[str, Any]:
         parsed = self._parsed(campaign, instrument)
-        with _temporary() as place:
+        with one_of_few(), _temporary() as place:
             result = rehearse(parsed, place / secrets.token_hex(8))
         return {
             "outcome": result.outcome, "reason": result.reason, "trials": result.trials, "readings": result.readings,

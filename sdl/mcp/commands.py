@@ -7,22 +7,42 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sdl.errors import ConfigError, SdlError
 from sdl.parallel import children
 
 SECONDS = 300.0
+MAX_AT_ONCE = 8  # more would occupy the threads of the server, and the processors, that a stop needs
+_at_once = threading.BoundedSemaphore(MAX_AT_ONCE)
+
+
+@contextmanager
+def one_of_few() -> Iterator[None]:
+    """Refuse what takes long while `MAX_AT_ONCE` others are running.
+
+    Raises:
+        ConfigError: refused.
+    """
+    if not _at_once.acquire(blocking=False):
+        raise ConfigError(f"{MAX_AT_ONCE} computations are running already; ask again when one of them has ended")
+    try:
+        yield
+    finally:
+        _at_once.release()
 
 
 def command(*words: str, seconds: float = SECONDS) -> dict[str, Any]:
     """The JSON object that a command prints with `--json`.
 
     Raises:
-        ConfigError: it refused, gave no answer, or took longer than `seconds`.
+        ConfigError: it refused, gave no answer, or took longer than `seconds`; or too many others are running.
     """
     try:
-        with children.child_environment():
+        with one_of_few(), children.child_environment():
             done = subprocess.run(
                 children.command(words[0], "--json", *words[1:]),
                 stdin=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import sdl
 from sdl.errors import ConfigError
 from sdl.mcp import handbook
+from sdl.mcp.commands import MAX_AT_ONCE, one_of_few
 from sdl.mcp.marked import MAX_BYTES, MAX_ITEMS, MAX_TEXT, cleaned, marked
 from sdl.mcp.records import Records
 from sdl.runs import notes
@@ -67,6 +69,17 @@ def test_the_tools_are_few_and_each_is_described() -> None:
     assert len(listed) == 14
     assert all(20 < len(tool.description or "") < 400 for tool in listed)
     assert set(tools(submits=True)) - set(tools(submits=False)) == {"submit", "submissions"}
+
+
+def test_computations_occupy_few_threads_however_many_are_asked_for(tmp_path: Path) -> None:
+    """A server without a free thread could not pass on a stop."""
+    records, name = Records(tmp_path), run_of(tmp_path)
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_AT_ONCE):
+            stack.enter_context(one_of_few())
+        with pytest.raises(ConfigError, match="8 computations are running already; ask again"):
+            records.show(name)
+    assert records.show(name)["outcome"] == "reached"
 
 
 def test_no_tool_takes_a_path_a_command_an_address_or_code() -> None:
