@@ -225,6 +225,12 @@ def test_an_agent_occupies_few_threads_however_many_calls_it_makes_at_once(
     assert answers == [200] * (MAX_OPEN + 1)
 
 
+def test_the_journal_keeps_the_beginning_of_a_long_path_that_is_refused(served: Served) -> None:
+    assert served.post("/api/v1/" + "x" * 5000).status_code == 403
+    (event,) = served.lab.journal(CallRefused)
+    assert event.call == ("/api/v1/" + "x" * 5000)[:100]
+
+
 def test_a_token_tells_its_agent_what_it_may_do(served: Served) -> None:
     reply = served.post("whoami").json()
     assert (reply["name"], reply["agent"], reply["scopes"]) == ("claude", True, ["read", "submit"])

@@ -34,7 +34,7 @@ from sdl.lab.loop import LabLoop
 
 MAX_WAIT = 30.0  # seconds that a rehearsal waits for another one
 SMALLEST = 1e-9  # `stop.cost` must be positive
-MAX_TEXT = 2000  # characters of a refusal in the journal
+MAX_CALL, MAX_TEXT = 100, 2000  # characters of a refused call and of its reason in the journal
 MAX_OPEN = 4  # calls of one agent that are answered at once; the server's threads are also needed for a stop
 KEPT = 50  # records of rehearsals; the journal has the results of all
 REHEARSALS = "rehearsals"  # directory of their records, in that of the journal
@@ -158,7 +158,7 @@ class Submissions:
         def write(loop: LabLoop) -> None:
             now = loop.clock.now()
             if not loop.lab.too_many_calls(agent, now):
-                loop.write(CallRefused(agent, call, why[:MAX_TEXT], now))
+                loop.write(CallRefused(agent, call[:MAX_CALL], why[:MAX_TEXT], now))
 
         self._control.perform(write)
 
