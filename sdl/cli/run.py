@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import statistics
 import sys
 import textwrap
@@ -231,7 +232,7 @@ def _attend(campaign: Path, runs: Path, changes: Sequence[str], watch: Watch | N
     """Ask for the readings of a campaign, and wait until they are told, to its end.
 
     Raises:
-        CampaignInterrupted: Ctrl-C; it can be continued.
+        CampaignInterrupted: Ctrl-C or SIGTERM; it can be continued.
     """
     from sdl.asktell import OpenCampaign, Request, open_campaign
     from sdl.asktell.attending import attend, require_told
@@ -253,10 +254,17 @@ def _attend(campaign: Path, runs: Path, changes: Sequence[str], watch: Watch | N
             if people is not None:
                 people.asked(words)
 
+        before = signal.signal(signal.SIGTERM, _interrupted)
         try:
             return attend(opened, on_request=asked, on_wait=people.tick if people is not None else lambda: None)
-        except KeyboardInterrupt:
-            raise CampaignInterrupted("SIGINT", opened.result) from None
+        except KeyboardInterrupt as error:
+            raise CampaignInterrupted(str(error) or "SIGINT", opened.result) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(number: int, _: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _drive(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from processes import COMMAND, environment, start
 from waiting import PATIENCE, until
 
 import sdl
+from sdl import yamlfile
 from sdl.asktell.attending import attend
 from sdl.asktell.campaign import OpenCampaign, Request
 from sdl.core.events import AbortAsked, Continued, Failed, Measured, Paused
@@ -160,8 +162,6 @@ def test_a_reading_beyond_a_limit_ends_the_campaign_as_failed(tmp_path: Path) ->
 
 
 def test_the_command_asks_waits_and_can_be_continued_after_it_was_killed(tmp_path: Path) -> None:
-    from sdl import yamlfile
-
     (tmp_path / "hand.yaml").write_text(yamlfile.dump(HAND))
     process = start("run", "hand.yaml", "--page", "--json", cwd=tmp_path)
     try:
@@ -186,9 +186,24 @@ def test_the_command_asks_waits_and_can_be_continued_after_it_was_killed(tmp_pat
         process.communicate()
 
 
-def test_the_command_says_at_once_what_cannot_be(tmp_path: Path) -> None:
-    from sdl import yamlfile
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
+def test_the_command_says_after_sigterm_how_to_continue(tmp_path: Path) -> None:
+    (tmp_path / "hand.yaml").write_text(yamlfile.dump(HAND))
+    process = start("run", "hand.yaml", "--page", cwd=tmp_path)
+    try:
+        folder = until(lambda: next(iter(tmp_path.glob("runs/hand/*/attend.lock")), None), process).parent
+        until(lambda: OpenCampaign(folder).open_request, process)
+        process.terminate()
+        out, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 143
+    assert "interrupted by SIGTERM" in out
+    assert "sdl resume" in out
 
+
+def test_the_command_says_at_once_what_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "twin.yaml").write_text("name: t\ninstrument: twin\ngoal: {515nm: 20000}\n")
     (tmp_path / "hand.yaml").write_text(yamlfile.dump({**HAND, "notify": {"to": {"ada": {"url": {"env": "NO_ADA"}}}}}))
     for words, message in (
