@@ -13,6 +13,8 @@ from sdl.errors import ConfigError, Problem
 # What a kind of instrument names that would be run, loaded or asked on this machine.
 NAMED = {"command": "a program", "python": "Python code", "http": "an address", "scpi": "an address"}
 
+PUBLIC = "https://claude-light.cheme.cmu.edu/api"  # the address of the public Claude-Light
+
 IMPORTED = "imported.json"  # in the directory of a run that was imported: where it came from
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the state of a twin: without a dot, it is no file
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?")
@@ -22,7 +24,13 @@ USE = "use"  # the key of an instrument that names a file of its own
 
 
 def named_by(instrument: Any) -> str:
-    """What an instrument, given as plain values or as an object, names: `a program`; empty if nothing of the kind."""
+    """What an instrument, given as plain values or as an object, names: `a program`; empty if nothing of the kind.
+
+    A Claude-Light names an address where it is not the public one.
+    """
+    given = instrument if isinstance(instrument, Mapping) else getattr(instrument, "__dict__", {})
+    if given.get("kind") == "claude-light" and given.get("url", PUBLIC) != PUBLIC:
+        return "an address"
     if isinstance(instrument, Mapping):
         return "a file" if USE in instrument else NAMED.get(str(instrument.get("kind")), "")
     return NAMED.get(str(instrument if isinstance(instrument, str) else getattr(instrument, "kind", "")), "")

@@ -10,7 +10,8 @@ import pytest
 
 import sdl
 from sdl import replay
-from sdl.drivers.trust import NAMED, named_by, require_trust, submitted_problems
+from sdl.drivers.claude_light.config import ClaudeLight
+from sdl.drivers.trust import IMPORTED, NAMED, named_by, require_trust, submitted_problems
 from sdl.errors import ConfigError
 from sdl.registry import OURS
 from tests.drivers.test_python_function import CAMPAIGN, RIG
@@ -55,6 +56,17 @@ def test_every_kind_that_names_something_is_known():
     assert NAMED.keys() >= {"command", "python"}
     assert not NAMED.keys() & {"twin", "manual", "replay", "claude-light", "sdl-light"}
     assert NAMED.keys() <= OURS["drivers"].keys() | {"http", "scpi"}
+
+
+def test_a_claude_light_names_an_address_unless_it_is_the_public_one(tmp_path: Path):
+    other = "http://127.0.0.1:9/api"
+    for given in ({"kind": "claude-light", "url": other}, ClaudeLight(url=other)):
+        assert named_by(given) == "an address"
+    for given in ("claude-light", {"kind": "claude-light"}, ClaudeLight(), ClaudeLight().model_dump()):
+        assert named_by(given) == ""
+    (tmp_path / IMPORTED).touch()
+    with pytest.raises(ConfigError, match="imported, and its instrument names an address"):
+        require_trust(ClaudeLight(url=other), tmp_path, trusted=False)
 
 
 @pytest.mark.parametrize("given", ["command", {"kind": "python"}, {"use": "rig.yaml"}, {"kind": "http"}])

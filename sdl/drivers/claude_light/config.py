@@ -24,6 +24,7 @@ from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import HttpConnection, check_address
 from sdl.drivers.rate_limit import RateLimiter
+from sdl.drivers.trust import PUBLIC
 from sdl.drivers.twin.config import Twin
 from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
@@ -45,9 +46,7 @@ class ClaudeLight(RealInstrument):
     )
 
     kind: Literal["claude-light"] = "claude-light"
-    url: str = Field(
-        default="https://claude-light.cheme.cmu.edu/api", description="where the server answers; http or https"
-    )
+    url: str = Field(default=PUBLIC, description="where the server answers; http or https")
     connect_timeout: float = Field(default=5.0, gt=0, le=60, description="seconds to wait for a connection")
     read_timeout: float = Field(
         default=75.0,
