@@ -114,6 +114,7 @@ def test_what_a_campaign_narrows_further_stays_narrow(lab: AgentLab) -> None:
     ("keys", "message"),
     [
         ({"solver": "random"}, "solver random is not allowed; allowed: auto, linear, gp"),
+        ({"retry": {"times": 4}}, "retry.times 4 is not allowed; allowed: 0 … 3"),
         ({"stop": {"trials": 101}}, "up to 202 readings, and 0 of 200"),
         ({"stop": {"trials": 90}, "confirm": 0, "average": 1}, "costs up to .*, and 0 of 100"),
     ],

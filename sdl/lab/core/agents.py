@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 REHEARSAL_SECONDS = 3600.0
 """Seconds for which a rehearsal is valid."""
+MOST_RETRIES = 3
+"""Most further attempts at a reading: an attempt that fails counts as no reading, but uses the instrument."""
 MAX_WAITING = 10  # submissions of one agent that wait for a person
 MAX_CALLS = {60.0: 60, 86400.0: 2000}
 """By seconds, the most recorded calls of one agent in them; further ones are refused and not recorded, so that a flood
@@ -131,6 +133,8 @@ def campaign_violations(limits: AgentLimits, instrument: str, campaign: Mapping[
     solver = str(campaign.get("solver", {}).get("kind"))
     if limits.solvers and solver not in limits.solvers:
         yield f"solver {solver} is not allowed; allowed: {', '.join(limits.solvers)}"
+    if (times := campaign.get("retry", {}).get("times", 0)) > MOST_RETRIES:
+        yield f"retry.times {times} is not allowed; allowed: 0 … {MOST_RETRIES}, since failed attempts are not counted"
 
 
 def instrument_change(lab: Lab, instrument: str, campaign: Mapping[str, Any]) -> str:
