@@ -78,7 +78,7 @@ def test_a_reading_takes_its_time_and_is_near_the_instrument_s(alone: FittedTwin
     [
         ({"red": 200.0, "blue": 150.0}, r"break the constraint red \+ blue <= 300"),
         ({"red": 400.0, "blue": 0.0}, "red = 400.0 is outside 0 … 300"),
-        ({"red": 100.0}, "missing: .'blue'"),
+        ({"red": 100.0}, "missing: blue"),
     ],
 )
 def test_settings_that_the_instrument_cannot_take_are_rejected(
