@@ -13,6 +13,7 @@ from sdl.errors import BadReply, NotApplied, Rejected
 from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, Value, numbers
 
 # Exceptions that only a programming error in the driver causes, so that a retry is useless.
+# NotImplementedError is one: a driver of a user that has left out a member.
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
 
 ROUNDING = 1e-9  # of a reading, relative to the end of its range

@@ -36,6 +36,8 @@ MOST_BYTES = 10 << 30
 MOST_RATIO, UNSUSPICIOUS = 100, 100 << 20  # an archive may unpack to so many times its size, or to so many bytes
 MOST_METADATA = 64 << 20
 BLOCK = 1 << 20
+# What zipfile raises for archives that it cannot read: NotImplementedError for a compression that it does not know,
+# RuntimeError for an encrypted member.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 OF_LABS = ".lab"  # end of the names of the directories of labs (`sdl.lab.journal`)

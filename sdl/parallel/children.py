@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,24 @@ MAX_PATH_BYTES = 70
 def command(*words: str) -> list[str]:
     """The command line that runs `sdl` with this Python."""
     return [sys.executable, "-P", "-m", "sdl", *words]
+
+
+def finished(words: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """What `sdl` printed with these arguments, in a process without input.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer; it was killed.
+    """
+    with child_environment():
+        return subprocess.run(
+            command(*words),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=seconds,
+            check=False,
+        )
 
 
 @contextlib.contextmanager

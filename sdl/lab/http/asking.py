@@ -96,16 +96,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 def _run(words: list[str]) -> dict[str, Any]:
     """The JSON object that a command prints."""
     try:
-        with children.child_environment():
-            done = subprocess.run(
-                children.command(*words),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                timeout=SECONDS,
-                check=False,
-            )
+        done = children.finished(words, SECONDS)
         value = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         raise HTTPException(503, f"no answer within {SECONDS:g} s; ask again") from None

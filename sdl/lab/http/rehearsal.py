@@ -102,16 +102,7 @@ def _command(*words: str) -> dict[str, Any]:
         ConfigError: it printed none, or took too long.
     """
     try:
-        with children.child_environment():
-            done = subprocess.run(
-                children.command(*words),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                timeout=SECONDS,
-                check=False,
-            )
+        done = children.finished(words, SECONDS)
         return dict(json.loads(done.stdout))
     except subprocess.TimeoutExpired:
         raise ConfigError(f"it did not end within {SECONDS:g} s; give it fewer trials or a faster solver") from None
