@@ -20,7 +20,7 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test check format docs docs-site golden install clean
+.PHONY: help demo test check format docs docs-site dist release golden install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -55,6 +55,14 @@ docs-site:  ## builds the documentation as a site that works offline, into build
 	@$(BIN)/python tools/notebooks.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 	@echo build/site/index.html
+
+dist:  ## builds wheel and sdist into dist/, and tries the wheel in an empty environment
+	$(call ready,--dev)
+	@$(BIN)/python tools/dist.py $(ARGS)
+
+release:  ## VERSION=0.2.0: writes the version into changelog and citation files; then commit and tag
+	$(call ready,--dev)
+	@$(BIN)/python tools/release.py $(VERSION)
 
 golden:  ## writes the golden runs anew, after a change that is meant to change decisions
 	$(call ready,--dev)
