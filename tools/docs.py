@@ -26,7 +26,38 @@ def pages() -> dict[Path, str]:
     made[DOCS / "how-to" / "lab.md"] = _replace(DOCS / "how-to" / "lab.md", "keys", _lab_keys())
     made[DOCS / "reference" / "cli.md"] = _replace(DOCS / "reference" / "cli.md", "commands", _commands())
     made[DOCS / "reference" / "constants.md"] = _replace(DOCS / "reference" / "constants.md", "constants", _constants())
+    made[DOCS / "reference" / "record.md"] = _replace(DOCS / "reference" / "record.md", "events", _events())
     return made
+
+
+def _events() -> str:
+    """Each event with its fields, their types and the comments beside them."""
+    source = (DOCS.parent / "sdl" / "core" / "events.py").read_text(encoding="utf-8")
+    lines, parts = source.splitlines(), []
+    for one in ast.parse(source).body:
+        if not isinstance(one, ast.ClassDef) or one.name == "Propose":
+            continue
+        fields = [field for field in one.body if isinstance(field, ast.AnnAssign)]
+        if one.name in ("Measure", "Stop"):  # actions, which are not recorded
+            continue
+        parts += [f"### `{one.name}`", "", f"{ast.get_docstring(one)}", "", "| field | type | |", "|---|---|---|"]
+        for field in fields:
+            name, kind = ast.unparse(field.target), ast.unparse(field.annotation).replace("|", "\\|")
+            parts.append(f"| `{name}` | `{kind}` | {_comment(lines, field.lineno - 1, field.end_lineno or 0)} |")
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def _comment(lines: list[str], first: int, after: int) -> str:
+    """The comment at the end of a field, else the comment lines right above it."""
+    _, mark, text = lines[after - 1].partition("  # ")
+    if mark:
+        return text.replace("|", "\\|")
+    above: list[str] = []
+    while lines[first - 1].strip().startswith("# "):
+        first -= 1
+        above.insert(0, lines[first].strip().removeprefix("# "))
+    return " ".join(above).replace("|", "\\|")
 
 
 def _constants() -> str:
