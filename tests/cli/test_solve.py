@@ -289,6 +289,7 @@ def test_a_damaged_record_is_exit_5(collected: Path, tmp_path: Path, sdl: Sdl) -
     assert (done.code, "record.jsonl:6: damaged" in done.err) == (5, True)
 
 
+@pytest.mark.slow
 def test_the_real_readings_are_answered_with_what_was_left_out(real_readings: Path, sdl: Sdl) -> None:
     done = sdl("solve", real_readings, *GOAL, "--solver", "pls", "--json")
     assert done.code == 0

@@ -657,6 +657,7 @@ def _damaged(draw: st.DrawFn) -> bytes:
             return draw(st.text(st.sampled_from("{}[]:,-&*!|>'\"%@`# \n\tab01.~?"), max_size=120)).encode()
 
 
+@pytest.mark.slow
 def test_of_seven_hundred_bad_files_each_is_refused_with_a_place_and_nothing_else_happens(tmp_path: Path) -> None:
     file, seen = tmp_path / "fuzz.yaml", Counter[str]()
 
@@ -685,6 +686,7 @@ def test_of_seven_hundred_bad_files_each_is_refused_with_a_place_and_nothing_els
     assert [p.name for p in tmp_path.iterdir()] == ["fuzz.yaml"]
 
 
+@pytest.mark.slow
 def test_the_real_command_refuses_bad_files_with_exit_2_and_starts_nothing(tmp_path: Path) -> None:
     def attempt(case: tuple[int, tuple[str, tuple[str | bytes, str, int | None]]]) -> str:
         number, (name, (text, _, line)) = case
