@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from sdl.arrays import Bools, Floats
-from sdl.models.forward.gaussian_process import ChannelProcess, Hyperparameters, condition
+from sdl.models.forward.gaussian_process import Hyperparameters, condition
+from sdl.models.forward.gp.channel import ChannelProcess
 from sdl.space import Space
 from sdl.twin.faults import Fault
 from sdl.twin.fitted.lag import remaining
