@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,26 @@ def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl:
     done = sdl("solve", "x.csv", *GOAL, "--instrument", "twin", "--input", "Red=red")
     assert (done.code, "--input Red: twin has no such input; allowed: R, G, B" in done.err) == (2, True)
     assert "--instrument tvin: kind: unknown kind" in sdl("solve", "x.csv", *GOAL, "--instrument", "tvin").err
+
+
+def test_a_goal_and_a_tolerance_may_carry_the_unit_of_the_channel_and_no_other(tmp_path: Path, sdl: Sdl) -> None:
+    Path("cell.yaml").write_text(
+        "name: x\ninstrument:\n  kind: manual\n  inputs: {acid: {low: 0, high: 10, unit: mL}}\n"
+        "  channels: {pH: {}, k: {unit: mS/cm}}\ngoal: {k: 3 mS/cm}\n",
+        encoding="utf-8",
+    )
+    Path("x.csv").write_text("acid,k,pH\n" + "".join(f"{x},{1 + x / 2},7\n" for x in range(9)), encoding="utf-8")
+    ask = partial(sdl, "solve", "x.csv", "--solver", "linear", "--no-validate", "--json", "--instrument", "cell.yaml")
+    plain = ask("--goal", "k=3", "--tolerance", "0.1").json["answers"][0]["settings"]
+    assert ask("--goal", "k=3 mS/cm", "--tolerance", "0.1 mS/cm").json["answers"][0]["settings"] == plain
+    assert plain["acid"] == pytest.approx(4.0, abs=0.1)
+    for given, said in (
+        (["--goal", "k=3 mol"], "--goal: k is in mS/cm, not in 'mol'"),
+        (["--goal", "k=3", "--tolerance", "1 mol"], "--tolerance: k is in mS/cm, not in 'mol'"),
+        (["--goal", "pH=3 mol"], "--goal: pH has no unit, not in 'mol'"),
+    ):
+        done = ask(*given)
+        assert (done.code, said in done.err) == (2, True), done.err
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
