@@ -134,8 +134,8 @@ def solve(
     kinds = _solvers(solvers or ["auto"])
     _check(kinds, goal, prefer, all_solutions=all_solutions)
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
-    files = [locate(source, Path(), runs) for source in sources]
-    question = _question(files, goal, given, columns, instrument, *bounds)
+    paths = [locate(source, Path(), runs) for source in sources]
+    question = _question(paths, goal, given, columns, instrument, *bounds)
     if prefer is not None:
         from sdl.inverse.dataset import parse_prefer
 
