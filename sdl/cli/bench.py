@@ -193,7 +193,7 @@ def _instrument(
 
 
 def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
-    """The path of a file with the state, which exists as long as the stack."""
+    """The path of a file with the state, which is removed when the stack closes."""
     from sdl.parallel import children
     from sdl.twin.led.write import toml
 

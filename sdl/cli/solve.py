@@ -459,7 +459,7 @@ def _goal(given: Sequence[str], tolerance: str) -> tuple[Goal, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Rig:
-    """What measured the rows: an instrument, or what the data tells of one.
+    """The instrument that measured the rows, as given or as far as the data describe it.
 
     Attributes:
         inputs: only names if their bounds are unknown.
@@ -527,7 +527,7 @@ def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -
 
 
 def _named(given: str, columns: ColumnNames) -> _Rig:
-    """An instrument as a campaign uses it, of a file of its own, or of a kind."""
+    """The instrument of a campaign file, of an instrument's own file, or of a kind."""
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
         part = tree.get("instrument", tree) if isinstance(tree, Mapping) else tree

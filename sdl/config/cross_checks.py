@@ -60,7 +60,7 @@ def _objective_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 
 def _constraint_problems(campaign: ResolvedCampaign) -> list[Problem]:
-    """Constraints that are none, that name no numeric input, or that no settings keep."""
+    """Constraints that cannot be parsed, that name no numeric input, or that no settings keep."""
     if not getattr(campaign.instrument, "constraints", ()):
         return []
     try:

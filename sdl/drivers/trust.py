@@ -59,7 +59,7 @@ def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
 
 
 def _state_problems(given: Any, path: str = "") -> Iterator[Problem]:
-    """Wherever a campaign names the state of a twin by a path."""
+    """A problem for each place where a campaign names the state of a twin by a path."""
     if isinstance(given, Mapping):
         for key, value in given.items():
             yield from _state_problems(value, f"{path}.{key}".lstrip("."))

@@ -1,7 +1,7 @@
 """Instruments that a campaign file declares: the keys that all of their kinds share.
 
 A kind is a subclass with keys of its own and `connect`, which gives a raw driver: it sets the inputs, reads the
-channels, and sends what is to be off. Everything else (rates, settling, derived channels, limits, checks) is the same
+channels, and sends the settings `off`. Everything else (rates, settling, derived channels, limits, checks) is the same
 for all kinds and lies in `DeclaredDriver`.
 """
 

@@ -1,7 +1,7 @@
 """The driver of every declared instrument: what the campaign asks for, in requests to a raw driver.
 
 One reading may take several requests: steps of a ramp, a first one that sets the inputs before they settle, and
-repeated ones until a channel is stable. Each is held against the limits.
+repeated ones until a channel is stable. Each reading is compared with the limits.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class DeclaredDriver(OpenDriver):
         return self._request(values)
 
     def _until_stable(self, settle: SettleUntil, values: Settings, reading: Reading) -> Reading:
-        """Read until all readings of a channel in a window lie together."""
+        """Read until a channel has varied by at most `settle.within` during `settle.window` seconds."""
         seen: deque[tuple[float, float]] = deque()
         while True:
             now = self._clock.monotonic()

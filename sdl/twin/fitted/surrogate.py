@@ -173,7 +173,7 @@ class Surrogate:
         return settings
 
     def cut(self, readings: Floats) -> Floats:
-        """Readings (…, m) inside the ends of the channels."""
+        """Readings (…, m), clipped to the ranges of the channels."""
         low = [-np.inf if channel.low is None else channel.low for channel in self.channels]
         high = [np.inf if channel.high is None else channel.high for channel in self.channels]
         return np.clip(readings, low, high)
