@@ -224,7 +224,7 @@ class History:
         """
         if (closed := self.open_trial) is None:
             raise ValueError("no trial is open")
-        closed.close(state)
+        closed.state = state
         self.trials += 1
         if not closed.skipped:
             self.failures = self.failures + 1 if closed.failed else 0

@@ -73,7 +73,7 @@ def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
 
     Raises:
         ConfigError: it is no such file, holds no run, or is not safe to unpack; or another run has that name.
-        Damaged, RecordError: a file or record is not as it was written. Nothing of that run is kept.
+        Damaged, RecordError: a file or record was changed. Nothing of that run is kept.
     """
     with _opened(source) as entries:
         found = sorted(place for place in entries if place.name == record.FILE and place.parent.name == RECORD)
