@@ -397,7 +397,12 @@ _Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 @dataclass(frozen=True, slots=True)
 class _ReadRow:
-    """A reading with its line number; `at` is NaN without a time, `local` (s) without a time of day beside the day."""
+    """A reading with its line number.
+
+    Attributes:
+        at: seconds since 1970 UTC; NaN without a time.
+        local: seconds since 1970 in an unknown time zone, from a day with a time of day; NaN without one.
+    """
 
     line: int
     reading: Reading

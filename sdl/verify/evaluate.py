@@ -99,7 +99,7 @@ def evaluate(expect: Expect, seen: Sequence[SeedResult]) -> tuple[Evaluation, ..
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A claim about a fraction of all seeds: its limit, the size that is compared with it, and the size as text."""
+    """A claim about a fraction of all seeds: its limit, the quantity compared with it, and that quantity as text."""
 
     claim: str
     expected: str
