@@ -284,7 +284,7 @@ def _check(solvers: Sequence[Solver], goal: Goal, prefer: str | None, *, all_sol
         return
     given = [name for name, used in (("--prefer", prefer), ("--all-solutions", all_solutions)) if used]
     if given:
-        raise ConfigError(f"{given[0]}: the settings that {goal.direction} {goal.objective} leave no choice")
+        raise ConfigError(f"{given[0]}: has no meaning with a channel to {goal.direction}")
     for solver in solvers:
         check_objective(solver, goal)
 

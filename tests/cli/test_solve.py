@@ -158,7 +158,7 @@ def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
         (["log.jsonl", "--goal", "445nm=1", "--goal", "445nm=2"], 2, "given twice"),
         (["log.jsonl", "--goal", "445nm=1e300"], 2, "1e+300 is no plausible reading"),
         (["log.jsonl", "--goal", "445nm={at most: 1e300}"], 2, "1e+300 is no plausible reading"),
-        (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give it in counts"),
+        (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give it in the unit of the channel"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "0"], 2, "--tolerance 0: must be 2% (of the target)"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "wide"], 2, "--tolerance"),
         (["log.jsonl", "--goal", "446nm=3"], 2, "did you mean '445nm'?"),
@@ -360,7 +360,7 @@ def test_a_channel_is_maximised_in_the_model_of_the_data_and_the_next_settings_a
     [
         (("--solver", "gmm"), "gmm cannot maximise 445nm; use auto, gp, quadratic or linear"),
         (("--goal", "515nm=minimise"), "only one channel can be maximised or minimised, not 445nm and 515nm"),
-        (("--all-solutions",), "--all-solutions: the settings that maximise 445nm leave no choice"),
+        (("--all-solutions",), "--all-solutions: has no meaning with a channel to maximise"),
     ],
 )
 def test_what_has_no_meaning_for_a_maximum_is_refused(

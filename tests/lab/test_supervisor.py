@@ -624,7 +624,7 @@ def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Supervisor)
     stubborn = Server()
     stubborn.then(*[says({"in": [0.5, 0.0, 0.0], "out": OUT})] * 2)  # then it does as it is told
     instrument = tree(stubborn.url)["instrument"]
-    assert "asked to be off it applied {'R': 0.5" in made_safe(lab, instrument)
+    assert "told to switch off, it applied {'R': 0.5" in made_safe(lab, instrument)
     ends = time.monotonic() + PATIENCE
     while lab.make_safe(instrument) and time.monotonic() < ends:
         time.sleep(0.05)

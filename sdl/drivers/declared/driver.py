@@ -200,7 +200,7 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
     if missing := [name for name in off if name not in applied]:
         return SafeState(Power.UNKNOWN, None, f"the answer does not say what was applied of {', '.join(missing)}")
     if wrong := [f"{name} = {applied[name]}" for name, value in off.items() if not _is_same(applied[name], value)]:
-        return SafeState(Power.ON, applied, f"asked to be off, it says {', '.join(wrong)}")
+        return SafeState(Power.ON, applied, f"told to switch off, it says {', '.join(wrong)}")
     return SafeState(Power.OFF, applied, state.why)
 
 

@@ -30,7 +30,10 @@ class AgentLimits(Frozen):
         "`{rig: {red: {high: 200}, yellow: 0}}`; `{rig: {}}`: the bounds of the instrument",
     )
     readings_per_day: int | None = Field(
-        None, ge=1, description="most readings of its campaigns in 24 hours, each counted with the most it can take"
+        None,
+        ge=1,
+        description="largest number of readings of its campaigns in 24 hours; an unfinished campaign "
+        "counts with the most it can take",
     )
     cost_per_day: float | None = Field(
         None, gt=0, description="most that its campaigns may cost in 24 hours, in the unit of `cost` of the instruments"
