@@ -75,7 +75,7 @@ def list_row(folder: Path) -> dict[str, Any]:
         "worst": done.worst,
         "worst_error": best.worst_error if best else None,
         "solver": folded.tree.get("solver" if goal else "design", {}).get("kind", ""),
-        "goal": _goal(goal),
+        "goal": goal_text(goal),
         "short_goal": short_goal(goal),
         "instrument": folded.opened.instrument["identity"],
         "ratio": best.miss if best and best.worst_error is not None else None,
@@ -99,7 +99,7 @@ def curve(trials: Sequence[Trial], goal: Goal | None) -> list[float]:
     return [float(f"{best(values[a:b]):.4g}") for a, b in itertools.pairwise(ends)]
 
 
-def _goal(goal: Goal | None) -> str:
+def goal_text(goal: Goal | None) -> str:
     """`16384 ± 327.68 at 445nm 515nm`: channels with equal bands together."""
     bands = {name: str(band) for name, band in (goal.bands if goal else {}).items()}
     names = {text: " ".join(name for name in bands if bands[name] == text) for text in bands.values()}
