@@ -13,7 +13,8 @@ from typing import Any
 from sdl import formatting
 from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
-from sdl.runs.index import Index, Query
+from sdl.runs.index import Index
+from sdl.runs.query import Query
 from sdl.store import lease, trial_files
 from sdl.store.lock import is_attended, writing_process
 from sdl.store.resolve import FILE

@@ -127,7 +127,7 @@ def test_compare_of_a_directory_leaves_out_what_cannot_be_read_and_of_a_name_say
     (runs / "begun" / "20260101T000000Z-abc123" / "record.jsonl").touch()
     code, out, err = sdl("compare", str(runs))
     assert code == 0
-    assert "1 run in brackets" in out
+    assert "medians of 1 run," in out
     assert "left out: " in err
     assert "empty" in err
     code, _, err = sdl("compare", "abc123", "--runs", str(runs))

@@ -49,7 +49,7 @@ def story(table: TrialTable) -> Figure | None:
         largest = max(largest, _readings(axes, measured, series, many), _expected(axes, measured, series, many))
         if shown is not None:
             _estimate(axes, shown, series, right + (0.05 + 0.014 * width) * place)
-    _axis(axes, largest)
+    deviation_axis(axes, largest)
     end = right + 0.4 + 0.05 * width if shown is not None else last + WIDE + 0.1
     axes.set(xlabel="trial", ylabel="reading − goal (tolerances)", xlim=(first - 0.6, end))
     style.whole_numbers(axes)
@@ -121,7 +121,7 @@ def _estimate(axes: Axes, pooled: PooledMean, series: _Series, x: float) -> None
     bar[0].set(markeredgecolor=INK, markeredgewidth=0.8)
 
 
-def _axis(axes: Axes, largest: float) -> None:
+def deviation_axis(axes: Axes, largest: float) -> None:
     """A symmetric axis, linear near the band and logarithmic beyond."""
     top = max(largest * 1.25, 2.2)
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=1.6)
