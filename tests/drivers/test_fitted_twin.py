@@ -102,7 +102,10 @@ def test_a_campaign_on_it_ends_the_same_if_it_is_broken_off_and_resumed(tmp_path
     [
         ({"variant": "curved"}, "variant"),
         ({"ambient": "day"}, "ambient"),
-        ({"faults": [{"name": "dead-led", "at": [0]}]}, "only the twin of the LED has dead-led; allowed: busy, refused"),
+        (
+            {"faults": [{"name": "dead-led", "at": [0]}]},
+            "only the twin of the LED has dead-led; allowed: busy, refused",
+        ),
         ({"faults": [{"name": "null-channel", "at": [0]}]}, "unknown '515nm'; allowed: R, T"),
         ({"latency": "real"}, "latency"),
         ({"start": "yesterday"}, "is not a date and time"),
