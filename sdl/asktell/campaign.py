@@ -120,7 +120,7 @@ class OpenCampaign:
     ) -> None:
         """Write down the readings for a request, or why there are none, which ends its trial as failed.
 
-        They are on the disk when this returns. Told again with equal values, nothing happens. Readings beyond `limits`
+        They are on the disk when this returns. Equal values told again change nothing. Readings beyond `limits`
         of the instrument end the campaign as failed.
 
         Args:
@@ -369,7 +369,7 @@ class OpenCampaign:
         )
 
     def _counted(self, trial: int, repeat: int) -> Reading | Measured | None:
-        """A reading as it counts, None if it is excluded."""
+        """The reading with its corrections; None if it is excluded."""
         return self._campaign.history.trial(trial).reading(repeat)
 
     def _was_told(

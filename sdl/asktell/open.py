@@ -77,7 +77,7 @@ def begin_run(campaign: CampaignFile, folder: Path) -> Path:
 
 
 def _unfinished(place: Path, campaign: CampaignFile) -> Path | None:
-    """The newest unfinished run of the same campaign; who gets messages does not matter."""
+    """The newest unfinished run of the same campaign; the key `notify` may differ."""
     wanted = _without_messages(json.loads(json.dumps(campaign.plain())))
     for folder in sorted((file.parent for file in place.glob(f"*/{FILE}")), reverse=True):
         with contextlib.suppress(SdlError, OSError):  # another run's damage is none of ours
@@ -94,7 +94,7 @@ def _without_messages(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_at_a_time(place: Path) -> Iterator[None]:
-    """So that two who ask at once get the same run.
+    """Lock the campaign's directory, so that two processes that open it at once get the same run.
 
     Raises:
         InUse: it takes another process too long.

@@ -57,7 +57,7 @@ def cost(campaign: CampaignFile) -> Cost:
 
 
 def _price(campaign: CampaignFile, trials: int, readings: int) -> float | None:
-    """The largest price; `stop.cost` limits it to that and what the settings of one reading add."""
+    """The largest price. `stop.cost` limits it, but the price of the last reading's settings may exceed that limit."""
     prices = campaign.prices
     if prices is None:
         return None
@@ -109,7 +109,7 @@ def cautions(campaign: CampaignFile) -> list[str]:
 
 
 def _narrow(campaign: CampaignFile) -> list[str]:
-    """A tolerance that the best settings often exceed; known for instruments with `reading_noise`."""
+    """Cautions about a tolerance that noise alone often exceeds; only for instruments with `reading_noise`."""
     noise, goal = getattr(campaign.instrument, "reading_noise", None), campaign.goals()
     if noise is None or goal is None:
         return []

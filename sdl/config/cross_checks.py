@@ -50,7 +50,7 @@ def _objective_problems(campaign: ResolvedCampaign) -> list[Problem]:
         message = f"counts tolerance ratios, and {name} has none; use stop.improvement"
         problems.append(Problem(message, "stop.stagnation"))
     if campaign.prefer is not None:
-        problems.append(Problem(f"the settings that {direction} {name} leave no choice; remove it", "prefer"))
+        problems.append(Problem(f"has no effect in a campaign that {direction}s {name}; remove it", "prefer"))
     solver = campaign.solver
     if solver is not None and not optimises(solver):
         options = " with these options" if solver.kind in ("auto", "linear") else ""
@@ -60,7 +60,7 @@ def _objective_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 
 def _constraint_problems(campaign: ResolvedCampaign) -> list[Problem]:
-    """Constraints that are none, that name no numeric input, or that no settings keep."""
+    """Constraints that cannot be parsed, that name no numeric input, or that no settings keep."""
     if not getattr(campaign.instrument, "constraints", ()):
         return []
     try:

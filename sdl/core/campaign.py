@@ -15,15 +15,15 @@ In addition, at any time before Stopped: AbortAsked (→ stop), Paused/Continued
 Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe
 (whether the instrument is off) may come at any time after Opened and changes nothing that is due. Attached (a row of no
 trial) and Corrected (a reading replaced or excluded) may come at any time as well, also after Stopped. Skipped ends the
-open trial. A correction ends the open trial if its mean decides that now. A finished trial stays finished, but counts
-as reached exactly if the mean of its readings lies inside and all of its confirmations count: a campaign that had
-reached its goal goes on where none does any more, and one that had not has.
+open trial. A correction ends the open trial if its mean decides that now. A finished trial stays finished, but is
+compared with the goal anew, which needs all of its confirmations: a campaign that had reached its goal continues if no
+trial does any more, and one that had not ends if a trial now does.
 
 Without an objective a trial is `average` readings; if their mean lies inside every channel's band, `confirm × average`
 more are taken at the same settings. Reached means that the mean of all of them lies inside. A failed confirmation only
 adds rows.
 
-With an objective (a channel to maximise or minimise) every trial is `average` readings. Once two proposals running
+With an objective (a channel to maximise or minimise) every trial is `average` readings. Once two proposals in a row
 expect less than `improvement`, and in the last trial of the budget, the best settings are measured again in a trial of
 `confirm × average` readings. The campaign is done if the next proposal still expects less and the best settings are the
 same. A proposal that expects more, or other best settings, only continue the search.

@@ -11,8 +11,8 @@ d-optimal                   chosen among the feasible candidates, with main effe
 points                      as listed
 others                      moved to the closest feasible settings
 
-Except where they are crossed, the choices take turns. Beyond the plan follows the feasible point that is farthest from
-those measured.
+Except where they are crossed, the choices take turns. After the plan, each trial gets the feasible point that is
+farthest from those measured.
 """
 
 from __future__ import annotations
@@ -258,7 +258,10 @@ class DesignInside:
         return narrow if polytope.centre(block.low, block.high, block.A, block.b) is not None else region
 
     def _codes_of(self, trials: Ints) -> Floats:
-        """(n, p) choices of trials: each input's take turns, shifted after every common period of the inputs before."""
+        """(n, p) columns of the choices of trials.
+
+        The choices of each input take turns, shifted after each period in common with the inputs before.
+        """
         codes, period = np.zeros((len(trials), len(self.space.columns))), 1
         for shift, item in enumerate(self.space.choices):
             texts = item.choices or ()

@@ -165,7 +165,7 @@ def _hashes(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PureP
             graph = json.loads(stream.read(MOST_METADATA))["@graph"]
         files = {str(item["@id"]): item["sha256"] for item in graph if "sha256" in item}
     except (*UNREADABLE, KeyError, TypeError) as error:
-        raise Damaged(str(source), 1, f"{METADATA} is not as it was written: {error!r}") from error
+        raise Damaged(str(source), 1, f"{METADATA} was changed: {error!r}") from error
     return {(root / unquote(place)).as_posix(): str(sha) for place, sha in files.items()}
 
 

@@ -56,7 +56,7 @@ class Proposal:
         readings_needed: to average per trial where the tolerance is below the noise; None = no number is known.
         incumbent: with an objective, the best settings measured, as applied; empty if none keep the constraints.
         estimate, estimate_error: noise-free raw reading of the objective there by the model, and its standard error.
-        expected_improvement: over the estimate, of the reading at the settings.
+        expected_improvement: by which the reading at the settings is expected to exceed the estimate.
     """
 
     settings: Settings

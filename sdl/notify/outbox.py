@@ -117,7 +117,7 @@ class Outbox:
             self._write()
 
     def _write(self) -> bool:
-        """Write the changed rows, or all of them where the file is not as it was left; False on a full disk."""
+        """Write the changed rows, or all of them if others changed the file; False on a full disk."""
         try:
             if self._database is None or self._identity() != self._written:
                 self._write_all()

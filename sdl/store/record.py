@@ -200,7 +200,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None
     try:
         with open_existing(file, follow=not inside) as stream:
             if not _seek(stream, after):
-                raise Damaged(str(file), after.number, "not as it was when it was read before")
+                raise Damaged(str(file), after.number, "changed since it was read before")
             for number, raw in enumerate(stream, after.number + 1):
                 whole = raw.endswith(b"\n")
                 try:

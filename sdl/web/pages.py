@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -21,7 +20,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
 from sdl.lab.http.auth import identity_of, quoted
@@ -35,10 +33,9 @@ from sdl.store.plainfile import open_existing
 from sdl.store.resolve import FILE, lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.query import parse_query
 from sdl.web.sse import Feed, Hub
+from sdl.web.workbench import listing
 
-ROWS = 50
 REPORT_SECONDS = 120.0
 MAX_WAITING = 8  # requests for reports that are not ready; more would occupy the threads that an abort needs
 CACHED_REPORTS = 40
@@ -121,33 +118,8 @@ class _Pages:
 
     @_page
     def runs(self, request: Request) -> Response:
-        query, number = parse_query(request.query_params, self._site["zone"])
-        complete = self._index.poke()
-        rows, count = self._index.page(query, number, ROWS)
-        for row in rows:
-            row["error_text"] = formatting.percent(row["error"]) if row["error"] is not None else ""
-        filters = {key: value for key, value in request.query_params.items() if key != "page" and value}
-        first = (number - 1) * ROWS
-        return self.page(
-            "runs.html.j2",
-            here="/runs",
-            title="Runs",
-            query=query,
-            rows=rows,
-            count=count,
-            number=number,
-            pages=-(-count // ROWS),
-            first=first + 1,
-            last=first + len(rows),
-            link=urlencode(filters) + "&" if filters else "",
-            this=f"/runs?{urlencode(filters)}",
-            filtered=filters,
-            reading=None if complete else (self._index.known, self._index.total),
-            trouble=self._index.trouble,
-            outcomes=self._index.choices("outcome"),
-            solvers=self._index.choices("solver"),
-            tags=self._index.choices("tag"),
-        )
+        values = listing(self._index, request.query_params, self._site["zone"])
+        return self.page("runs.html.j2", here="/runs", title="Runs", **values)
 
     @_page
     def run(self, request: Request) -> Response:

@@ -296,6 +296,7 @@ def test_an_impossible_row_is_not_attached(
 
 
 # Corrections ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_corrected_reading_replaces_what_was_told_for_solver_report_and_table(runs: Path) -> None:
     opened = begun(runs)
     for wrong in (False, True, False):

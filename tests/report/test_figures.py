@@ -299,6 +299,7 @@ def test_a_name_that_is_too_long_loses_its_middle() -> None:
     assert len(style.axis_label("x" * 90, "u" * 90, 20)) == 20
 
 
+@pytest.mark.slow
 def test_readings_and_settings_beyond_all_bounds_break_no_figure(tmp_path: Path) -> None:
     source = kit.campaign(tmp_path, "c", tolerance="0.01%", solver={"kind": "random"}, stop={"trials": 8})
     events = list(record.read(source))

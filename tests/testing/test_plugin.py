@@ -153,6 +153,7 @@ def test_too_few_seeds_are_told_at_the_end_and_do_not_fail(pytester: pytest.Pyte
     assert said in [prop.get("value", "")[: len(said)] for prop in properties]
 
 
+@pytest.mark.slow
 def test_the_record_of_a_seed_that_fails_is_kept_where_it_is_asked_for(pytester: pytest.Pytester, run: Pytest) -> None:
     write(pytester, "led.yaml", "{error: 0.5%, seeds: [0, 1]}")
     done = run("--sdl-report", "out")

@@ -121,7 +121,7 @@ def test_every_control_of_a_page_has_a_name(inside: Http, path: str) -> None:
     labelled = set(re.findall(r'<label for="([^"]+)"', text))
     for tag, given in Elements(text).elements:
         if tag in ("input", "select", "textarea"):
-            assert given["id"] in labelled or given.get("aria-label")
+            assert given.get("id") in labelled or given.get("aria-label")
         if tag == "svg":
             assert given.get("aria-label")
 
@@ -316,7 +316,9 @@ def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
     for text in (listed, shown.text, filtered, lost, http.get("/").text):
         assert "&lt;script&gt;alert(1)" in text
         tags = [tag for tag, _ in Elements(text).elements]
-        assert tags.count("script") == 1
+        assert all(
+            str(given["src"]).startswith("/static/") for tag, given in Elements(text).elements if tag == "script"
+        )
         assert "img" not in tags
         assert "{{7*7}" in text
 
@@ -353,7 +355,7 @@ def test_times_and_dates_of_runs_are_those_of_the_lab(runs: Path, door: Credenti
     page = client(app)
     text = page.get("/runs").text
     assert "2026-11-02 01:00" in text
-    assert "started (Asia/Tokyo)" in text
+    assert "started</a> (Asia/Tokyo)" in text
     assert "1 run<" in page.get("/runs?from=2026-11-02&to=2026-11-02").text
     assert "0 runs" in page.get("/runs?to=2026-11-01").text
     assert "0 runs" in page.get("/runs?from=2026-11-03").text

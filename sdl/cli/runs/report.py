@@ -154,8 +154,8 @@ def import_run(
     \b
     sdl import led-16384-a1b2c3.eln
 
-    It is the same run: hashes and record are checked before it appears below the runs. A run that is there already is
-    left as it is. `sdl resume` and `sdl replay` need --trust where the instrument of an
+    The imported run is identical to the exported one: hashes and record are checked first. A run that is there already
+    is left unchanged. `sdl resume` and `sdl replay` need --trust where the instrument of an
     imported run names a program, code or an address.
     """
     from sdl.export.importing import import_runs, plain

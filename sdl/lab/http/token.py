@@ -7,8 +7,8 @@
 Every terminal of the user finds every lab of the machine here. The token changes at every start, because the files of a
 killed lab remain: a program that takes over its port receives only an invalid token. A token readable by other users,
 through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read
-everything. Who holds it is the lab's own account, under whose name it acts, with every scope; a token for others is a
-named one (`sdl.lab.http.named_tokens`).
+everything. Its holder acts under the name of the lab's account, with every scope; other people and programs get named
+tokens (`sdl.lab.http.named_tokens`).
 """
 
 from __future__ import annotations

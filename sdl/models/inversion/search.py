@@ -51,7 +51,7 @@ ROUNDS, SHRINK = 20, 0.5
 
 
 def log_inside(low: Floats, high: Floats) -> Floats:
-    """Log probability of a standard normal variable inside low…high; the tail is used without cancellation."""
+    """Log probability of a standard normal variable inside low…high, accurate also far out in a tail."""
     side = np.where(low > 0, -1.0, 1.0)
     upper, lower = np.where(side > 0, high, -low), np.where(side > 0, low, -high)
     big, small = log_ndtr(upper), log_ndtr(lower)

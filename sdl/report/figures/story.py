@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from sdl.core.goal import Band
+from sdl.core.goal import Band, Goal
 from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
@@ -32,15 +32,11 @@ WIDE = 0.62  # part of the distance between two trials that the readings of one 
 
 def story(table: TrialTable) -> Figure | None:
     """Every reading of each channel of the goal by trial; None without a target or limit, or without a reading."""
-    goal, best = table.goal, table.best
-    names = [] if goal is None else [name for name, band in goal.bands.items() if band.direction is None]
+    goal = table.goal
+    names = shown_channels(goal, table.best)
     measured = [trial for trial in table.trials if trial.taken]
     if goal is None or not names or not measured:
         return None
-    if len(names) > MOST_CHANNELS and best is not None:
-        worst = sorted(names, key=lambda name: -goal.bands[name].miss(best.mean.get(name, math.nan)))
-        names = [name for name in names if name in worst[:MOST_CHANNELS]]
-    names = names[:MOST_CHANNELS]
     figure = style.canvas(height=3.6)
     (axes,) = figure.axes
     axes.axhspan(-1, 1, color=BAND, lw=0, zorder=0)
@@ -59,7 +55,8 @@ def story(table: TrialTable) -> Figure | None:
         seen += _readings(axes, measured, series, many)
         if shown is not None:
             _estimate(axes, shown, series, right + (0.05 + 0.014 * width) * place)
-    _axis(axes, [value for value in seen if math.isfinite(value)])
+    seen = [value for value in seen if math.isfinite(value)]
+    deviation_axis(axes, min(seen, default=0.0), max(seen, default=0.0))
     for series in () if many else every:
         _expected(axes, measured, series)
     end = right + 0.4 + 0.05 * width if shown is not None else last + WIDE + 0.1
@@ -70,6 +67,15 @@ def story(table: TrialTable) -> Figure | None:
     handles = [Line2D([], [], ls="", marker=m, color=colours[name], label=style.plain(name)) for name, m in looks]
     figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4))
     return figure
+
+
+def shown_channels(goal: Goal | None, best: Trial | None) -> list[str]:
+    """The channels with a target or limit; of many those that are worst in the best trial."""
+    names = [] if goal is None else [name for name, band in goal.bands.items() if band.direction is None]
+    if goal is not None and len(names) > MOST_CHANNELS and best is not None:
+        worst = sorted(names, key=lambda name: -goal.bands[name].miss(best.mean.get(name, math.nan)))
+        names = [name for name in names if name in worst[:MOST_CHANNELS]]
+    return names[:MOST_CHANNELS]
 
 
 class _Series(NamedTuple):
@@ -129,20 +135,24 @@ def _estimate(axes: Axes, pooled: PooledMean, series: _Series, x: float) -> None
     bar[0].set(markeredgecolor=INK, markeredgewidth=0.8)
 
 
-def _axis(axes: Axes, deviations: list[float]) -> None:
-    """An axis that is linear near the band and logarithmic beyond, as far as there are deviations to either side."""
-    low, high = min(deviations, default=0.0), max(deviations, default=0.0)
+def deviation_axis(axes: Axes, low: float, high: float) -> None:
+    """An axis for deviations from `low` to `high`: linear near the band, logarithmic beyond."""
     low, high = min(low * 1.25, -LEAST), max(high * 1.25, LEAST)
-    decades = [10.0**k for k in range(1, 16)]
-    above, below = ([value for value in decades if value <= end] for end in (high, -low))
-    above, below = (values[:: -(-len(values) // 4) or 1] for values in (above, below))
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=1.6)
-    ticks = [*(-value for value in reversed(below)), -1, 0, 1, *above]
-    axes.set(ylim=(low, high), yticks=ticks, yticklabels=[_tick(value) for value in ticks])
+    marks = [value for value in ticks(max(-low, high)) if low <= value <= high]
+    axes.set(ylim=(low, high), yticks=marks, yticklabels=[tick_label(value) for value in marks])
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _tick(value: float) -> str:
+def ticks(top: float) -> list[float]:
+    """The marks of an axis from -top to top: the band, and decades beyond it."""
+    decades = [10.0**k for k in range(1, 16) if 10.0**k <= top]
+    decades = decades[:: -(-len(decades) // 4) or 1]
+    return [*(-value for value in reversed(decades)), -1.0, 0.0, 1.0, *decades]
+
+
+def tick_label(value: float) -> str:
+    """The value with its sign: `+10`, `−1`, `0`."""
     return "0" if not value else f"{'+' if value > 0 else '−'}{abs(value):g}"
 
 
