@@ -52,7 +52,7 @@ def test_report_of_several_runs_goes_into_a_directory(
 ) -> None:
     from sdl.report import page
 
-    monkeypatch.setattr(page, "run_page", lambda printed: page.OURS + printed.run.folder.name)
+    monkeypatch.setattr(page, "run_page", lambda printed, names: page.OURS + printed.run.folder.name)
     other = tmp_path / "runs" / "led" / "20260101T000000Z-abc123"
     shutil.copytree(finished, other)
     printed = sdl("report", finished, other, "-o", tmp_path / "one.html")
