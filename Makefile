@@ -56,6 +56,7 @@ docs:  ## writes the schema and the tables of keys and commands into docs/
 
 docs-site:  ## builds the documentation as a site that works offline, into build/site; dead links fail
 	$(call ready,--dev)
+	@$(BIN)/python tools/notebooks.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 	@echo build/site/index.html
 

@@ -114,6 +114,12 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+def inline(value: Any) -> str:
+    """A plain value as YAML on one line: `{kind: gp}`, `[0.1, 0.2]`, `true`."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=1 << 30)
+    return str(text).removesuffix("\n...\n").strip()
+
+
 class _Loader(yaml.SafeLoader):
     """Compose nodes in one pass; what is not allowed is refused before anything is built."""
 

@@ -21,6 +21,7 @@ from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
 from sdl.report.figures import draw, known
+from sdl.report.figures.relevance import speaks
 from sdl.report.summary import summary
 from sdl.report.table import TrialTable
 
@@ -37,17 +38,24 @@ NOTEBOOK_STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padd
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def run_page(run: Run | TrialTable) -> str:
-    """The report on a run, with every figure for which it has data."""
+def run_page(run: Run | TrialTable, names: Sequence[str] = ()) -> str:
+    """The report on a run.
+
+    Args:
+        run: the run.
+        names: of the figures; by default those that say something about this run.
+
+    Raises:
+        ConfigError: there is no such figure.
+    """
     table = TrialTable.of(run)
     figures, left_out = [], []
-    for name, kind in known().items():
-        drawn = draw(table, name)
-        title, text = kind.caption(table)
+    for name in names or known():
+        drawn = draw(table, name) if names or speaks(table, name) else None
         if drawn is None:
-            left_out.append(title.lower())
+            left_out.append(name)
         else:
-            figures.append(picture(drawn, title, text))
+            figures.append(picture(drawn, *known()[name].caption(table)))
     return render("run.html.j2", title=table.run.opened.campaign, f=summary(table), figures=figures, left_out=left_out)
 
 
@@ -146,18 +154,18 @@ def save(path: Path, content: bytes) -> None:
         raise
 
 
-def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Write every figure of a run into a folder, which is created if missing, as `png` or `svg` files.
+def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str], names: Sequence[str] = ()) -> list[Path]:
+    """Write figures of a run, by default all, into a folder, which is created if missing, as `png` or `svg` files.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        ConfigError: there is no such figure, or the folder cannot be written to.
     """
     table = TrialTable.of(run)
     made: Mapping[str, Any] = {"png": style.png, "svg": style.svg}
     written = []
     with translated_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in known():
+        for name in names or known():
             drawn = draw(table, name)
             for kind in kinds if drawn is not None else ():
                 path = folder / f"{name}.{kind}"

@@ -32,8 +32,10 @@ from sdl.formatting import (
     units,
     worst,
 )
+from sdl.runs.query import NEWEST, SORTS, Query, midnight
 from sdl.store import record
 from sdl.store.resolve import find
+from sdl.types import Outcome
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
@@ -46,30 +48,70 @@ LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver"
 
 
 def list_runs(
-    runs: Runs = RUNS,
+    words: Annotated[
+        list[str] | None, argument("WORD…", "Words in campaign, goal, instrument, solver, reason, note or tags.")
+    ] = None,
+    goal: Annotated[str, option("--goal WORDS", "Words in the goal: 515nm, '20000 at 515nm'.")] = "",
+    tag: Annotated[str, option("--tag TAG", "Runs with this tag.")] = "",
+    outcome: Annotated[str, option("--outcome WORD", "Runs with this outcome: reached, spent, running …")] = "",
+    instrument: Annotated[str, option("--instrument NAME", "Runs on the instrument of this identity.")] = "",
+    solver: Annotated[str, option("--solver KIND", "Runs with this solver.")] = "",
+    since: Annotated[str, option("--since DATE", "Runs that began on this date or later: 2026-11-23.")] = "",
+    until: Annotated[str, option("--until DATE", "Runs that began on this date or earlier.")] = "",
     older_than: Annotated[str | None, option("--older-than AGE", "Only runs that began longer ago: 90d, 12h.")] = None,
+    sort: Annotated[
+        str,
+        option("--sort ORDER", f"{', '.join(SORTS)}; -ORDER: reversed. Default: {NEWEST}.", show_default=False),
+    ] = NEWEST,
+    runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
     """List the runs, the newest first.
 
     \b
     sdl list
+    sdl list --goal 515nm --tag blue --outcome reached
+    sdl list --sort ratio night
     sdl show 2d2bf8                        a run by its id
     sdl list --older-than 90d
 
-    `when` is local time; `error` that of the worst channel at the best trial.
+    `when` is local time; `error` that of the worst channel at the best trial, `ratio` its tolerance ratio.
     """
     from sdl.runs.index import began_before, list_indexed
 
-    before = began_before(_age(older_than)) if older_than else ""
+    query = Query(
+        " ".join(words or ()), _outcome(outcome), solver, tag, _date("--since", since), _date("--until", until),
+        goal=goal, instrument=instrument, before=began_before(_age(older_than)) if older_than else "", sort=sort,
+    )  # fmt: skip
     with ProgressBar("runs", quiet=json, after=1.0) as bar:
-        rows = list_indexed(runs, before, bar)
+        rows = list_indexed(runs, query, bar)
     if json:
-        emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
+        hidden = ("short_goal", "curve")
+        emit({"runs": [{key: value for key, value in row.items() if key not in hidden} for row in rows]})
     elif not rows:
-        print(f"no runs in {runs}")
+        print(f"no runs in {runs} match these filters" if query.filtered else f"no runs in {runs}")
     else:
         _print_list(rows)
+
+
+def _outcome(text: str) -> str:
+    """A stored outcome, given as stored or as it is displayed."""
+    if not text:
+        return ""
+    known = (*map(str, Outcome), "running", "unfinished", "unreadable")
+    found = next((word for word in known if text in (word, display(word))), None)
+    if found is None:
+        raise ConfigError(f"--outcome {text}: allowed: {', '.join(known)}")
+    return found
+
+
+def _date(name: str, text: str) -> str:
+    try:
+        if text and (len(text) != 10 or not midnight(text, "", 1)):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{name} {text}: must be a date such as 2026-11-23") from None
+    return text
 
 
 def _age(text: str) -> float:
