@@ -60,9 +60,9 @@ def fit_processes(
 ) -> GaussianProcess:
     """Fit a process to each channel of the goal, from the usable rows and `bounds`.
 
-    With an objective no row is taken for wrong, because an optimum may look like one. The logarithm of a reading close to
-    0 has so large a variance that the best would be expected there. So the logarithm of the objective is that of its
-    distance from the smallest reading, and a channel of a constraint with such readings is not transformed.
+    With an objective no row is taken for wrong, because an optimum may look like one. The logarithm of a reading close
+    to 0 has so large a variance that the best would be expected there. So the logarithm of the objective is that of its
+    distance from the smallest reading, and a constraint's channel with such readings is not transformed.
     """
     goal, n = training.goal, len(training.Y)
     pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
