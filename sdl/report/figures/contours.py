@@ -16,6 +16,7 @@ from sdl.report import style
 from sdl.report.figures.panels import band_of, distinct, thousands
 from sdl.report.model import RunModel
 from sdl.report.style import FAINT, INK, LINE, PAPER
+from sdl.report.svg import trials_id
 from sdl.report.table import TrialTable
 
 MOST_INPUTS, MOST_CHANNELS = 4, 6
@@ -99,7 +100,7 @@ def _points(axes: Axes, table: TrialTable, model: RunModel, a: str, b: str) -> N
     for rows_of, look in looks:
         shown = np.flatnonzero(rows_of)
         shown = shown[distinct(x[shown], y[shown], *(np.ptp(table.range_of(name)) for name in (a, b)))]
-        axes.plot(x[shown], y[shown], "o", **look)
+        axes.plot(x[shown], y[shown], "o", gid=trials_id(table.numbers[rows][shown]), **look)
     best = table.X[table.numbers == table.final.trial][0] if table.final else np.full(len(table.inputs), np.nan)
     at = [best[table.inputs.index(name)] for name in (a, b)]
     axes.plot(*at, "o", ms=9, mfc="none", mec=INK, mew=1.2)
