@@ -24,7 +24,8 @@ from sdl.lab.http.token import Credentials, read
 from sdl.runner import user
 from sdl.runs import notes
 from sdl.store import record
-from sdl.web.pages import EXAMPLE, MAX_WAITING, Reports, routes
+from sdl.web.made_files import MAX_WAITING, Job, MadeFiles, report_of
+from sdl.web.pages import EXAMPLE, routes
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
 PORT = 8000
@@ -412,21 +413,21 @@ def test_requests_for_reports_that_are_being_made_occupy_few_threads(
 ) -> None:
     """A server without a free thread could not answer an abort, and a report needs no token."""
     (tmp_path / "record.jsonl").touch()
-    go_on, made = threading.Event(), Reports(tmp_path / "cache")
+    go_on, made, job = threading.Event(), MadeFiles(tmp_path / "cache"), report_of(tmp_path)
 
-    def make(self: Reports, folder: Path, file: Path) -> None:
+    def make(self: MadeFiles, job: Job, file: Path) -> None:
         go_on.wait(30)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"report")
 
-    monkeypatch.setattr(Reports, "_make", make)
+    monkeypatch.setattr(MadeFiles, "_make", make)
     with ThreadPoolExecutor(MAX_WAITING) as pool:
-        waiting = [pool.submit(made.page, tmp_path) for _ in range(MAX_WAITING)]
+        waiting = [pool.submit(made.content, job) for _ in range(MAX_WAITING)]
         while made._waiting._value:
             time.sleep(0.01)
         with pytest.raises(HTTPException) as refused:
-            made.page(tmp_path)
+            made.content(job)
         assert refused.value.status_code == 503
         go_on.set()
         assert [one.result() for one in waiting] == [b"report"] * MAX_WAITING
-    assert made.page(tmp_path) == b"report"
+    assert made.content(job) == b"report"
