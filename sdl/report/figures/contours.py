@@ -76,7 +76,7 @@ def _panel(axes: Axes, table: TrialTable, model: RunModel, pair: tuple[str, str]
             continue
         if band is None:
             lines = axes.contour(x, y, z, levels=6, colors=colour, linewidths=0.8)
-            axes.clabel(lines, fontsize=6.5, fmt=thousands, inline_spacing=2)
+            axes.clabel(lines, colors=INK, fontsize=6.5, fmt=thousands, inline_spacing=2)
             continue
         inside = max(band[0], low - 1), min(band[1], high + 1)
         if inside[0] < inside[1]:
