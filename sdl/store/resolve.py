@@ -22,7 +22,20 @@ FILE = "record.jsonl"  # the record; a directory that has one is a run
 
 def folders(runs: Path = RUNS) -> list[Path]:
     """The directories of all runs below `runs`, oldest first."""
-    return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=lambda folder: folder.name)
+    return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=_order)
+
+
+def _order(folder: Path) -> tuple[str, str]:
+    """Start and name of a run; the start is in its name, or else in the first line of its record."""
+    stamp = folder.name.partition("Z-")[0]
+    if _STAMP.fullmatch(stamp):
+        return f"{stamp[:15]}.{stamp[16:]:0<6}", folder.name
+    try:
+        with open_existing(folder / FILE) as stream:
+            at = datetime.fromtimestamp(json.loads(stream.readline())["at"], UTC)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return "", folder.name
+    return at.strftime("%Y%m%dT%H%M%S.%f"), folder.name
 
 
 def lies_below(runs: Path, campaign: str, run: str) -> bool:
@@ -111,7 +124,7 @@ def _short(folder: Path) -> str:
 
 def _inside(folder: Path) -> list[Path]:
     """The runs in the directory of a campaign, or in a directory of campaigns."""
-    runs = sorted((file.parent for file in folder.glob(f"*/{FILE}")), key=lambda run: run.name)
+    runs = sorted((file.parent for file in folder.glob(f"*/{FILE}")), key=_order)
     return runs or folders(folder)
 
 
