@@ -33,7 +33,7 @@ def every_run(runs: Path = RUNS) -> list[Path]:
 
 
 def _order(folder: Path) -> tuple[str, str]:
-    """Start and name of a run; the start is in its name, or else in the first line of its record (not of an archive)."""
+    """Start and name of a run; the start is in its name, or else in the first line of its record."""
     stamp = folder.name.partition("Z-")[0]
     if _STAMP.fullmatch(stamp):
         return f"{stamp[:15]}.{stamp[16:]:0<6}", folder.name
