@@ -173,6 +173,15 @@ class Campaign:
             The actions that are due now, as from `due`.
 
         Raises:
+            OutOfTurn: as `fold`.
+        """
+        self.fold(event)
+        return self.due()
+
+    def fold(self, event: Event) -> None:
+        """Fold one event into the state.
+
+        Raises:
             OutOfTurn: the event is not expected now, or has other inputs than the instrument; the state is unchanged.
         """
         handler = self._table[self.state].get(type(event))
@@ -189,7 +198,6 @@ class Campaign:
             self.history.active += max(event.at - self._at, 0.0)
         self._at = event.at
         handler(event)
-        return self.due()
 
     def due(self) -> list[Action]:
         """The outstanding action: none before Opened, after Stopped, while paused or interrupted; otherwise one."""

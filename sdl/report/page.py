@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from sdl.report import style
 from sdl.report.figures import draw, known
 from sdl.report.figures.relevance import speaks
 from sdl.report.summary import summary
+from sdl.report.svg import inline
 from sdl.report.table import TrialTable
 
 if TYPE_CHECKING:
@@ -83,6 +84,25 @@ def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
     wide, high = (str(round(float(part) * 4 / 3)) for part in points)
     source = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
     return {"title": title, "text": text, "source": source, "width": wide, "height": high}
+
+
+def inline_figures(page: str) -> list[dict[str, Any]]:
+    """The figures of a report for a page of the site: title, text, and the SVG with the colours of that page.
+
+    Args:
+        page: made by `run_page`.
+    """
+    from markupsafe import Markup
+
+    found = re.findall(
+        r'<figure><h3>(.*?)</h3><figcaption>(.*?)</figcaption><img [^>]*src="data:image/svg\+xml;base64,([^"]*)">', page
+    )
+    colours = {f"var(--c{n})": f"var(--{name})" for n, name in enumerate(("ink", "faint", "line", "paper", "band"))}
+    figures = []
+    for n, (title, text, source) in enumerate(found):
+        drawn = inline(base64.b64decode(source).decode(), f"f{n}", colours, unescape(title))
+        figures.append({"title": Markup(title), "text": Markup(text), "svg": Markup(drawn)})
+    return figures
 
 
 def render(template: str, **values: Any) -> str:

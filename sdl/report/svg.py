@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 
 TOKEN = re.compile(r"<[^>]*>|[^<]+")
+MARKER = r'<use(?: trial="\d+")? href="#\w+" x="[^"]*" y="[^"]*"'
+TRIALS = "trials"
+"""Beginning of the id of points that say their trials on hover: `trials-4-5-6`, in order."""
 
 
 def compact(drawn: bytes) -> str:
@@ -13,6 +17,7 @@ def compact(drawn: bytes) -> str:
 
     Coordinates are cut to tenths of a point, those below 10 to hundredths. Left out are space, metadata, comments, ids
     that nothing refers to and groups without attributes; the other ids are shortened. Equal markers share their style.
+    Points of `trials_id` get titles.
     """
     text = drawn.decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
@@ -21,8 +26,49 @@ def compact(drawn: bytes) -> str:
     # Glyphs keep their size, so numbers in scale(…) are not cut; small numbers are those of markers.
     text = re.sub(r"(scale\([^)]*\))|(\d\d\.\d|(?<!\d)\d\.\d\d)\d+", lambda match: match[1] or match[2], text)
     text = re.sub(r' d="([^"]*)"', lambda match: f' d="{_path(match[1])}"', text)
-    plain = "".join(_without_bare_groups(_short_ids(text)))
-    return _with_shared_styles(plain)
+    text = re.sub(rf'<g id="{TRIALS}-([\d-]+)">(.*?</g>)</g>', _with_trials, text)
+    text = _with_shared_styles("".join(_without_bare_groups(_short_ids(text))))
+    return re.sub(r'<use trial="(\d+)"([^>]*)/>', r"<use\2><title>trial \1</title></use>", text)
+
+
+def trials_id(trials: Iterable[float]) -> str:
+    """The id (`set_gid`) of a line of points, for titles `trial 4` that a browser shows on hover."""
+    return "-".join([TRIALS, *(f"{trial:.0f}" for trial in trials)])
+
+
+def inline(drawn: str, prefix: str, colours: Mapping[str, str], label: str) -> str:
+    """A picture of `compact` as part of a page whose policy forbids styles inside it.
+
+    Args:
+        drawn: the SVG.
+        prefix: of its ids, since ids are unique on a page.
+        colours: replacements of texts, such as `var(--c0)` by a variable of the page.
+        label: what the picture shows, for readers who cannot see it.
+    """
+    text = re.sub(r"<style[^>]*>.*?</style>", "", drawn)
+    text = re.sub(r'( id="|href="#|url\(#)', lambda match: match[1] + prefix, text)
+    text = re.sub(r' style="([^"]*)"', lambda match: "".join(_attributes(match[1])), text)
+    for old, new in colours.items():
+        text = text.replace(old, new)
+    head = f'<svg role="img" aria-label="{escape(label)}" stroke-linejoin="round"'
+    return text.replace("<svg", head, 1)
+
+
+def _attributes(style: str) -> Iterator[str]:
+    """Presentation attributes in place of a style."""
+    for part in filter(None, style.split(";")):
+        name, _, value = part.partition(":")
+        yield f' {name.strip()}="{value.strip()}"'
+
+
+def _with_trials(match: re.Match[str]) -> str:
+    """The markers of a group with the numbers of their trials, unless some are not drawn."""
+    trials = match[1].split("-")
+    pieces = match[2].split("<use ")
+    if len(pieces) != len(trials) + 1:
+        return match[0]
+    marked = [f'<use trial="{trial}" {piece}' for trial, piece in zip(trials, pieces[1:], strict=True)]
+    return f"<g>{pieces[0]}{''.join(marked)}</g>"
 
 
 def _path(commands: str) -> str:
@@ -43,8 +89,7 @@ def _short_ids(text: str) -> str:
 
 def _with_shared_styles(text: str) -> str:
     """Equal markers that follow each other, in one group with their style."""
-    marker = r'<use href="#\w+" x="[^"]*" y="[^"]*"'
-    run = rf'{marker}( style="[^"]*")/>(?:{marker}\1/>)+'
+    run = rf'{MARKER}( style="[^"]*")/>(?:{MARKER}\1/>)+'
     return re.sub(run, lambda match: f"<g{match[1]}>{match[0].replace(match[1], '')}</g>", text)
 
 

@@ -24,13 +24,15 @@ from sdl.extras import own_version
 from sdl.lab.http.auth import identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
+from sdl.report.page import inline_figures
 from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
+from sdl.store.archived import CACHE, opened
 from sdl.store.resolve import lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, report_of
+from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, model_of, report_of
 from sdl.web.sse import Feed, Hub
 from sdl.web.workbench import listing
 
@@ -71,6 +73,7 @@ def routes(
         Route(run, pages.run),
         Route(f"{run}/events", pages.run_events),
         Route(f"{run}/report", pages.report),
+        Route(f"{run}/model", pages.model),
         Route(f"{run}/download/{{name}}", pages.download),
         Route(f"{run}/notes", pages.notes, methods=["POST"]),
         Route(f"{run}/files", pages.add_file, methods=["POST"]),
@@ -153,6 +156,7 @@ class _Pages:
             trouble=trouble,
             notes_trouble=notes_trouble,
             downloads=DOWNLOADS,
+            archived=CACHE in folder.parts,
         )
 
     @_page
@@ -164,6 +168,16 @@ class _Pages:
     def report(self, request: Request) -> Response:
         folder = self._folder(request.path_params)
         return self._standalone(request, report_of(folder), address(folder), "Back to the run")
+
+    @_page
+    def model(self, request: Request) -> Response:
+        """The figures of the forward model of a run."""
+        folder = self._folder(request.path_params)
+        job, path = model_of(folder), address(folder)
+        if (content := self._content(request, job)) is None:
+            return self._making(request, job, path, "Back to the run")
+        figures = inline_figures(content.decode())
+        return self.page("model.html.j2", title=f"Model of {folder.parent.name}", path=path, figures=figures)
 
     @_page
     def compare(self, request: Request) -> Response:
@@ -304,13 +318,16 @@ class _Pages:
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
-        """The directory of a run.
+        """The directory of a run; of an archived one that of its unpacked copy.
 
         Raises:
-            HTTPException: no such run.
+            HTTPException: no such run, or its archive is damaged.
         """
         names = str(params["campaign"]), str(params["run"])
         strange = any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names)
         if not strange and lies_below(self._runs, *names):
-            return self._runs.joinpath(*names)
+            try:
+                return opened(self._runs.joinpath(*names))
+            except SdlError as error:
+                raise HTTPException(503, str(error)) from error
         raise HTTPException(404, f"no run {quoted('/'.join(names))}")

@@ -16,6 +16,7 @@ from sdl.report import style
 from sdl.report.figures.panels import band_of, distinct, thousands
 from sdl.report.model import RunModel
 from sdl.report.style import FAINT, INK, LINE, PAPER
+from sdl.report.svg import trials_id
 from sdl.report.table import TrialTable
 
 MOST_INPUTS, MOST_CHANNELS = 4, 6
@@ -75,7 +76,7 @@ def _panel(axes: Axes, table: TrialTable, model: RunModel, pair: tuple[str, str]
             continue
         if band is None:
             lines = axes.contour(x, y, z, levels=6, colors=colour, linewidths=0.8)
-            axes.clabel(lines, fontsize=6.5, fmt=thousands, inline_spacing=2)
+            axes.clabel(lines, colors=INK, fontsize=6.5, fmt=thousands, inline_spacing=2)
             continue
         inside = max(band[0], low - 1), min(band[1], high + 1)
         if inside[0] < inside[1]:
@@ -99,7 +100,7 @@ def _points(axes: Axes, table: TrialTable, model: RunModel, a: str, b: str) -> N
     for rows_of, look in looks:
         shown = np.flatnonzero(rows_of)
         shown = shown[distinct(x[shown], y[shown], *(np.ptp(table.range_of(name)) for name in (a, b)))]
-        axes.plot(x[shown], y[shown], "o", **look)
+        axes.plot(x[shown], y[shown], "o", gid=trials_id(table.numbers[rows][shown]), **look)
     best = table.X[table.numbers == table.final.trial][0] if table.final else np.full(len(table.inputs), np.nan)
     at = [best[table.inputs.index(name)] for name in (a, b)]
     axes.plot(*at, "o", ms=9, mfc="none", mec=INK, mew=1.2)

@@ -49,7 +49,7 @@ def posterior(table: TrialTable) -> Figure | None:
             if i == j:
                 _histogram(axes, values[row], float(answer[row]))
             else:
-                axes.plot(values[column], values[row], "o", ms=1.4, color=OKABE_ITO[0], mec="none", alpha=0.35,
+                axes.plot(values[column], values[row], "o", ms=1.4, color=OKABE_ITO[5], mec="none", alpha=0.6,
                           rasterized=True)  # fmt: skip
                 axes.plot(answer[column], answer[row], "+", color=INK, ms=8, mew=1.2)
                 axes.set_ylim(*_limits(values[row], float(answer[row])))
@@ -68,7 +68,7 @@ def _column(table: TrialTable, name: str) -> int | None:
 
 def _histogram(axes: Axes, values: Floats, answer: float) -> None:
     """Histogram of one input; a line at the answer."""
-    axes.hist(values, bins=24, range=_limits(values, answer), color=OKABE_ITO[0], alpha=0.5, histtype="stepfilled")
+    axes.hist(values, bins=24, range=_limits(values, answer), color=OKABE_ITO[5], alpha=0.7, histtype="stepfilled")
     axes.axvline(answer, color=INK, lw=0.9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from sdl.arrays import Floats
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, LINE
+from sdl.report.svg import trials_id
 from sdl.report.table import TrialTable
 
 MOST_CHANNELS = 8
@@ -41,7 +44,8 @@ def predictions(table: TrialTable) -> Figure | None:
         x = table.numbers[known] + 0.06 * (n - (len(deviations) - 1) / 2)
         label = f"{style.plain(name, 16)}: {_coverage(z[known])}"
         shown = np.clip(z[known], -LARGEST, LARGEST)
-        style.points(axes, x, shown, style.MARKERS[n], 4.5, color=tints[name], mec="none", label=label)
+        look: dict[str, Any] = {"color": tints[name], "mec": "none", "label": label}
+        style.points(axes, x, shown, style.MARKERS[n], 4.5, gid=trials_id(table.numbers[known]), **look)
     largest = max(float(np.nanmax(np.abs(z))) for z in deviations.values())
     top = min(max(1.15 * largest, 2.6), 1.1 * LARGEST)
     axes.set(xlabel="trial", ylabel="measured − expected (sd)", ylim=(-top, top))

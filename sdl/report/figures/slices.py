@@ -15,6 +15,7 @@ from sdl.report import style
 from sdl.report.figures.panels import band_of, distinct, thousands, two_lines
 from sdl.report.model import RunModel
 from sdl.report.style import BAND, FAINT, INK, PAPER
+from sdl.report.svg import trials_id
 from sdl.report.table import TrialTable
 
 MOST_INPUTS, MOST_CHANNELS = 4, 4
@@ -106,7 +107,7 @@ def _readings(axes: Axes, table: TrialTable, model: RunModel, name: str, column:
     U, own = model.units(table)[rows], model.space.columns_of(name)
     x, y = table.X[rows][:, table.inputs.index(name)], table.Y[rows][:, column]
     known = np.isfinite(y) & np.isfinite(U).all(axis=1)
-    x, y, U = x[known], y[known], U[known]
+    x, y, U, numbers = x[known], y[known], U[known], table.numbers[rows][known]
     moved = np.tile(model.answer, (len(U), 1))
     moved[:, own] = U[:, own]
     near = model.is_near(U, tuple(range(own.start, own.stop)))
@@ -118,7 +119,7 @@ def _readings(axes: Axes, table: TrialTable, model: RunModel, name: str, column:
     for rows_of, look in looks:
         shown = np.flatnonzero(rows_of)
         shown = shown[distinct(x[shown], y[shown], np.ptp(table.range_of(name)) or 1.0, high)]
-        axes.plot(x[shown], y[shown], "o", **look)
+        axes.plot(x[shown], y[shown], "o", gid=trials_id(numbers[shown]), **look)
 
 
 def _accepted(axes: Axes, band: tuple[float, float] | None, limits: tuple[float, float]) -> None:
