@@ -20,7 +20,7 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test check format docs docs-site dist release bench golden install clean
+.PHONY: help demo test test-slow check format docs docs-site dist release bench golden install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -30,9 +30,13 @@ demo:  ## installs what is needed and runs a campaign on the simulated instrumen
 	$(call ready)
 	@$(BIN)/sdl run configs/quickstart.yaml $(ARGS)
 
-test:  ## installs what is needed and runs the tests
+test:  ## installs what is needed and runs the tests, but for those that take over three seconds
 	$(call ready,--dev)
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-slow:  ## runs the tests that take over three seconds: kills, browsers, coverage of the statistics
+	$(call ready,--dev)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
 check:  ## lint, layout, types and layers
 	$(call ready,--dev)

@@ -114,7 +114,7 @@ def _keys(schema: dict[str, Any]) -> str:
         "",
         "### `goal.<channel>`",
         "",
-        "A number of counts, or one of these ([goals.md](../explanation/goals.md)):",
+        "A number in the unit of the channel, or one of these ([goals.md](../explanation/goals.md)):",
         "",
     ]
     parts.append(_table(_rows(target)))
@@ -204,12 +204,14 @@ def _commands() -> str:
 
 
 def _help(group: Any, above: Any) -> list[str]:
-    """The help text of every command below `group`, those of its groups included."""
+    """The help text of every command below `group`, those of its groups included; old names are hidden."""
     import click
 
     parts: list[str] = []
     for name in group.list_commands(above):
         command = group.get_command(above, name)
+        if command.hidden:
+            continue
         with click.Context(command, info_name=name, parent=above, terminal_width=100) as context:
             if hasattr(command, "list_commands"):
                 parts += _help(command, context)

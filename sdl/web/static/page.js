@@ -108,6 +108,9 @@
     }
   }
 
+  // Other scripts of the page: `run(post)` of the event is done with the token of this tab
+  document.addEventListener("sdl:do", ({ detail }) => willing({ ...detail, run: () => detail.run(post) }));
+
   $("token-button").addEventListener("click", () => ask({
     title: "Token", yes: "Keep it", renew: true, text: held("token") ? "This tab has one; type another to replace it." : "",
     run: async () => held("token") ? "this tab has the token now" : "",
