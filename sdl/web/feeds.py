@@ -21,6 +21,7 @@ from sdl.store.tail import TailReader
 from sdl.store.trial_files import FOLDER
 from sdl.web import person, render
 from sdl.web.run_view import RunView
+from sdl.web.start.launcher import Launcher
 
 STATUS_SECONDS = 0.5
 """Seconds for which a status of the lab is shared by all pages."""
@@ -36,10 +37,11 @@ class LabFeed:
 
     Args:
         control: of the lab; None without a lab.
+        launcher: starts campaigns where there is no lab; None: nothing does.
     """
 
-    def __init__(self, control: Controller | None) -> None:
-        self.control = control
+    def __init__(self, control: Controller | None, launcher: Launcher | None = None) -> None:
+        self.control, self.launcher = control, launcher
         self._lock, self._at = threading.Lock(), -float("inf")
         self._status: dict[str, Any] = {}
 
@@ -56,6 +58,15 @@ class LabFeed:
     def start_of(self, run: str) -> Mapping[str, Any] | None:
         """The running start of a run `campaign/run`."""
         return next((row for row in self.status().get("running", ()) if row["run"] == run), None)
+
+    @property
+    def starts(self) -> bool:
+        """Whether campaigns can be started and continued from the page."""
+        return self.control is not None or self.launcher is not None
+
+    def stoppable(self, run: str) -> bool:
+        """Whether a run `campaign/run` was started by this server and can be interrupted."""
+        return self.launcher is not None and self.launcher.is_running(run)
 
     def _ask(self, control: Controller) -> dict[str, Any]:
         try:
@@ -149,14 +160,23 @@ class RunFeed:
 
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
         """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
-        live = self.view.shown(self._process)
+        live, now = self.view.shown(self._process), time.time()
+        if self._process and live["opened"]:
+            live["times"] = self.view.times(now)
+        if start and start["pauses"] and live["state"]["word"] == "running":
+            live["state"] = {**live["state"], "word": "pausing"}
         beside = trial_files.files(self.folder)
         path = f"/runs/{render.part(self.folder.parent.name)}/{render.part(self.folder.name)}"
+        name = f"{self.folder.parent.name}/{self.folder.name}"
+        idle = not self._process and not start and self._lab.starts
         values = {
-            "live": live, "start": start, "zone": self._lab.status().get("timezone", ""), "path": path,
+            "now": now, "run": name, "actions": self.view.actions() if idle else [],
+            "stoppable": self._lab.stoppable(name),
+            "can_start": self._lab.starts, "live": live, "start": start, "path": path,
+            "zone": self._lab.status().get("timezone", ""),
             "ask": person.request(self.view), "told": person.told(self.view, beside),
         }  # fmt: skip
-        names = ("state", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
+        names = ("state", "actions", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         announcement = f"{live['state']['word']}: {live['state']['text']}"
         return {"parts": drawn, "announcement": announcement, "asked": self.view.asked()}

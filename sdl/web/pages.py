@@ -37,6 +37,9 @@ from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.query import parse_query
 from sdl.web.sse import Feed, Hub
+from sdl.web.start.api import Backend, backend, start_routes
+from sdl.web.start.launcher import Launcher
+from sdl.web.start.page import start_page
 
 ROWS = 50
 REPORT_SECONDS = 120.0
@@ -44,22 +47,21 @@ MAX_WAITING = 8  # requests for reports that are not ready; more would occupy th
 CACHED_REPORTS = 40
 """Reports in the cache; an unchanged record is not drawn again."""
 BUSY = "the server is making other reports; try again in a minute"
-EXAMPLE = """\
-name: by-hand
-goal: {515nm: 20000}      # raw reading of a channel
-tolerance: 2%
-solver: auto
-stop: {trials: 30}
-"""
 
 
 def routes(
-    control: Controller | None, runs: Path, credentials: Credentials, *, name: str = "sdl", zone: str = ""
+    control: Controller | None,
+    runs: Path,
+    credentials: Credentials,
+    *,
+    name: str = "sdl",
+    zone: str = "",
+    launcher: Launcher | None = None,
 ) -> list[BaseRoute]:
     """The routes of all pages.
 
-    Without a lab (`control` is None) only notes can be changed. Pages show the path of the access token, not the token.
-    An empty `zone` is that of this machine.
+    Without a lab (`control` is None) campaigns are started by `launcher`; without that too only notes can be changed.
+    Pages show the path of the access token, not the token. An empty `zone` is that of this machine.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -67,10 +69,12 @@ def routes(
     render.environment()
     site = {
         "name": name, "lab": control is not None, "runs": str(runs), "token": str(credentials.folder / TOKEN),
-        "zone": zone, "version": own_version(),
+        "zone": zone, "version": own_version(), "starts": control is not None or launcher is not None,
     }  # fmt: skip
-    pages, run = _Pages(control, runs, site), "/runs/{campaign}/{run}"
+    behind = backend(control, runs, launcher)
+    pages, run = _Pages(control, runs, site, behind), "/runs/{campaign}/{run}"
     return [
+        *(start_routes(behind) if site["starts"] else ()),
         Route("/", pages.home),
         Route("/runs", pages.runs),
         Route("/start", pages.start),
@@ -102,11 +106,11 @@ def _page(view: Callable[[_Pages, Request], Response]) -> Callable[[_Pages, Requ
 class _Pages:
     """All pages of one server; `site` holds what they have in common."""
 
-    def __init__(self, control: Controller | None, runs: Path, site: Mapping[str, Any]) -> None:
-        self._runs, self._site = runs, site
+    def __init__(self, control: Controller | None, runs: Path, site: Mapping[str, Any], behind: Backend) -> None:
+        self._runs, self._site, self._behind = runs, site, behind
         folder = cache_folder(runs)
         self._index, self._reports = Index(runs, folder), Reports(folder)
-        self._lab, self._hub = LabFeed(control), Hub()
+        self._lab, self._hub = LabFeed(control, behind.launcher), Hub()
         self._cache, self._saving = RunCache(runs, self._lab), threading.Lock()
 
     def page(self, template: str, code: int = 200, **values: Any) -> Response:
@@ -182,8 +186,8 @@ class _Pages:
 
     @_page
     def start(self, request: Request) -> Response:
-        instruments = self._lab.status().get("instruments", ())
-        return self.page("start.html.j2", here="/start", title="Start", instruments=instruments, example=EXAMPLE)
+        values = start_page(self._behind, self._lab.control, request.query_params)
+        return self.page("start.html.j2", here="/start", title="Start a campaign", **values)
 
     @_page
     def report(self, request: Request) -> Response:
