@@ -162,7 +162,7 @@ class RunFeed:
         """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
         live, now = self.view.shown(self._process), time.time()
         if self._process and live["opened"]:
-            live["times"] = self.view.times(now)
+            live["times"] = self.view.times(now, _changed(self.folder / FILE) / 1e9)
         if start and start["pauses"] and live["state"]["word"] == "running":
             live["state"] = {**live["state"], "word": "pausing"}
         beside = trial_files.files(self.folder)
@@ -224,13 +224,13 @@ class RunCache:
 class HomeFeed:
     """The feed of the home page: the lab's status, or without a lab the running and the newest runs.
 
-    `zone` is the time zone of all times on the page.
+    `zone` is the time zone of all times on the page, `runs` the directory of the runs as people name it.
     """
 
     every, ended = 1.0, False
 
-    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "") -> None:
-        self._lab, self._index, self._cache, self._zone = lab, index, cache, zone
+    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "", runs: str = "runs") -> None:
+        self._lab, self._index, self._cache, self._zone, self._runs = lab, index, cache, zone, runs
 
     def look(self) -> Mapping[str, Any]:
         """All parts of the page."""
@@ -243,6 +243,7 @@ class HomeFeed:
         values = {
             "status": status,
             "zone": self._zone,
+            "runs": self._runs,
             "latest": latest,
             "reading": (known, total) if not complete and (known < total or not latest) else None,
             "live": [

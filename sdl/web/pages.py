@@ -282,7 +282,7 @@ class _Pages:
         return render.answer(b"", "text/event-stream") if request.method == "HEAD" else serve
 
     def _home(self) -> HomeFeed:
-        return HomeFeed(self._lab, self._index, self._cache, self._site["zone"])
+        return HomeFeed(self._lab, self._index, self._cache, self._site["zone"], self._site["runs"])
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:

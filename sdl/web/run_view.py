@@ -51,8 +51,6 @@ class RunView:
         self._ratios: list[tuple[int, float]] = []
         self._pause = self._abort = ""
         self._events = 0
-        self._reading_at: float | None = None
-        self._last_at = 0.0
         self._pooled_at = -1  # number of finished trials that are pooled
         self._pooled: PooledMean | None = None
 
@@ -76,9 +74,6 @@ class RunView:
             campaign.handle(event)
         except OutOfTurn as error:
             raise Damaged(str(self.folder / FILE), self._events, f"cannot follow what is before it: {error}") from error
-        self._last_at = event.at
-        if isinstance(event, Measured):
-            self._reading_at = event.at
         trial = campaign.history.latest
         match event:
             case Proposed() if trial is not None:
@@ -160,25 +155,29 @@ class RunView:
             return None
         return {"trial": due[0].trial, "repeat": due[0].repeat, "settings": dict(due[0].settings)}
 
-    def times(self, now: float) -> dict[str, float | None]:
-        """When it began and its last reading, seconds since 1970 UTC, and how many seconds are left at most.
+    def times(self, now: float, written: float) -> dict[str, float | None]:
+        """When it began and was last written to, seconds since 1970 UTC, and how many seconds are left at most.
 
-        Empty for an instrument in virtual time, whose times are no times of day.
+        Args:
+            now: seconds since 1970 UTC.
+            written: when its record was last changed; its own times may be virtual.
         """
         began = start_time(self.folder.name)
         campaign, opened = self.campaign, self.opened
         if campaign is None or opened is None or began is None:
             return {}
         first = datetime.fromisoformat(began).timestamp()
-        if abs(opened.at - first) > SAME_CLOCK:
-            return {}
         history, stop = campaign.history, self.tree.get("stop", {})
-        left = (
-            [] if not history.trials else [history.active / history.trials * (campaign.plan.collect - history.trials)]
-        )
-        if isinstance(minutes := stop.get("minutes"), (int, float)) and campaign.plan.goal is not None:
-            left.append(60.0 * minutes - history.active - (now - self._last_at))
-        return {"began": first, "reading": self._reading_at, "left": max(min(left), 0.0) if left else None}
+        real = abs(opened.at - first) < SAME_CLOCK
+        used = history.active if real else now - first
+        left = [used / history.trials * (campaign.plan.collect - history.trials)] if history.trials else []
+        if real and isinstance(minutes := stop.get("minutes"), (int, float)) and campaign.plan.goal is not None:
+            left.append(60.0 * minutes - history.active - (now - written))
+        return {
+            "began": first,
+            "reading": written if history.readings else None,
+            "left": max(min(left), 0.0) if left else None,
+        }
 
     def shown(self, process: str) -> dict[str, Any]:
         """All values for the templates, not yet escaped."""
@@ -209,7 +208,7 @@ class RunView:
             "of": measured.trial if measured else None,
             "story": self._story(),
             "spectrum": charts.spectrum(self.spec.channels, goal, mean),
-            "error": charts.error(self._ratios) if goal is not None and goal.objective is None else None,
+            "error": charts.error(self._ratios) if history.trials > story.MOST_TRIALS else None,
             "inputs": self.spec.inputs,
             "rows": [
                 trial_cells(trial, self.spec)

@@ -79,9 +79,10 @@ def of_run(plain: Mapping[str, Any], runs: Path) -> dict[str, Any]:
         if key not in tree:
             continue
         given, usual = tree[key], default[key]
-        if isinstance(given, Mapping) and given.get("kind") == usual.get("kind"):
+        if isinstance(given, Mapping):
             kind = {"kind": given["kind"]} if "kind" in given else {}
-            given = kind | {name: value for name, value in given.items() if usual.get(name) != value}
+            least = config.parse_kind(key, kind).model_dump(mode="json") if kind and not _needs(key, kind) else usual
+            given = kind | {name: value for name, value in given.items() if least.get(name) != value}
         if given == usual or given in ({}, {"kind": usual.get("kind") if isinstance(usual, Mapping) else None}):
             del tree[key]
         else:
@@ -101,6 +102,15 @@ def _whole(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_whole(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+
+
+def _needs(key: str, kind: Mapping[str, Any]) -> bool:
+    """Whether a kind has options without a default, or is not installed any more."""
+    try:
+        config.parse_kind(key, kind)
+    except ConfigError:
+        return True
+    return False
 
 
 def _short_target(target: Any) -> Any:

@@ -77,7 +77,7 @@ class Launcher:
             file = Path(folder) / "campaign.yaml"
             file.write_text(yamlfile.dump(campaign.plain()), encoding="utf-8")
             words = ["run", str(file), "--runs", str(self._runs), "--folder", str(self._runs / run)]
-            self._begin(run, words, lambda: (self._runs / run / FILE).exists())
+            self._begin(run, words, lambda: _size(self._runs / run / FILE) > 0)
         return run
 
     def resume(self, run: str, changes: Sequence[str]) -> str:
@@ -87,9 +87,9 @@ class Launcher:
             ConfigError: it cannot be continued, or not with these changes; nothing was started.
         """
         found = continuation(self._runs, run, changes)
-        before = (found.folder / FILE).stat().st_size
+        before = _size(found.folder / FILE)
         words = ["resume", str(found.folder), *(f"--set={change}" for change in changes)]
-        self._begin(run, words, lambda: (found.folder / FILE).stat().st_size > before)
+        self._begin(run, words, lambda: _size(found.folder / FILE) > before)
         return run
 
     def interrupt(self, run: str) -> None:
@@ -119,12 +119,18 @@ class Launcher:
         for child in running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(until - time.monotonic(), POLL))
+        with self._lock:
+            self._forget_ended()
         return list(running)
+
+    def _forget_ended(self) -> None:
+        for run in [run for run, child in self._children.items() if not child.running]:
+            self._children.pop(run).output.close()
 
     def _begin(self, run: str, words: Sequence[str], begun: Callable[[], bool]) -> None:
         """Start a process and wait until it writes to its record."""
         with self._lock:
-            self._children = {name: child for name, child in self._children.items() if child.running}
+            self._forget_ended()
             if len(self._children) >= MAX_RUNNING:
                 raise ConfigError(f"{MAX_RUNNING} campaigns of this page are running already; wait for one to end")
             if run in self._children:
@@ -151,3 +157,10 @@ class Launcher:
                 start_new_session=os.name == "posix",  # Ctrl-C of the terminal reaches the server alone
             )
         return _Child(process, output)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
