@@ -173,6 +173,7 @@ class _Pages:
             "run.html.j2",
             title=folder.parent.name,
             events="" if source.ended or trouble else f"{path}/events",
+            later=f"{path}/events",
             campaign=folder.parent.name,
             started=start_time(folder.name),
             run=folder.name,

@@ -84,8 +84,8 @@ def ended(run: Path) -> sdl.Run:
 
 def spent(runs: Path) -> Path:
     """A run whose budget is used up."""
-    tree = {"name": "spent", "instrument": "twin", "goal": {"445nm": 16384}, "tolerance": "0.02%", "solver": "linear"}
-    return Path(sdl.run({**tree, "stop": {"trials": 5}}, runs=runs).run)
+    tree = {"name": "spent", "instrument": "twin", "goal": {"445nm": 16384.5}, "tolerance": 0.001, "solver": "linear"}
+    return Path(sdl.run({**tree, "stop": {"trials": 5}}, runs=runs).run)  # readings are whole numbers
 
 
 # The form and its YAML ----------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_the_page_begins_with_the_campaign_of_a_run(page: Page) -> None:
     text = page.http.get("/start", params={"from": name, "prior": "1"}).text
     setup = json.loads(text.partition('data-setup="')[2].partition('"')[0].replace("&#34;", '"').replace("&gt;", ">"))
     assert setup["instruments"][0]["name"] == "twin"
-    assert setup["form"]["goal"]["445nm"]["value"] == "16384"
+    assert setup["form"]["goal"]["445nm"]["value"] == "16384.5"
     assert setup["form"]["prior"] == name
     assert page.http.get("/start", params={"from": "no/such"}).status_code == 404
     assert page.http.get("/start", params={"from": "../../etc"}).status_code == 404
@@ -341,7 +341,7 @@ def test_a_run_that_has_reached_its_goal_or_is_gone_is_not_continued(page: Page,
 
 
 def test_a_running_campaign_is_stopped_after_its_reading_and_continued(page: Page) -> None:
-    seen = copy([*_begun(page.runs)], page.runs, "seen", "20261101T120000.000000Z-a1")
+    seen = copy([*interrupted_events(page.runs)], page.runs, "seen", "20261101T120000.000000Z-a1")
     run = f"seen/{seen.name}"
     assert page.post("interrupt", run=run).status_code == 409, "another process's"
     assert page.post("resume-run", run=run, changes="").status_code == 200
@@ -355,7 +355,7 @@ def test_a_running_campaign_is_stopped_after_its_reading_and_continued(page: Pag
     assert "data-interrupt" not in text
 
 
-def _begun(runs: Path) -> Sequence[Event]:
+def interrupted_events(runs: Path) -> Sequence[Event]:
     """The first events of a campaign in real time, which was interrupted."""
     page = Launcher(runs)
     begun = runs / page.start(config.parse(ENDLESS))

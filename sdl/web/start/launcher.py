@@ -20,10 +20,12 @@ from typing import IO
 
 from sdl import yamlfile
 from sdl.config import CampaignFile
+from sdl.core.campaign import State
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.lab.http.continuation import continuation
 from sdl.parallel import children
 from sdl.runner.setup import new_name
+from sdl.runs.runs import open_run
 from sdl.store.resolve import FILE
 
 MAX_RUNNING = 8
@@ -39,6 +41,7 @@ POLL = 0.05
 class _Child:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
+    interrupted: bool = False
 
     @property
     def running(self) -> bool:
@@ -86,6 +89,7 @@ class Launcher:
         Raises:
             ConfigError: it cannot be continued, or not with these changes; nothing was started.
         """
+        self._await_end(run)
         found = continuation(self._runs, run, changes)
         before = _size(found.folder / FILE)
         words = ["resume", str(found.folder), *(f"--set={change}" for change in changes)]
@@ -102,7 +106,18 @@ class Launcher:
             child = self._children.get(run)
             if child is None or not child.running:
                 raise ConfigError(f"{run}: not started from this page, or not running any more")
+            child.interrupted = True
             child.process.send_signal(signal.SIGTERM)
+
+    def _await_end(self, run: str) -> None:
+        """Wait for a process whose campaign is over: it still switches its instrument off, or ends."""
+        with self._lock:
+            child = self._children.get(run)
+        if child is None or not child.running:
+            return
+        if child.interrupted or open_run(self._runs / run).campaign.state is State.STOPPED:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(CLOSE_SECONDS)
 
     def is_running(self, run: str) -> bool:
         """Whether this server started a run that has not ended."""

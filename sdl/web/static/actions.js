@@ -1,5 +1,6 @@
 // Buttons and forms of the pages: what a lab is told, runs continued and stopped, settings copied, notes.
 import { $, ask, done, post, willing } from "./dialog.js";
+import { followAgain } from "./live.js";
 
 // What a lab is told --------------------------------------------------------------------------------------------
 const NAMES = {
@@ -66,7 +67,7 @@ function resume(button) {
     title: title.replace("…", ""), text: "The record goes on; nothing is measured twice.", yes: "Continue", fields: box,
     run: async () => {
       const reply = await post("/api/v1/resume-run", { run, changes: all().join("\n") });
-      setTimeout(() => location.reload(), 700);
+      followAgain();
       return reply.done;
     },
   });

@@ -6,10 +6,11 @@ import { tick } from "./times.js";
 const SILENT = 20000; // without a word for so many ms the stream is taken for dead: the server beats every 5 s
 
 // Events --------------------------------------------------------------------------------------------------------
-const path = document.body.dataset.events;
+let path = document.body.dataset.events;
 let source = null;
 let heard = Date.now();
 let over = false;
+let hoping = 0; // until when an end may be that before the run goes on
 
 function lost(is) {
   const box = $("lost");
@@ -54,11 +55,25 @@ function follow() {
     tick();
     if ($("announcement").textContent !== content.announcement) $("announcement").textContent = content.announcement;
   });
-  source.addEventListener("end", () => { alive(); over = true; leave(); });
+  source.addEventListener("end", () => {
+    alive();
+    over = Date.now() > hoping;
+    leave();
+    if (!over) setTimeout(follow, 2000);
+  });
   source.addEventListener("error", () => {
     lost(true);
     if (source && source.readyState === EventSource.CLOSED) { leave(); setTimeout(follow, 2000); }
   });
+}
+
+/** Follow a run that had ended and goes on. */
+export function followAgain() {
+  path = document.body.dataset.later;
+  over = false;
+  hoping = Date.now() + 60000;
+  leave();
+  follow();
 }
 
 function leave() {
