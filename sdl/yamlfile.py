@@ -47,7 +47,7 @@ class Tree:
     problems: tuple[Problem, ...] = ()
 
     def line(self, dotted: str) -> int | None:
-        """The line of `a.b.0`, or of its nearest ancestor that exists."""
+        """The line of a path such as `a.b.0`, or of its nearest ancestor that exists."""
         path: Path_ = ()
         for part in dotted.split("."):
             here = (*path, part)
@@ -112,6 +112,12 @@ def scalar(text: str) -> Any:
 def dump(value: Any) -> str:
     """A plain value as YAML; `parse` reads it back unchanged."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def inline(value: Any) -> str:
+    """A plain value as YAML on one line: `{kind: gp}`, `[0.1, 0.2]`, `true`."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=1 << 30)
+    return str(text).removesuffix("\n...\n").strip()
 
 
 class _Loader(yaml.SafeLoader):

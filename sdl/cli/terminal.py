@@ -1,7 +1,8 @@
 """Output on a terminal: wrapped lines, tables, and streams that write control characters as escapes.
 
 Names of files, campaigns and people, and the replies of an instrument, reach stdout and stderr in many ways. So the
-streams escape control characters, not each caller. rich writes to the stream behind; its callers escape the cells.
+streams escape control characters, not each caller. rich writes to the underlying stream, so its callers escape the
+cells.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) 
 def print_table(rows: Sequence[Sequence[str]], left_aligned: Container[int]) -> None:
     """Print a table as by `aligned`; on a terminal its lines are truncated to the width."""
     columns = width()
-    for line in map(visible, aligned(rows, left_aligned)):
-        print(line if columns is None else truncate(line, columns))
+    lines = [visible(line) for line in aligned(rows, left_aligned)]
+    print("\n".join(lines if columns is None else [truncate(line, columns) for line in lines]))
 
 
 class Escaped:
-    """A text stream that writes control characters as escapes, `\\x1b` for ESC; otherwise as the stream behind."""
+    """A text stream that writes control characters as escapes, `\\x1b` for ESC; else like the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream

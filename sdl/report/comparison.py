@@ -1,13 +1,12 @@
 """Comparison of runs: trials that each group took to reach its goal, the error of its best trials, and the cost.
 
-Runs are grouped by the keys in which their configurations differ, except the seed, name and description. Runs that do
-not differ are one group.
+Runs are grouped by the keys in which their configurations differ, except those that do not change the experiment
+(`IGNORED`). Runs that do not differ are one group.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,18 +16,23 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from sdl import formatting
+from sdl import formatting, yamlfile
 from sdl.report import style
-from sdl.runs.listing import short_goal
+from sdl.report.intervals import median, median_interval
+from sdl.runs.listing import goal_text
 from sdl.runs.runs import Run
 from sdl.types import Outcome
 
-IGNORED = ("name", "description", "seed", "instrument.seed")  # keys in which runs of one group may differ
-
-
-MOST_KEYS = 3  # most keys in the name of a group; with more, the most frequent values are left out
-
-MOST_GROUPS = 8  # most groups in the figure; the table has them all
+IGNORED = ("name", "description", "seed", "instrument.seed", "expect", "notify", "watch")
+"""Keys, with all below them, in which runs of one group may differ: they do not change the experiment."""
+UNSET = "–"
+"""Shown for a key that a configuration does not have."""
+MOST_KEYS = 3
+"""Most keys in the name of a group; with more, the most frequent values are left out."""
+MOST_GROUPS = 8
+"""Most groups in a figure; the table has them all."""
+LABEL = 32
+"""Most characters of a group's name in a legend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class RunResult:
         reached: whether its goal was reached.
         miss: tolerance ratio of the best trial; inf where no trial is judged.
         error: of the same channel, as a fraction; NaN where unknown.
+        config: dotted keys with their values as YAML; `goal` is a text.
+        deviations: by channel of the goal, (trial, mean reading − target in tolerances) of each finished trial.
     """
 
     folder: Path
@@ -51,6 +57,7 @@ class RunResult:
     miss: float
     error: float
     config: Mapping[str, Any]
+    deviations: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,8 +87,20 @@ def run_result(run: Run) -> RunResult:
         formatting.display(done.outcome or "unfinished"),
         math.inf if done.miss is None else done.miss,
         math.nan if error is None else error,
-        {**dict(_flat(run.config)), "goal": short_goal(goal) or "none"},
+        {**dict(_flat(run.config)), "goal": goal_text(goal) or "none"},
+        _deviations(run),
     )
+
+
+def _deviations(run: Run) -> dict[str, list[tuple[int, float]]]:
+    goal = run.campaign.plan.goal
+    names = [name for name, band in goal.bands.items() if band.direction is None] if goal is not None else []
+    found: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
+    for trial in run.trials:
+        for name, value in trial.mean.items():
+            if goal is not None and name in found and trial.judged:
+                found[name].append((trial.trial, goal.bands[name].deviation(value)))
+    return {name: values for name, values in found.items() if values}
 
 
 def grouped(runs: Sequence[RunResult], by: Sequence[str] = ()) -> list[RunGroup]:
@@ -103,23 +122,52 @@ def grouped(runs: Sequence[RunResult], by: Sequence[str] = ()) -> list[RunGroup]
 
 def differing(runs: Sequence[RunResult]) -> list[str]:
     """The dotted keys in which configurations differ, `solver.kind` first and without other options of the solver."""
-    every = {key for run in runs for key in run.config}
-    keys = sorted(key for key in every if key not in IGNORED and len({_text_of(run.config, key) for run in runs}) > 1)
+    keys = different_keys(runs)
     kinds = sorted((key for key in keys if key.endswith(".kind")), reverse=True)  # the solver before the design
-    # The options of two kinds always differ, so the kind is enough.
-    return kinds + [key for key in keys if key not in kinds and f"{key.partition('.')[0]}.kind" not in kinds]
+    # The options of two kinds always differ, so the kind is enough; a goal's text names its tolerance.
+    implied = {key.partition(".")[0] for key in kinds}
+    others = [key for key in keys if key not in kinds and key.partition(".")[0] not in implied]
+    return kinds + [key for key in others if key != "tolerance" or "goal" not in keys]
 
 
-def median(values: Sequence[float]) -> float:
-    """The median; NaN without values."""
-    return statistics.median(values) if values else math.nan
+def different_keys(runs: Sequence[RunResult]) -> list[str]:
+    """All dotted keys in which the experiments of runs differ."""
+    every = sorted({key for run in runs for key in run.config})
+    return [key for key in every if not _ignored(key) and len({_text_of(run.config, key) for run in runs}) > 1]
+
+
+def _ignored(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
+
+
+def differences(groups: Sequence[RunGroup]) -> list[tuple[str, list[str]]]:
+    """A diff of the configurations: each key in which they differ, with its values in each group, as YAML."""
+    keys = different_keys([run for group in groups for run in group.runs])
+    return [(key, [_values(group, key) for group in groups]) for key in keys]
+
+
+def letter(place: int) -> str:
+    """The short name of a group in a diff: A … Z, AA, AB …"""
+    return (letter(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+
+
+def shared_values(values: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each value of a key with the letters of its groups, in the order of the groups."""
+    found: dict[str, list[str]] = {}
+    for place, value in enumerate(values):
+        found.setdefault(value, []).append(letter(place))
+    return list(found.items())
+
+
+def _values(group: RunGroup, key: str) -> str:
+    return " or ".join(sorted({_text_of(run.config, key) for run in group.runs}))
 
 
 HEAD = ("group", "runs", "reached", "trials to reach", "error", "× tolerance", "readings", "seconds")
 
 
 def table(groups: Sequence[RunGroup]) -> list[list[str]]:
-    """Rows of text below `HEAD`: medians, with minimum and maximum in brackets where they differ."""
+    """Rows of text below `HEAD`: medians, with 95 % bootstrap intervals in brackets."""
     return [
         [
             group.name,
@@ -133,6 +181,19 @@ def table(groups: Sequence[RunGroup]) -> list[list[str]]:
         ]
         for group in groups
     ]
+
+
+MEDIANS = ("trials", "error", "miss", "readings", "seconds")
+
+
+def medians(group: RunGroup) -> dict[str, dict[str, Any]]:
+    """Median, 95 % interval and number of runs for each of `MEDIANS`; trials are those of runs that reached."""
+    found = {}
+    for key in MEDIANS:
+        values = [getattr(run, key) for run in (group.reached if key == "trials" else group.runs)]
+        known = [value for value in values if math.isfinite(value)]
+        found[key] = {"median": median(known), "interval": median_interval(known), "runs": len(known)}
+    return found
 
 
 def figure(groups: Sequence[RunGroup]) -> Figure:
@@ -150,7 +211,7 @@ def figure(groups: Sequence[RunGroup]) -> Figure:
             # Each line is thinner than those below it, so that all can be seen where they coincide.
             thickness = 1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4))
             look: dict[str, Any] = {"marker": marker, "markevery": slice(1, -1), "ms": 4, "lw": thickness}
-            upper.step(x, y, where="post", color=colour, label=style.plain(group.name), **look)
+            upper.step(x, y, where="post", color=colour, label=style.plain(f"{letter(n)} {group.name}", LABEL), **look)
             misses = _misses(group)
             lower.plot(misses, [n] * len(misses), marker, color=colour, ms=5, alpha=0.6, mec="none")
             if misses:
@@ -162,7 +223,9 @@ def figure(groups: Sequence[RunGroup]) -> Figure:
         ticks = LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5))
         style.log_axis(lower, "x", low, high).set_major_locator(ticks)
         lower.axvspan(low, 1, color=style.BAND, lw=0, zorder=0)
-        lower.set_yticks(range(len(shown)), [style.plain(group.name)[:24] for group in shown])
+        lower.set_yticks(
+            range(len(shown)), [style.plain(f"{letter(n)} {group.name}", 24) for n, group in enumerate(shown)]
+        )
         lower.set(ylim=(len(shown) - 0.4, -0.6), xlabel="error of the best trial (× tolerance; bar: median)")
         lower.grid(False, axis="y")
         style.legend(drawn, 2 if len(shown) > 3 else 3)
@@ -175,12 +238,14 @@ def _misses(group: RunGroup) -> list[float]:
 
 
 def _middle(values: Sequence[float], form: Callable[[float], str]) -> str:
-    """`4 (3 … 9)`: median, minimum and maximum of the finite values; `–` without any."""
+    """`4 (3 … 9)`: median and interval of the finite values, with their number if some are not; `–` without any."""
     known = [value for value in values if math.isfinite(value)]
     if not known:
-        return "–"
-    low, high = min(known), max(known)
-    return form(low) if low == high else f"{form(median(known))} ({form(low)} … {form(high)})"
+        return UNSET
+    low, high = median_interval(known)
+    middle, part = form(median(known)), "" if len(known) == len(values) else f" of {len(known)}"
+    same = math.isnan(low) or form(low) == form(high) == middle
+    return f"{middle}{part}" if same else f"{middle} ({form(low)} … {form(high)}){part}"
 
 
 def _rank(group: RunGroup) -> tuple[float, float, float, str]:
@@ -191,15 +256,15 @@ def _rank(group: RunGroup) -> tuple[float, float, float, str]:
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if above + key == "goal":
-            continue  # a short text replaces it
-        if isinstance(value, Mapping):
+            continue  # a text replaces it
+        if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{above}{key}.")
         else:
-            yield f"{above}{key}", value
+            yield f"{above}{key}", yamlfile.inline(value)
 
 
 def _text_of(config: Mapping[str, Any], key: str) -> str:
-    return "–" if key not in config else f"{config[key]:g}" if isinstance(config[key], float) else str(config[key])
+    return str(config.get(key, UNSET))
 
 
 def _name(keys: Sequence[str], values: Sequence[str], usual: Sequence[str] = ()) -> str:

@@ -15,35 +15,38 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+
+from pydantic_core import from_json
 
 from sdl.errors import ConfigError
 from sdl.parallel import children
+from sdl.parallel.pool import cores, each
 from sdl.runs import notes
+from sdl.runs.query import Query
+from sdl.store.archived import CACHE, SUFFIX
 from sdl.store.lock import writing_process
-from sdl.store.resolve import FILE, folders, start_time
+from sdl.store.resolve import FILE, start_time
 from sdl.types import Outcome
 
-CACHE = ".sdl-cache"
-"""Cache directory below the runs; may be deleted at any time."""
-VERSION = 3
+VERSION = 4
 MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
 """Seconds between refreshes while pages are requested: a multiple of the duration of the last one, within limits."""
 REREAD_FACTOR = 20.0
 """A growing run is read again only after this multiple of the time that reading it took."""
+MANY, PART = 1000, 50
+"""Changed runs from which several processes read them, and how many each reads at a time."""
 COMMIT_SECONDS = 0.5
 """Seconds between commits while reading."""
 FINAL_OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 OPEN_OUTCOMES = ("running", "unfinished")
 COLUMNS = (
-    "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "error", "solver", "goal",
-    "short_goal", "tags", "words", "row",
+    "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "error", "ratio", "solver",
+    "instrument", "goal", "short_goal", "goals", "curve", "objective", "archived", "tags", "note", "version", "words",
+    "row",
 )  # fmt: skip
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -51,6 +54,7 @@ CREATE TABLE runs ({", ".join(COLUMNS)}, PRIMARY KEY (campaign, run));
 CREATE INDEX by_run ON runs (run DESC);
 CREATE INDEX by_outcome ON runs (outcome);
 CREATE INDEX by_solver ON runs (solver);
+CREATE INDEX by_instrument ON runs (instrument);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
@@ -60,45 +64,6 @@ Progress = Callable[[int, int], None]
 
 def ignore(done: int, of: int) -> None:
     """A progress that nobody watches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The filters of a list of runs; an empty one accepts every run.
-
-    Attributes:
-        text: words that must all occur in campaign, run, goal, solver, instrument, reason, note or tags.
-        outcome, solver, tag: exact values.
-        since, until: dates such as 2026-11-23, inclusive.
-        zone: time zone of the dates; empty: that of this machine.
-    """
-
-    text: str = ""
-    outcome: str = ""
-    solver: str = ""
-    tag: str = ""
-    since: str = ""
-    until: str = ""
-    zone: str = ""
-
-    def where(self) -> tuple[str, list[str]]:
-        """The SQL condition and its values."""
-        conditions = [("instr(words, ?) > 0", word) for word in self.text.casefold().split()[:10]]
-        conditions += [(f"{key} = ?", value) for key in ("outcome", "solver") if (value := getattr(self, key))]
-        if self.tag:
-            conditions.append(("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", self.tag))
-        for sign, day, days in ((">=", self.since, 0), ("<", self.until, 1)):
-            if day:
-                conditions.append((f"started <> '' AND run {sign} ?", midnight(day, self.zone, days)))
-        return " AND ".join(["1", *(text for text, _ in conditions)]), [value for _, value in conditions]
-
-
-def midnight(day: str, zone: str, days: int) -> str:
-    """Midnight of a date plus a number of days, as in names of runs: UTC, `20261122T230000`."""
-    begins = datetime.combine(
-        date.fromisoformat(day) + timedelta(days=days), clock.min, ZoneInfo(zone) if zone else None
-    )
-    return f"{begins.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 class Index:
@@ -151,23 +116,25 @@ class Index:
             self._next = now + min(max(MIN_REFRESH, REFRESH_FACTOR * (now - begun)), MAX_REFRESH)
             self._thread = None
 
-    def update(self, progress: Progress = ignore) -> None:
+    def update(self, progress: Progress = ignore, jobs: int = 1) -> None:
         """Read the runs that have changed, after rebuilding a damaged index; `progress` gets the runs read and to read.
+
+        `jobs` processes read where many runs have changed.
 
         Raises:
             sqlite3.Error, OSError: the index cannot be written.
         """
         try:
-            self.refresh(progress)
+            self.refresh(progress, jobs)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):
                 raise  # another process is writing
             _log.warning("%s: %s; rebuilding", self._file, error)
             self._remove()
-            self.refresh(progress)
+            self.refresh(progress, jobs)
 
-    def refresh(self, progress: Progress = ignore) -> None:
-        """Read the runs that have changed.
+    def refresh(self, progress: Progress = ignore, jobs: int = 1) -> None:
+        """Read the runs that have changed, as `update`.
 
         Raises:
             sqlite3.Error, OSError: the index cannot be written.
@@ -188,13 +155,12 @@ class Index:
             db.commit()
             self.known, self.total, written = 0, len(changed), time.monotonic()
             progress(0, self.total)
-            for files in changed:
-                begun = time.monotonic()
-                self._read_run(db, files)
+            for files, listed, seconds in _listed_rows(self._runs, changed, jobs):
+                self._store(db, files, listed)
                 self.known += 1
                 progress(self.known, self.total)
                 now = time.monotonic()
-                self._again[files.key] = now + REREAD_FACTOR * (now - begun)
+                self._again[files.key] = now + REREAD_FACTOR * seconds
                 if now - written > COMMIT_SECONDS:
                     db.commit()
                     written = now
@@ -207,15 +173,13 @@ class Index:
         if before in OPEN_OUTCOMES and now != before:
             db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, *files.key))
 
-    def _read_run(self, db: sqlite3.Connection, files: RunFiles) -> None:
+    def _store(self, db: sqlite3.Connection, files: RunFiles, listed: Mapping[str, Any]) -> None:
+        """Store the row of a run, with its notes."""
         folder = self._runs / files.campaign / files.run
+        listed = dict(listed)
         try:
-            listed = read_row(folder)
-        except Exception as error:  # one unreadable record must not hide the others
-            why = f"{type(error).__name__}: {error}"
-            listed = {"run": str(folder), "campaign": folder.parent.name, "outcome": "unreadable", "reason": why}
-        try:
-            noted = notes.read(folder)
+            kept = listed.pop("notes", None)
+            noted = notes.Notes.model_validate(kept) if kept is not None else notes.read(folder)
         except ConfigError as error:
             noted = notes.Notes(note=str(error))
         texts = [*files.key, *map(listed.get, ("goal", "solver", "instrument", "reason")), noted.note, *noted.tags]
@@ -226,7 +190,12 @@ class Index:
                 "started": listed.get("when") or "",
                 "outcome": str(listed["outcome"]),
                 "error": listed.get("worst_error"),
+                "ratio": listed.get("ratio"),
+                "goals": f"{listed.get('goal') or ''} {listed.get('short_goal') or ''}".casefold(),
+                "curve": json.dumps(listed.get("curve") or []),
                 "tags": json.dumps(noted.tags),
+                "note": noted.note,
+                "version": noted.version,
                 "words": " ".join(str(text) for text in texts if text).casefold(),
                 "row": json.dumps(listed),
             }
@@ -236,33 +205,34 @@ class Index:
 
     # Queries -----------------------------------------------------------------------------------------------------
     def page(self, query: Query, number: int, size: int) -> tuple[list[dict[str, Any]], int]:
-        """The rows of one page (`number`, from 1), newest first, and the number of matching runs."""
+        """The rows of one page (`number`, from 1) in the order of the query, and the number of matching runs."""
         where, values = query.where()
         count = self._read(f"SELECT count(*) FROM runs WHERE {where}", values)
+        shown = [name for name in COLUMNS if name not in ("words", "goals", "row")]
         rows = self._read(
-            f"SELECT * FROM runs WHERE {where} ORDER BY run DESC, campaign LIMIT ? OFFSET ?",
+            f"SELECT {', '.join(shown)} FROM runs WHERE {where} ORDER BY {query.order()} LIMIT ? OFFSET ?",
             [*values, size, (number - 1) * size],
         )
-        listed = [dict(zip(COLUMNS, cells, strict=True)) for cells in rows]
-        return [row | {"tags": json.loads(row["tags"])} for row in listed], count[0][0] if count else 0
+        listed = [dict(zip(shown, cells, strict=True)) for cells in rows]
+        lists = ("tags", "curve")
+        return [row | {key: json.loads(row[key]) for key in lists} for row in listed], count[0][0] if count else 0
 
-    def rows(self, before: str = "") -> list[dict[str, Any]]:
-        """The rows of all runs as of `list_row`, the newest first.
-
-        Args:
-            before: name of a time, as in names of runs (`20261122T230000`): only runs that started before it.
-        """
-        condition, values = ("run < ?", [before]) if before else ("1", [])
-        text = f"SELECT run, outcome, row FROM runs WHERE {condition} ORDER BY run DESC, campaign"
+    def rows(self, query: Query | None = None) -> list[dict[str, Any]]:
+        """The rows, as of `list_row`, of the runs that match a query, in its order."""
+        query = query or Query()
+        where, values = query.where()
+        text = f"SELECT run, outcome, tags, row FROM runs WHERE {where} ORDER BY {query.order()}"
         found = []
-        for run, outcome, row in self._read(text, values):
-            known = json.loads(row)
-            folder = self._runs / known["campaign"] / Path(known["run"]).name
-            found.append(known | {"outcome": outcome, "run": str(folder), "when": start_time(run)})
+        for run, outcome, tags, row in self._read(text, values):
+            known = from_json(row)
+            known["run"] = os.path.join(self._runs, known["campaign"], os.path.basename(known["run"]))
+            found.append(
+                known | {"outcome": outcome, "when": start_time(run), "tags": from_json(tags) if tags != "[]" else []}
+            )
         return found
 
     def choices(self, column: str) -> list[str]:
-        """The distinct values of `outcome`, `solver` or `tag`."""
+        """The distinct values of `outcome`, `solver`, `instrument` or `tag`."""
         value, table = ("value", "runs, json_each(tags)") if column == "tag" else (column, "runs")
         text = f"SELECT DISTINCT {value} FROM {table} WHERE {value} <> '' ORDER BY {value} LIMIT 200"
         return [str(value) for (value,) in self._read(text)]
@@ -301,10 +271,37 @@ class Index:
 
 
 def read_row(folder: Path) -> dict[str, Any]:
-    """The row of a run, from its record."""
+    """The row of a run, from its record; of one that cannot be read the reason."""
     from sdl.runs.listing import list_row  # only where a record has changed: it needs numpy
 
-    return list_row(folder)
+    try:
+        return list_row(folder)
+    except Exception as error:  # one unreadable record must not hide the others
+        why = f"{type(error).__name__}: {error}"
+        return {"run": str(folder), "campaign": folder.parent.name, "outcome": "unreadable", "reason": why}
+
+
+def read_rows(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of several runs, for a process that reads a part of them."""
+    return [read_row(folder) for folder in folders]
+
+
+def _listed_rows(
+    runs: Path, changed: Sequence[RunFiles], jobs: int
+) -> Iterator[tuple[RunFiles, dict[str, Any], float]]:
+    """The runs with their rows, and the seconds that reading one took."""
+    folders = [runs / files.campaign / files.run for files in changed]
+    if jobs == 1 or len(changed) < MANY:
+        for files, folder in zip(changed, folders, strict=True):
+            begun = time.monotonic()
+            listed = read_row(folder)
+            yield files, listed, time.monotonic() - begun
+        return
+    parts = [folders[n : n + PART] for n in range(0, len(folders), PART)]
+    with contextlib.closing(each(read_rows, parts, jobs, preload="sdl.runs.listing")) as done:
+        for n, rows in done:
+            for files, listed in zip(changed[n * PART : (n + 1) * PART], rows, strict=True):
+                yield files, listed, 0.0
 
 
 def began_before(age: float) -> str:
@@ -312,21 +309,24 @@ def began_before(age: float) -> str:
     return f"{datetime.now(UTC) - timedelta(seconds=age):%Y%m%dT%H%M%S}"
 
 
-def list_indexed(runs: Path, before: str = "", progress: Progress = ignore) -> list[dict[str, Any]]:
-    """The rows of all runs below a directory, the newest first, by its index; without one if that cannot be written.
+def list_indexed(runs: Path, query: Query | None = None, progress: Progress = ignore) -> list[dict[str, Any]]:
+    """The rows of the runs below a directory that match a query, by its index; by a temporary one if that is unusable.
 
     Args:
         runs: the directory.
-        before: as for `Index.rows`.
+        query: the filters and the order; by default all runs, the newest first.
         progress: called with the numbers of records that were read and that must be read.
     """
     try:
-        index = Index(runs, runs / CACHE)
-        index.update(progress)
-        return index.rows(before)
+        return _listed(Index(runs, runs / CACHE), query, progress)
     except (sqlite3.Error, OSError):
-        every = (folder for folder in reversed(folders(runs)) if not before or folder.name < before)
-        return [read_row(folder) for folder in every]
+        with tempfile.TemporaryDirectory(prefix="sdl-index-", dir=children.temporary_folder()) as place:
+            return _listed(Index(runs, Path(place)), query, progress)
+
+
+def _listed(index: Index, query: Query | None, progress: Progress) -> list[dict[str, Any]]:
+    index.update(progress, cores())
+    return index.rows(query)
 
 
 def cache_folder(runs: Path) -> Path:
@@ -341,7 +341,7 @@ def cache_folder(runs: Path) -> Path:
 
 
 class RunFiles(NamedTuple):
-    """A run on disk: size and time of its record, time of its notes (0 without notes)."""
+    """A run on disk: size and time of its record or archive, time of its notes (0 without notes)."""
 
     campaign: str
     run: str
@@ -360,16 +360,28 @@ def _scan(runs: Path) -> Iterator[RunFiles]:
             if campaign.name.startswith(".") or not campaign.is_dir():
                 continue
             with os.scandir(campaign.path) as entries:
+                archives, found = [], set()
                 for run in entries:
+                    if run.name.startswith("."):
+                        continue
                     try:
-                        info = os.stat(os.path.join(run.path, FILE))
+                        info = os.stat(f"{run.path}/{FILE}")
                     except OSError:
+                        if run.name.endswith(SUFFIX):
+                            archives.append(run)
                         continue
                     noted = 0
                     with contextlib.suppress(OSError):
-                        noted = os.stat(os.path.join(run.path, notes.FILE)).st_mtime_ns
+                        noted = os.stat(f"{run.path}/{notes.FILE}").st_mtime_ns
+                    found.add(run.name)
                     names = str(_storable(campaign.name)), str(_storable(run.name))
                     yield RunFiles(*names, info.st_size, info.st_mtime_ns, noted)
+                for archive in archives:
+                    name = archive.name.removesuffix(SUFFIX)
+                    if name not in found and archive.is_file(follow_symlinks=False):
+                        info = archive.stat()
+                        names = str(_storable(campaign.name)), str(_storable(name))
+                        yield RunFiles(*names, info.st_size, info.st_mtime_ns, 0)
 
 
 def _storable(value: Any) -> Any:

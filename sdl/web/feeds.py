@@ -13,7 +13,8 @@ from typing import Any
 from sdl import formatting
 from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
-from sdl.runs.index import Index, Query
+from sdl.runs.index import Index
+from sdl.runs.query import Query
 from sdl.store import lease, trial_files
 from sdl.store.lock import is_attended, writing_process
 from sdl.store.resolve import FILE
@@ -161,7 +162,7 @@ class RunFeed:
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
         """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
         live, now = self.view.shown(self._process), time.time()
-        if self._process and live["opened"]:
+        if self._process and live["opened"] and not live["ended"]:
             live["times"] = self.view.times(now, _changed(self.folder / FILE) / 1e9)
         if start and start["pauses"] and live["state"]["word"] == "running":
             live["state"] = {**live["state"], "word": "pausing"}

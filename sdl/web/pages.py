@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import html
 import json
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -21,32 +19,28 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
 from sdl.lab.http.auth import identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
-from sdl.parallel import children
+from sdl.report.page import inline_figures
 from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
-from sdl.store.plainfile import open_existing
-from sdl.store.resolve import FILE, lies_below, start_time
+from sdl.store.archived import CACHE, opened
+from sdl.store.resolve import lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.query import parse_query
+from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, model_of, report_of
 from sdl.web.sse import Feed, Hub
 from sdl.web.start.api import Backend, backend, start_routes
 from sdl.web.start.launcher import Launcher
 from sdl.web.start.page import start_page
+from sdl.web.workbench import listing
 
-ROWS = 50
-REPORT_SECONDS = 120.0
-MAX_WAITING = 8  # requests for reports that are not ready; more would occupy the threads that an abort needs
-CACHED_REPORTS = 40
-"""Reports in the cache; an unchanged record is not drawn again."""
-BUSY = "the server is making other reports; try again in a minute"
+MOST_COMPARED = 200
+"""Most runs in one comparison."""
 
 
 def routes(
@@ -77,16 +71,24 @@ def routes(
         *(start_routes(behind) if site["starts"] else ()),
         Route("/", pages.home),
         Route("/runs", pages.runs),
+        Route("/compare", pages.compare),
         Route("/start", pages.start),
         Route("/events", pages.home_events),
         Route(run, pages.run),
         Route(f"{run}/events", pages.run_events),
         Route(f"{run}/report", pages.report),
+        Route(f"{run}/model", pages.model),
+        Route(f"{run}/download/{{name}}", pages.download),
         Route(f"{run}/notes", pages.notes, methods=["POST"]),
         Route(f"{run}/files", pages.add_file, methods=["POST"]),
         Route(f"{run}/files/{{name}}", pages.file),
         Route("/static/{mark}/{name}", pages.static),
     ]
+
+
+def address(folder: Path) -> str:
+    """The address of the page of a run."""
+    return f"/runs/{render.part(folder.parent.name)}/{render.part(folder.name)}"
 
 
 def _page(view: Callable[[_Pages, Request], Response]) -> Callable[[_Pages, Request], Response]:
@@ -109,7 +111,7 @@ class _Pages:
     def __init__(self, control: Controller | None, runs: Path, site: Mapping[str, Any], behind: Backend) -> None:
         self._runs, self._site, self._behind = runs, site, behind
         folder = cache_folder(runs)
-        self._index, self._reports = Index(runs, folder), Reports(folder)
+        self._index, self._made = Index(runs, folder), MadeFiles(folder)
         self._lab, self._hub = LabFeed(control, behind.launcher), Hub()
         self._cache, self._saving = RunCache(runs, self._lab), threading.Lock()
 
@@ -125,33 +127,8 @@ class _Pages:
 
     @_page
     def runs(self, request: Request) -> Response:
-        query, number = parse_query(request.query_params, self._site["zone"])
-        complete = self._index.poke()
-        rows, count = self._index.page(query, number, ROWS)
-        for row in rows:
-            row["error_text"] = formatting.percent(row["error"]) if row["error"] is not None else ""
-        filters = {key: value for key, value in request.query_params.items() if key != "page" and value}
-        first = (number - 1) * ROWS
-        return self.page(
-            "runs.html.j2",
-            here="/runs",
-            title="Runs",
-            query=query,
-            rows=rows,
-            count=count,
-            number=number,
-            pages=-(-count // ROWS),
-            first=first + 1,
-            last=first + len(rows),
-            link=urlencode(filters) + "&" if filters else "",
-            this=f"/runs?{urlencode(filters)}",
-            filtered=filters,
-            reading=None if complete else (self._index.known, self._index.total),
-            trouble=self._index.trouble,
-            outcomes=self._index.choices("outcome"),
-            solvers=self._index.choices("solver"),
-            tags=self._index.choices("tag"),
-        )
+        values = listing(self._index, request.query_params, self._site["zone"])
+        return self.page("runs.html.j2", here="/runs", title="Runs", **values)
 
     @_page
     def run(self, request: Request) -> Response:
@@ -168,7 +145,7 @@ class _Pages:
             self._cache.forget(folder)
             trouble = str(error).replace(str(self._runs), "runs", 1)
             shown = source.parts(None)  # the part that could be read
-        path = f"/runs/{render.part(folder.parent.name)}/{render.part(folder.name)}"
+        path = address(folder)
         return self.page(
             "run.html.j2",
             title=folder.parent.name,
@@ -183,6 +160,8 @@ class _Pages:
             notes=noted,
             trouble=trouble,
             notes_trouble=notes_trouble,
+            downloads=DOWNLOADS,
+            archived=CACHE in folder.parts,
         )
 
     @_page
@@ -192,10 +171,67 @@ class _Pages:
 
     @_page
     def report(self, request: Request) -> Response:
-        body = self._reports.page(self._folder(request.path_params))
-        # The report declares a policy with the hash of its style sheet; these headers add what a page cannot declare.
+        folder = self._folder(request.path_params)
+        return self._standalone(request, report_of(folder), address(folder), "Back to the run")
+
+    @_page
+    def model(self, request: Request) -> Response:
+        """The figures of the forward model of a run."""
+        folder = self._folder(request.path_params)
+        job, path = model_of(folder), address(folder)
+        if (content := self._content(request, job)) is None:
+            return self._making(request, job, path, "Back to the run")
+        figures = inline_figures(content.decode())
+        return self.page("model.html.j2", title=f"Model of {folder.parent.name}", path=path, figures=figures)
+
+    @_page
+    def compare(self, request: Request) -> Response:
+        """The comparison of the runs `campaign/run` that the parameters `run` name."""
+        names = list(dict.fromkeys(request.query_params.getlist("run")))
+        if not 0 < len(names) <= MOST_COMPARED:
+            raise HTTPException(400, f"choose 1 to {MOST_COMPARED} runs to compare; these are {len(names)}")
+        parts = [name.partition("/") for name in names]
+        folders = [self._folder({"campaign": campaign, "run": run}) for campaign, _, run in parts]
+        return self._standalone(request, comparison_of(folders), "/runs", "Back to the runs")
+
+    @_page
+    def download(self, request: Request) -> Response:
+        """One of `DOWNLOADS`, to be kept."""
+        folder, name = self._folder(request.path_params), str(request.path_params["name"])
+        if name not in DOWNLOADS:
+            raise HTTPException(404, f"no download {quoted(name)}; there are {', '.join(DOWNLOADS)}")
+        job, path = download_of(folder, name), address(folder)
+        if (content := self._content(request, job)) is None:
+            return self._making(request, job, path, "Back to the run", "The file is ready, and is being downloaded.")
+        title = re.sub(r"[^A-Za-z0-9._-]", "_", f"{folder.parent.name}-{folder.name.rpartition('-')[2]}")
+        kept = f'attachment; filename="{title}-{name}"'
+        policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
+        return render.answer(
+            content, "application/octet-stream", content_security_policy=policy, content_disposition=kept
+        )
+
+    def _standalone(self, request: Request, job: Job, back: str, back_text: str) -> Response:
+        """A page that `sdl` has made, with a link back."""
+        if (body := self._content(request, job)) is None:
+            return self._making(request, job, back, back_text)
+        link = f'<nav aria-label="Back"><a href="{html.escape(back)}">{back_text}</a></nav>'
+        body = body.replace(b"<header>", b"<header>" + link.encode(), 1)
+        # The page declares a policy with the hash of its style sheet; these headers add what a page cannot declare.
         policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
         return render.answer(body, "text/html; charset=utf-8", content_security_policy=policy)
+
+    def _content(self, request: Request, job: Job) -> bytes | None:
+        """The file; None where a browser is told that it is being made."""
+        try:
+            return self._made.content(job, wait="text/html" not in request.headers.get("accept", ""))
+        except BeingMade:
+            return None
+
+    def _making(self, request: Request, job: Job, back: str, back_text: str, ready: str = "") -> Response:
+        this = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        title = f"{job.noun.capitalize()} being made"
+        values = {"noun": job.noun, "this": this, "back": back, "back_text": back_text, "ready": ready}
+        return self.page("making.html.j2", 202, title=title, **values)
 
     def static(self, request: Request) -> Response:
         response = render.static(str(request.path_params["name"]), str(request.path_params["mark"]))
@@ -287,70 +323,16 @@ class _Pages:
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
-        """The directory of a run.
+        """The directory of a run; of an archived one that of its unpacked copy.
 
         Raises:
-            HTTPException: no such run.
+            HTTPException: no such run, or its archive is damaged.
         """
         names = str(params["campaign"]), str(params["run"])
         strange = any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names)
         if not strange and lies_below(self._runs, *names):
-            return self._runs.joinpath(*names)
+            try:
+                return opened(self._runs.joinpath(*names))
+            except SdlError as error:
+                raise HTTPException(503, str(error)) from error
         raise HTTPException(404, f"no run {quoted('/'.join(names))}")
-
-
-class Reports:
-    """The reports of runs, kept below `cache`; made in a separate process because drawing takes seconds."""
-
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache / "reports"
-        self._lock, self._waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
-
-    def page(self, folder: Path) -> bytes:
-        """The report of a run as of now.
-
-        Raises:
-            HTTPException: it cannot be made, or others take too long.
-        """
-        try:
-            info = (folder / FILE).stat()
-            key = f"{folder.resolve()}\0{info.st_size}\0{info.st_mtime_ns}"
-            file = self._cache / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:24]}.html"
-            if not file.exists():
-                if not self._waiting.acquire(blocking=False):
-                    raise HTTPException(503, BUSY)
-                try:
-                    self._make_alone(folder, file)
-                finally:
-                    self._waiting.release()
-            with open_existing(file) as stream:
-                return stream.read()
-        except OSError as error:
-            raise HTTPException(503, f"the report cannot be stored: {error}") from error
-
-    def _make_alone(self, folder: Path, file: Path) -> None:
-        """Make a report that is not ready, after those that other requests wait for."""
-        if not self._lock.acquire(timeout=REPORT_SECONDS / 2):
-            raise HTTPException(503, BUSY)
-        try:
-            if not file.exists():
-                self._make(folder, file)
-        finally:
-            self._lock.release()
-
-    def _make(self, folder: Path, file: Path) -> None:
-        self._cache.mkdir(parents=True, exist_ok=True)
-        command = children.command("report", str(folder.resolve()), "-o", str(file), "--quiet")
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=REPORT_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise HTTPException(
-                503, f"the report was not ready within {REPORT_SECONDS:g} s; try `sdl report`"
-            ) from None
-        if done.returncode or not file.exists():
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise HTTPException(503, f"the report cannot be made: {lines[-1]}")
-        for path in sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-CACHED_REPORTS]:
-            path.unlink(missing_ok=True)

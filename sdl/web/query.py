@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 
-from sdl.runs.index import Query, midnight
+from sdl.errors import ConfigError
+from sdl.runs.query import NEWEST, Query, midnight
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -18,7 +19,7 @@ def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
     Raises:
         HTTPException: an invalid parameter.
     """
-    texts = [given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")]
+    texts = [given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag", "goal", "instrument")]
     dates = {name: given.get(name, "").strip() for name in ("from", "to")}
     for name, text in dates.items():
         try:
@@ -31,5 +32,20 @@ def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
         raise HTTPException(400, "page: must be a whole number of at least 1")
     if not all(text.isprintable() for text in texts):
         raise HTTPException(400, "a filter must be one line of text")
-    q, outcome, solver, tag = texts
-    return Query(q, outcome, solver, tag, dates["from"], dates["to"], zone), int(number)
+    q, outcome, solver, tag, goal, instrument = texts
+    try:
+        query = Query(
+            q,
+            outcome,
+            solver,
+            tag,
+            dates["from"],
+            dates["to"],
+            zone,
+            goal,
+            instrument,
+            sort=given.get("sort") or NEWEST,
+        )
+    except ConfigError as error:
+        raise HTTPException(400, str(error)) from None
+    return query, int(number)

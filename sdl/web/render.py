@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
-MODULES = ("page", "dialog", "actions", "bench", "live", "patch", "times", "start", "theme")
+SCRIPTS = ("page", "dialog", "actions", "bench", "live", "patch", "times", "start", "theme", "runs", "making")
 STATIC = {
-    "page.css": "text/css", "icon.svg": "image/svg+xml", **{f"{name}.js": "text/javascript" for name in MODULES},
+    "page.css": "text/css", "runs.css": "text/css", "icon.svg": "image/svg+xml",
+    **{f"{name}.js": "text/javascript" for name in SCRIPTS},
 }  # fmt: skip
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -52,7 +52,7 @@ def test_report_of_several_runs_goes_into_a_directory(
 ) -> None:
     from sdl.report import page
 
-    monkeypatch.setattr(page, "run_page", lambda printed: page.OURS + printed.run.folder.name)
+    monkeypatch.setattr(page, "run_page", lambda printed, names: page.OURS + printed.run.folder.name)
     other = tmp_path / "runs" / "led" / "20260101T000000Z-abc123"
     shutil.copytree(finished, other)
     printed = sdl("report", finished, other, "-o", tmp_path / "one.html")
@@ -127,7 +127,7 @@ def test_compare_of_a_directory_leaves_out_what_cannot_be_read_and_of_a_name_say
     (runs / "begun" / "20260101T000000Z-abc123" / "record.jsonl").touch()
     code, out, err = sdl("compare", str(runs))
     assert code == 0
-    assert "1 run in brackets" in out
+    assert "medians of 1 run," in out
     assert "left out: " in err
     assert "empty" in err
     code, _, err = sdl("compare", "abc123", "--runs", str(runs))

@@ -31,6 +31,7 @@ def many(file, tmp_path):
     return "many.yaml"
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_a_table_with_a_line_for_each_value(sdl, many):
     done = sdl("sweep", many, "--jobs", "1")
     assert done.code == 0
@@ -83,6 +84,10 @@ def test_a_picture_is_drawn(sdl, many):
     done = sdl("sweep", many, "--jobs", "1", "--plot", "many.png", "-o", "out")
     assert done.code == 0
     assert Path("many.png").read_bytes().startswith(b"\x89PNG")
+    assert sdl("sweep", many, "--jobs", "1", "--report", "many.html", "-o", "out").code == 0
+    page = Path("many.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>\n<!-- made by sdl -->")
+    assert "data:image/svg+xml;base64," in page
     assert Path("out/results.parquet").exists()
 
 

@@ -67,7 +67,7 @@ def test_an_ordinary_start_has_no_changes_and_a_run_of_its_own(loaded: ResolvedL
     ("changes", "wrong"),
     [
         ("goal.445nm=5", "cannot be changed"),
-        ("notify={to: {eve: {url: x}}}", "names no recipients"),
+        ("notify={to: {eve: {url: x}}}", "must not name recipients"),
         ("stop.trials=-1", "stop.trials"),
     ],
 )

@@ -9,8 +9,24 @@ import pytest
 
 import sdl
 from report import kit
+from sdl import yamlfile
 from sdl.report import style
-from sdl.report.comparison import HEAD, RunResult, differing, figure, grouped, median, run_result, table
+from sdl.report.comparison import (
+    HEAD,
+    RunResult,
+    differences,
+    differing,
+    figure,
+    grouped,
+    letter,
+    medians,
+    run_result,
+    shared_values,
+    table,
+)
+from sdl.report.comparison_page import comparison_page
+from sdl.report.comparison_story import channels, story
+from sdl.report.intervals import median, median_interval
 from sdl.runs.runs import Run
 
 
@@ -54,6 +70,7 @@ def test_the_table_has_medians_and_the_quickest_group_first() -> None:
 def test_the_figure_is_the_empirical_distribution_of_trials_to_reach() -> None:
     drawn = figure(grouped(RUNS))
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.axes[0].lines}
+    lines = {str(name)[2:]: points for name, points in lines.items()}  # after the letter of the group
     assert [x for x, _ in lines["gmm"]] == [0, 5, 9, 40]
     assert [y for _, y in lines["gmm"]] == pytest.approx([0, 100 / 3, 200 / 3, 200 / 3])
     assert [y for _, y in lines["linear"]] == pytest.approx([0, 100 / 3, 200 / 3, 100, 100])
@@ -101,3 +118,73 @@ def test_of_runs_that_differ_in_much_a_name_says_what_is_unusual() -> None:
     runs = [one("gmm" if n else "linear", 0, 5, **(usual | more)) for n, more in enumerate(odd)]
     names = [group.name for group in grouped(runs)]
     assert sorted(names) == ["gmm", "gmm, average 3", "gmm, confirm 2", "gmm, tolerance 1%", "linear"]
+
+
+def test_keys_that_do_not_change_the_experiment_make_no_group_and_no_difference(tmp_path: Path) -> None:
+    changes = [{}, {"expect": {"trials": 9}, "description": "again"}, {"seed": 5}, {"average": 2}]
+    runs = [run_result(Run(kit.campaign(tmp_path, f"c{n}", **more))) for n, more in enumerate(changes)]
+    groups = grouped(runs)
+    assert {(group.name, len(group.runs)) for group in groups} == {("average 1", 3), ("average 2", 1)}
+    assert [(key, sorted(values)) for key, values in differences(groups)] == [("average", ["1", "2"])]
+
+
+def test_goals_with_other_tolerances_are_other_experiments(tmp_path: Path) -> None:
+    runs = [
+        run_result(Run(kit.campaign(tmp_path, f"t{n}", goal={"515nm": 20000}, tolerance=text)))
+        for n, text in enumerate(("2%", "1%"))
+    ]
+    assert {group.name for group in grouped(runs)} == {"goal 20000 ± 400 at 515nm", "goal 20000 ± 200 at 515nm"}
+
+
+def test_a_difference_is_written_as_in_the_file(tmp_path: Path) -> None:
+    points = [[{"R": 0.4, "G": 0.25, "B": 0.5}], [{"R": 0.4, "G": 0.3, "B": 0.5}]]
+    runs = [
+        run_result(Run(kit.campaign(tmp_path, f"p{n}", design={"kind": "points", "points": listed}, confirm=n)))
+        for n, listed in enumerate(points)
+    ]
+    found = dict(differences(grouped(runs)))
+    assert {str(yamlfile.parse(text).value) for text in found["confirm"]} == {"0", "1"}
+    for texts in found.values():
+        assert all("'" not in text and "(" not in text and "None" not in text for text in texts), "no words of Python"
+    assert sorted(found["design.points"]) == ["[{R: 0.4, G: 0.25, B: 0.5}]", "[{R: 0.4, G: 0.3, B: 0.5}]"]
+
+
+def test_the_interval_of_a_median_is_that_of_the_order_statistics() -> None:
+    values = [float(v) for v in range(1, 26)]
+    low, high = median_interval(values)
+    # Exact: the median of a bootstrap sample of 25 is at most the k-th value with P(Binomial(25, k/25) >= 13).
+    below = [sum(math.comb(25, j) * (k / 25) ** j * (1 - k / 25) ** (25 - j) for j in range(13, 26)) for k in range(26)]
+    exact = (next(k for k in range(26) if below[k] >= 0.025), next(k for k in range(26) if below[k] >= 0.975))
+    assert (abs(low - exact[0]), abs(high - exact[1])) <= (1, 1)
+    assert low < median(values) < high
+    assert all(math.isnan(end) for end in median_interval([3.0]))
+
+
+def test_values_that_are_missing_are_said() -> None:
+    rows = [
+        dict(zip(HEAD, row, strict=True)) for row in table(grouped([*RUNS[3:], one("linear", 3, 9, miss=math.inf)]))
+    ]
+    assert rows[0]["× tolerance"] == "0.50 of 3"
+    assert medians(grouped(RUNS[:3])[0])["trials"] == {"median": 7.0, "interval": (5.0, 9.0), "runs": 2}
+
+
+def test_letters_and_shared_values_of_groups() -> None:
+    assert [letter(n) for n in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
+    assert shared_values(["1", "3", "1"]) == [("1", ["A", "C"]), ("3", ["B"])]
+
+
+def test_the_page_names_what_it_leaves_out_and_draws_the_stories(below: Path) -> None:
+    results = [run_result(Run(Path(row["run"]))) for row in sdl.list_runs(below)]
+    groups = grouped(results)
+    drawn = story(groups)
+    assert drawn is not None
+    assert len(drawn.axes) == len(channels(groups)) == 3
+    run = results[0]
+    lines = [line.get_xydata().tolist() for line in drawn.axes[0].lines]
+    assert [list(map(float, point)) for point in run.deviations[channels(groups)[0]]] in lines
+    many = grouped([one(f"s{n:02}", 0, 5) for n in range(11)])
+    text = comparison_page(many, ["c/x: <b>damaged</b>"])
+    assert "Drawn are the first 8 of 11 groups." in text
+    assert "c/x: &lt;b&gt;damaged&lt;/b&gt;" in text
+    assert text.count(">s10<") + text.count("· s10") >= 1, "the table has them all"
+    assert story(many) is None, "no goal, no story"

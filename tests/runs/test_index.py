@@ -13,8 +13,9 @@ import pytest
 
 from sdl.core.events import Event, Stopped
 from sdl.runs import notes
-from sdl.runs.index import Index, Query, began_before, list_indexed
+from sdl.runs.index import Index, began_before, list_indexed
 from sdl.runs.listing import list_row
+from sdl.runs.query import Query
 from sdl.store.lock import Lock, is_abandoned
 from sdl.store.resolve import folders
 from tests.web.web_kit import Append, copy, real
@@ -197,7 +198,7 @@ def test_where_the_runs_cannot_be_written_there_is_an_index_all_the_same(runs: P
 
 
 def test_a_list_from_the_index_is_the_one_from_the_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = [list_row(folder) for folder in reversed(folders(runs))]
+    direct = [list_row(folder) | {"tags": []} for folder in reversed(folders(runs))]
     assert list_indexed(runs) == direct
     monkeypatch.setattr("sdl.runs.index.read_row", lambda folder: pytest.fail(f"{folder} was read again"))
     assert list_indexed(runs) == direct
@@ -206,12 +207,12 @@ def test_a_list_from_the_index_is_the_one_from_the_records(runs: Path, monkeypat
 
 
 def test_only_runs_that_began_earlier_are_listed(runs: Path) -> None:
-    assert [row["id"] for row in list_indexed(runs, "20261103T120000.5")] == ["a3", "a2", "a1"]
+    assert [row["id"] for row in list_indexed(runs, Query(before="20261103T120000.5"))] == ["a3", "a2", "a1"]
     age = (datetime.now(UTC) - datetime(2026, 11, 3, 18, tzinfo=UTC)).total_seconds()
-    assert [row["id"] for row in list_indexed(runs, began_before(age))] == ["a3", "a2", "a1"]
+    assert [row["id"] for row in list_indexed(runs, Query(before=began_before(age)))] == ["a3", "a2", "a1"]
 
 
 def test_without_an_index_that_can_be_written_the_records_are_read(runs: Path) -> None:
     (runs / ".sdl-cache").write_text("not a folder", encoding="utf-8")
     assert [row["id"] for row in list_indexed(runs)] == ["a5", "a4", "a3", "a2", "a1"]
-    assert [row["id"] for row in list_indexed(runs, "20261102T2")] == ["a2", "a1"]
+    assert [row["id"] for row in list_indexed(runs, Query(before="20261102T2"))] == ["a2", "a1"]

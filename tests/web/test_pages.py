@@ -24,7 +24,8 @@ from sdl.lab.http.token import Credentials, read
 from sdl.runner import user
 from sdl.runs import notes
 from sdl.store import record
-from sdl.web.pages import MAX_WAITING, Reports, routes
+from sdl.web.made_files import MAX_WAITING, Job, MadeFiles, report_of
+from sdl.web.pages import routes
 from sdl.web.start.page import FIRST
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
@@ -123,7 +124,7 @@ def test_every_control_of_a_page_has_a_name(inside: Http, path: str) -> None:
     labelled = set(re.findall(r'<label for="([^"]+)"', text))
     for tag, given in Elements(text).elements:
         if tag in ("input", "select", "textarea"):
-            assert given["id"] in labelled or given.get("aria-label")
+            assert given.get("id") in labelled or given.get("aria-label")
         if tag == "svg":
             assert given.get("aria-label") or given.get("aria-hidden") == "true"
 
@@ -319,7 +320,9 @@ def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
     for text in (listed, shown.text, filtered, lost, http.get("/").text):
         assert "&lt;script&gt;alert(1)" in text
         tags = [tag for tag, _ in Elements(text).elements]
-        assert tags.count("script") == 2
+        assert all(
+            str(given["src"]).startswith("/static/") for tag, given in Elements(text).elements if tag == "script"
+        )
         assert "img" not in tags
         assert "{{7*7}" in text
 
@@ -356,7 +359,7 @@ def test_times_and_dates_of_runs_are_those_of_the_lab(runs: Path, door: Credenti
     page = client(app)
     text = page.get("/runs").text
     assert "2026-11-02 01:00" in text
-    assert "started (Asia/Tokyo)" in text
+    assert "started</a> (Asia/Tokyo)" in text
     assert "1 run<" in page.get("/runs?from=2026-11-02&to=2026-11-02").text
     assert "0 runs" in page.get("/runs?to=2026-11-01").text
     assert "0 runs" in page.get("/runs?from=2026-11-03").text
@@ -413,21 +416,21 @@ def test_requests_for_reports_that_are_being_made_occupy_few_threads(
 ) -> None:
     """A server without a free thread could not answer an abort, and a report needs no token."""
     (tmp_path / "record.jsonl").touch()
-    go_on, made = threading.Event(), Reports(tmp_path / "cache")
+    go_on, made, job = threading.Event(), MadeFiles(tmp_path / "cache"), report_of(tmp_path)
 
-    def make(self: Reports, folder: Path, file: Path) -> None:
+    def make(self: MadeFiles, job: Job, file: Path) -> None:
         go_on.wait(30)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"report")
 
-    monkeypatch.setattr(Reports, "_make", make)
+    monkeypatch.setattr(MadeFiles, "_make", make)
     with ThreadPoolExecutor(MAX_WAITING) as pool:
-        waiting = [pool.submit(made.page, tmp_path) for _ in range(MAX_WAITING)]
+        waiting = [pool.submit(made.content, job) for _ in range(MAX_WAITING)]
         while made._waiting._value:
             time.sleep(0.01)
         with pytest.raises(HTTPException) as refused:
-            made.page(tmp_path)
+            made.content(job)
         assert refused.value.status_code == 503
         go_on.set()
         assert [one.result() for one in waiting] == [b"report"] * MAX_WAITING
-    assert made.page(tmp_path) == b"report"
+    assert made.content(job) == b"report"

@@ -185,9 +185,9 @@ def test_a_draft_says_what_is_wrong_at_its_field_and_in_its_line(page: Page) -> 
         ("instrument: {kind: python, function: a.py:b}", "names Python code"),
         ("prior: [/etc/passwd]", "names no paths"),
         ("prior: [../other/run]", "names no paths"),
-        ("notify: {to: {eve: {url: 'http://evil.example'}}}", "names no recipients"),
-        ("watch: /etc/passwd", "no path"),
-        ("solver: {kind: bayes, state: /etc/passwd}", "no path"),
+        ("notify: {to: {eve: {url: 'http://evil.example'}}}", "must not name recipients"),
+        ("watch: /etc/passwd", "must not name a path"),
+        ("solver: {kind: bayes, state: /etc/passwd}", "must not name a path"),
     ],
 )
 def test_a_campaign_names_no_code_and_no_path(page: Page, text: str, wrong: str) -> None:
@@ -316,8 +316,8 @@ def test_a_larger_budget_continues_the_record_with_the_change(page: Page) -> Non
     [
         ("goal.445nm=5", "cannot be changed in an existing run"),
         ("instrument.kind=command", "cannot be changed in an existing run"),
-        ("notify={to: {eve: {url: x}}}", "names no recipients"),
-        ("solver={kind: bayes, state: /etc/passwd}", "no path"),
+        ("notify={to: {eve: {url: x}}}", "must not name recipients"),
+        ("solver={kind: bayes, state: /etc/passwd}", "must not name a path"),
         ("stop.trials=many", "stop.trials"),
         ("nonsense", "must be key=value"),
     ],

@@ -31,25 +31,31 @@ def print_outcome(
     done: Result,
     *,
     json: bool,
+    run: Run | None = None,
     reason: str | None = None,
     more: Mapping[str, Any] | None = None,
     running: bool = False,
+    page: bool = False,
 ) -> None:
     """Print the outcome, or one JSON object.
 
     Args:
         done: the result.
         json: print JSON.
+        run: of the result, if it is open already.
         reason: replaces the campaign's own.
         more: further keys of the object; their texts are also printed, one line each.
         running: a process is still writing to the run, so that no advice is needed.
+        page: the command that continues the run asks on the page again.
     """
     from sdl.runs.runs import open_run
 
-    run = open_run(done.run)
+    run = run or open_run(done.run)
     advice, more = advise(done, run.campaign, run.opened, run.config), more or {}
     reason = advice.reason if reason in (None, done.reason) else cause(reason or "")
     then = NextStep() if running else advice.next
+    if page and then.command.startswith("sdl resume "):
+        then = NextStep(then.text, f"{then.command} --page")
     price = None if run.campaign.plan.prices is None else run.campaign.history.cost
     if json:
         more = more if price is None else {**more, "cost": round(price, 6)}

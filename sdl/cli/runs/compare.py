@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from sdl.cli.display.progress import tracked
 from sdl.cli.options import RUNS, Json, Quiet, Runs, argument, emit, option
-from sdl.cli.terminal import width
+from sdl.cli.terminal import say, width
 from sdl.errors import ConfigError, RecordError, near, translated_os_errors
 from sdl.formatting import count, truncate, visible
-from sdl.store.resolve import FILE, find, folders
+from sdl.store.archived import opened
+from sdl.store.resolve import FILE, every_run, locate, runs_inside
 
 if TYPE_CHECKING:
     from sdl.report.comparison import RunGroup
@@ -38,20 +39,22 @@ def compare(
     sdl compare led-16384 gmm-16384 -o solvers.html
     sdl compare runs --by solver.kind --by average
 
-    A campaign's name or a directory stands for all of its runs. Runs are grouped by the keys in which they differ.
+    A campaign's name or a directory stands for all of its runs. Runs are grouped by the keys that change the experiment
+    and in which they differ. Medians have 95 % bootstrap intervals.
     """
-    from sdl.report.comparison import grouped, run_result
+    from sdl.report.comparison import differences, grouped, medians, run_result
     from sdl.runs.runs import Run
 
     if output is not None and output.suffix not in SUFFIXES:
         raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
-    results = []
+    results, left_out = [], []
     for folder, named in tracked(list(_folders(names, runs).items()), "runs", quiet=quiet or json):
         try:
-            results.append(run_result(Run(folder)))
-        except RecordError as error:
+            results.append(run_result(Run(opened(folder))))
+        except (RecordError, ConfigError) as error:
             if named:
                 raise
+            left_out.append(str(error))
             print(f"left out: {error}", file=sys.stderr)
     if not results:
         raise ConfigError("none of these runs can be read")
@@ -66,11 +69,14 @@ def compare(
             group.name: [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
             for group in groups
         }
-        emit({"groups": [{"group": name, "runs": listed} for name, listed in rows.items()]})
+        values = {group.name: medians(group) for group in groups}
+        texts = {key: dict(zip(rows, row, strict=True)) for key, row in differences(groups)}
+        listed = [{"group": name, "runs": runs, "medians": values[name]} for name, runs in rows.items()]
+        emit({"groups": listed, "differences": texts, "left_out": left_out})
     else:
         _print(groups)
     if output is not None:
-        _write(output, groups)
+        _write(output, groups, left_out)
         if not json:
             print(f"{output}: written")
 
@@ -81,20 +87,22 @@ def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     for name in names:
         given = Path(name)
         if not (given / FILE).is_file() and given.is_dir():
-            inside = sorted({file.parent for form in (f"*/{FILE}", f"*/*/{FILE}") for file in given.glob(form)})
+            inside = runs_inside(given)
             if not inside:
                 raise ConfigError(f"{name}: has no run")
             named = dict.fromkeys(inside, False) | named
         else:
-            campaign = [folder for folder in folders(runs) if folder.parent.name == name]
-            named = dict.fromkeys(campaign, False) | named if campaign else named | {find(name, runs): True}
+            campaign = [folder for folder in every_run(runs) if folder.parent.name == name]
+            named = dict.fromkeys(campaign, False) | named if campaign else named | {locate(name, runs): True}
     return named
 
 
 def _print(groups: list[RunGroup]) -> None:
-    from sdl.report.comparison import HEAD, table
+    from sdl.report.comparison import HEAD, letter, table
 
-    rows = [HEAD, *table(groups)]
+    several = len(groups) > 1
+    results = [[f"{letter(n)} {row[0]}" if several else row[0], *row[1:]] for n, row in enumerate(table(groups))]
+    rows = [list(HEAD), *results]
     space = (width() or 201) - 1
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     last = len(HEAD)
@@ -104,24 +112,35 @@ def _print(groups: list[RunGroup]) -> None:
     for row in rows:
         cells = [row[i].rjust(widths[i]) for i in range(1, last)]
         print("  ".join([truncate(visible(row[0]), first).ljust(first), *cells]).rstrip())
-    print(f"medians, with minimum and maximum of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
+    print(f"medians of {count(sum(len(g.runs) for g in groups), 'run')}, with 95 % bootstrap intervals in brackets")
+    if last < len(HEAD):
+        say(f"not shown in {space + 1} columns: {', '.join(HEAD[last:])}")
+    if several:
+        _print_differences(groups)
 
 
-def _write(output: Path, groups: list[RunGroup]) -> None:
+def _print_differences(groups: list[RunGroup]) -> None:
+    from sdl.report.comparison import differences, differing, shared_values
+
+    found = differences(groups)
+    named = differing([run for group in groups for run in group.runs])
+    print("\ndifferences of the configurations")
+    for key, values in found:
+        if key in named:
+            texts = (f"{', '.join(letters)}: {value}" for value, letters in shared_values(values))
+            say(visible(f"  {key}  {'; '.join(texts)}"), 6)
+    if rest := [key for key, _ in found if key not in named]:
+        say(f"  also {', '.join(rest)}, which the keys above imply; -o FILE.html has their values", 6)
+
+
+def _write(output: Path, groups: list[RunGroup], left_out: list[str]) -> None:
     from sdl.report import page, style
-    from sdl.report.comparison import HEAD, figure, table
+    from sdl.report.comparison import figure
+    from sdl.report.comparison_page import comparison_page
 
-    drawn, title = figure(groups), "Comparison of runs"
     with translated_os_errors(output):
         if output.suffix == ".html":
-            picture = page.picture(drawn, title, CAPTION)
-            text = page.render("compare.html.j2", title=title, head=HEAD, rows=table(groups), figure=picture)
-            page.write(output, text)
+            page.write(output, comparison_page(groups, left_out))
         else:
+            drawn = figure(groups)
             page.save(output, style.png(drawn) if output.suffix == ".png" else style.svg(drawn))
-
-
-CAPTION = (
-    "Above: share of a group's runs that reached their goal within a number of trials; runs that did not count in the "
-    "total. Below: error of the best trial of each run, × tolerance."
-)

@@ -23,6 +23,7 @@ from sdl.formatting import (
     display,
     goal_line,
     headline,
+    instrument_spec,
     is_external,
     percent,
     reading,
@@ -32,8 +33,10 @@ from sdl.formatting import (
     units,
     worst,
 )
+from sdl.runs.query import NEWEST, SORTS, Query, midnight
 from sdl.store import record
 from sdl.store.resolve import find
+from sdl.types import Outcome
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
@@ -46,33 +49,82 @@ LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver"
 
 
 def list_runs(
-    runs: Runs = RUNS,
+    words: Annotated[
+        list[str] | None, argument("WORD…", "Words in campaign, goal, instrument, solver, reason, note or tags.")
+    ] = None,
+    goal: Annotated[str, option("--goal WORDS", "Words in the goal: 515nm, '20000 at 515nm'.")] = "",
+    tag: Annotated[str, option("--tag TAG", "Runs with this tag.")] = "",
+    outcome: Annotated[str, option("--outcome WORD", "Runs with this outcome: reached, spent, running …")] = "",
+    instrument: Annotated[str, option("--instrument NAME", "Runs on the instrument of this identity.")] = "",
+    solver: Annotated[str, option("--solver KIND", "Runs with this solver.")] = "",
+    since: Annotated[str, option("--since DATE", "Runs that began on this date or later: 2026-11-23.")] = "",
+    until: Annotated[str, option("--until DATE", "Runs that began on this date or earlier.")] = "",
     older_than: Annotated[str | None, option("--older-than AGE", "Only runs that began longer ago: 90d, 12h.")] = None,
+    sort: Annotated[
+        str,
+        option("--sort ORDER", f"{', '.join(SORTS)}; -ORDER: reversed. Default: {NEWEST}.", show_default=False),
+    ] = NEWEST,
+    runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
     """List the runs, the newest first.
 
     \b
     sdl list
+    sdl list --goal 515nm --tag blue --outcome reached
+    sdl list --sort ratio night
     sdl show 2d2bf8                        a run by its id
     sdl list --older-than 90d
 
-    `when` is local time; `error` that of the worst channel at the best trial.
+    `when` is local time; `error` that of the worst channel at the best trial, `ratio` its tolerance ratio.
     """
     from sdl.runs.index import began_before, list_indexed
 
-    before = began_before(_age(older_than)) if older_than else ""
+    query = Query(
+        text=" ".join(words or ()),
+        outcome=_outcome(outcome),
+        solver=solver,
+        tag=tag,
+        since=_date("--since", since),
+        until=_date("--until", until),
+        goal=goal,
+        instrument=instrument,
+        before=began_before(age_in_seconds(older_than)) if older_than else "",
+        sort=sort,
+    )
     with ProgressBar("runs", quiet=json, after=1.0) as bar:
-        rows = list_indexed(runs, before, bar)
+        rows = list_indexed(runs, query, bar)
     if json:
-        emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
+        hidden = ("short_goal", "curve")
+        emit({"runs": [{key: value for key, value in row.items() if key not in hidden} for row in rows]})
     elif not rows:
-        print(f"no runs in {runs}")
+        print(f"no runs in {runs} match these filters" if query.filtered else f"no runs in {runs}")
     else:
         _print_list(rows)
 
 
-def _age(text: str) -> float:
+def _outcome(text: str) -> str:
+    """A stored outcome, given as stored or as it is displayed."""
+    if not text:
+        return ""
+    known = (*map(str, Outcome), "running", "unfinished", "unreadable")
+    found = next((word for word in known if text in (word, display(word))), None)
+    if found is None:
+        raise ConfigError(f"--outcome {text}: allowed: {', '.join(known)}")
+    return found
+
+
+def _date(name: str, text: str) -> str:
+    try:
+        if text and (len(text) != 10 or not midnight(text, "", 1)):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{name} {text}: must be a date such as 2026-11-23") from None
+    return text
+
+
+def age_in_seconds(text: str) -> float:
+    """The seconds of an age such as 90d."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -119,7 +171,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
         _print_trials(run)
         for text in filter(None, map(note, run.events)):
             say(f"     {text}", 7)
-    print_outcome(run.result, json=json, reason=reason, running=bool(by))
+    print_outcome(run.result, run=run, json=json, reason=reason, running=bool(by))
 
 
 WAITING = "it waits for a reading, or to be asked"
@@ -131,8 +183,9 @@ def _print_trials(run: Run) -> None:
     """Print the trials: a table on a terminal, plain lines elsewhere."""
     plan, columns = run.campaign.plan, width()
     if not columns:
+        spec = instrument_spec(run.opened)
         for trial in run.trials:
-            print(line(trial, plan, run.opened))
+            print(line(trial, plan, spec))
         return
     from rich.console import Console
 
