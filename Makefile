@@ -20,7 +20,7 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test check format docs docs-site golden install clean
+.PHONY: help demo test test-slow check format docs docs-site dist release bench golden install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -30,9 +30,13 @@ demo:  ## installs what is needed and runs a campaign on the simulated instrumen
 	$(call ready)
 	@$(BIN)/sdl run configs/quickstart.yaml $(ARGS)
 
-test:  ## installs what is needed and runs the tests
+test:  ## installs what is needed and runs the tests, but for those that take over three seconds
 	$(call ready,--dev)
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-slow:  ## runs the tests that take over three seconds: kills, browsers, coverage of the statistics
+	$(call ready,--dev)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
 check:  ## lint, layout, types and layers
 	$(call ready,--dev)
@@ -52,8 +56,21 @@ docs:  ## writes the schema and the tables of keys and commands into docs/
 
 docs-site:  ## builds the documentation as a site that works offline, into build/site; dead links fail
 	$(call ready,--dev)
+	@$(BIN)/python tools/notebooks.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 	@echo build/site/index.html
+
+dist:  ## builds wheel and sdist into dist/, and tries the wheel in an empty environment
+	$(call ready,--dev)
+	@$(BIN)/python tools/dist.py $(ARGS)
+
+release:  ## VERSION=0.2.0: writes the version into changelog and citation files; then commit and tag
+	$(call ready,--dev)
+	@$(BIN)/python tools/release.py $(VERSION)
+
+bench:  ## every table of the solvers in one report; ARGS="--only peers --sets 10 --peers" for a part of it
+	$(call ready,--dev)
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 golden:  ## writes the golden runs anew, after a change that is meant to change decisions
 	$(call ready,--dev)

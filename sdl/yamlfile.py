@@ -47,7 +47,7 @@ class Tree:
     problems: tuple[Problem, ...] = ()
 
     def line(self, dotted: str) -> int | None:
-        """The line of `a.b.0`, or of its nearest ancestor that exists."""
+        """The line of a path such as `a.b.0`, or of its nearest ancestor that exists."""
         path: Path_ = ()
         for part in dotted.split("."):
             here = (*path, part)

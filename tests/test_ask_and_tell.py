@@ -41,6 +41,7 @@ def done(folder: Path, *words: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_a_script_becomes_a_campaign_in_five_lines_and_reaches_its_goal(folder: Path) -> None:
     before, after = ((folder / name).read_text().splitlines()[1:] for name in ("scan.py", "campaign.py"))
     changed = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if re.match(r"\+(?!\+\+ )", line)]
@@ -55,6 +56,7 @@ def test_a_script_becomes_a_campaign_in_five_lines_and_reaches_its_goal(folder: 
     assert len((folder / "readings.csv").read_text().splitlines()) == 1 + run.result.readings
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_do_what_it_says(folder: Path) -> None:
     (block,) = SHELL.findall(PAGE.read_text(encoding="utf-8"))
     printed = done(folder, "bash", "-ec", block)

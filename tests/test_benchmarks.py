@@ -255,6 +255,7 @@ def test_impossible_goals_are_impossible():
     assert len(kinds) == 3
 
 
+@pytest.mark.slow
 def test_linear_finds_the_paper_s_impossible_goals_and_raises_no_alarm_on_affine_ones():
     called = cells.verdicts("impossible n=20", "linear", 0, 5)["called"]
     assert called["unphysical goals of the paper"] == [20, 20]
@@ -305,6 +306,7 @@ def test_wrong_rows_change_nothing_but_the_rows_that_they_replace():
         assert ((clean[0] != X).any(axis=1) | (clean[1] != Y).any(axis=1)).sum() == 4
 
 
+@pytest.mark.slow
 def test_all_solutions_of_the_true_plant_are_found_and_a_sample_of_the_posterior_has_no_distance():
     found = cells.modes("square n=80", "mcmc:model=smooth", 0, 2)
     hit, there, invented = found["modes"]
@@ -364,6 +366,7 @@ def test_a_benchmark_explains_itself(name):
     assert name != "solvers.py" or "noise 1 %, jitter" in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_a_broken_off_benchmark_goes_on_where_it_was(tmp_path):
     pytest.importorskip("matplotlib")
     asked = [

@@ -31,6 +31,7 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("campaign", ["rig.yaml", "function.yaml"])
 def test_the_campaigns_of_the_page_reach_their_goals(folder: Path, campaign: str) -> None:
     command(folder, "-m", "sdl", "validate", campaign)

@@ -292,6 +292,7 @@ def test_there_are_configurations_to_run() -> None:
     assert "configs/quickstart.yaml" in names(CONFIGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "name"),
     [("README.md", "quickstart"), ("docs/tutorial/first-campaign.md", "first")],
@@ -320,6 +321,7 @@ def test_what_the_code_knows_best_is_in_the_docs_as_it_is() -> None:
     assert stale == [], "run `make docs`"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", names(CONFIGS))
 def test_a_configuration_is_valid_and_on_the_twin_ends_as_it_says(config: str, tmp_path: Path) -> None:
     """A line `# ends: spent` names the outcome; without one it is reached, or done where there is no goal."""

@@ -42,6 +42,7 @@ def sdl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
+@pytest.mark.slow
 def test_a_campaign_uses_all_five_and_reaches_a_negative_goal(package: Path) -> None:
     done = sdl(package, "run", "bath.yaml", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -58,6 +59,7 @@ def test_a_campaign_uses_all_five_and_reaches_a_negative_goal(package: Path) -> 
     assert "Reading durations" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_rule_of_another_package_ends_a_campaign_and_its_mistakes_are_told(package: Path) -> None:
     tree = yaml.safe_load((package / "bath.yaml").read_text(encoding="utf-8"))
     file = package / "few.yaml"
@@ -76,6 +78,7 @@ def test_a_rule_of_another_package_ends_a_campaign_and_its_mistakes_are_told(pac
         assert words in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_figure_that_fails_is_left_out_of_the_page(package: Path) -> None:
     assert sdl(package, "run", "bath.yaml").returncode == 0
     (package / "my_figure.py").write_text("raise RuntimeError('no')\n")

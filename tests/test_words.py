@@ -38,6 +38,7 @@ def texts() -> dict[str, str]:
     return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if name not in EXEMPT}
 
 
+@pytest.mark.slow
 def test_no_word_of_the_old_vocabulary_is_used() -> None:
     uses = [
         f"{name}:{number}: {match[0]}"

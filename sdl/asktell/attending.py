@@ -94,7 +94,7 @@ def require_told(campaign: ResolvedCampaign) -> None:
 
 @contextlib.contextmanager
 def _alone(campaign: OpenCampaign) -> Iterator[None]:
-    """Hold the run, and the instrument that a person drives.
+    """Lock the run, and lease the instrument that a person drives.
 
     Raises:
         InUse: another process has one of them.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdl.asktell.campaign import LOCK_SECONDS, PAUSE, OpenCampaign
+from sdl.asktell.campaign import OpenCampaign, wait_for_lock
 from sdl.clock import RealClock
 from sdl.config import CampaignFile
 from sdl.core.campaign import State
-from sdl.errors import ConfigError, InUse, RecordError, SdlError, translated_os_errors
+from sdl.errors import ConfigError, RecordError, SdlError, translated_os_errors
 from sdl.runner.observers import Watch
 from sdl.runner.setup import begin, load_priors, new_name, warn_of_lines
 from sdl.runner.start import allowed_changes, resolve_campaign
@@ -77,7 +76,7 @@ def begin_run(campaign: CampaignFile, folder: Path) -> Path:
 
 
 def _unfinished(place: Path, campaign: CampaignFile) -> Path | None:
-    """The newest unfinished run of the same campaign; who gets messages does not matter."""
+    """The newest unfinished run of the same campaign; the key `notify` may differ."""
     wanted = _without_messages(json.loads(json.dumps(campaign.plain())))
     for folder in sorted((file.parent for file in place.glob(f"*/{FILE}")), reverse=True):
         with contextlib.suppress(SdlError, OSError):  # another run's damage is none of ours
@@ -94,20 +93,12 @@ def _without_messages(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_at_a_time(place: Path) -> Iterator[None]:
-    """So that two who ask at once get the same run.
+    """Lock the campaign's directory, so that two processes that open it at once get the same run.
 
     Raises:
         InUse: it takes another process too long.
     """
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            lock = Lock(place / LOCK)
-            break
-        except InUse:
-            if time.monotonic() > until:
-                raise
-        time.sleep(PAUSE)
+    lock = wait_for_lock(lambda: Lock(place / LOCK))
     try:
         yield
     finally:

@@ -66,7 +66,7 @@ def checked_settings(instrument: Instrument, settings: Mapping[str, Any]) -> dic
 
 @contextlib.contextmanager
 def refused() -> Iterator[None]:
-    """Raise what a check of a driver's answer would raise as a mistake of the caller."""
+    """Raise the InstrumentError of a driver's check as a ConfigError: the mistake is the caller's."""
     try:
         yield
     except InstrumentError as error:

@@ -81,8 +81,8 @@ def tell(
     sdl tell latest R=140.2 G=42 --applied red=85 --note "lamp changed"
     sdl tell latest --failed "bubble in line 2"
 
-    It is on the disk when the command ends. Told again with equal values, nothing happens; other values
-    are refused (`sdl correct` is for that). A script that may be killed names the reading, as `sdl ask
+    It is on the disk when the command ends. Equal values told again change nothing; other
+    values are refused (use `sdl correct`). A script that may be killed names the reading, as `sdl ask
     --json` gave it: --trial 3 --repeat 0.
     """
     campaign = _opened(name, runs)
@@ -158,8 +158,8 @@ def correct(
     sdl correct latest --exclude --trial 5 --repeat 1 --why "lid was open"
 
     Channels left out keep their values. Solver, means and reports follow; the record keeps what was told
-    before. Also for finished runs and for those of `sdl run`, unless a process is driving them. A trial
-    that is over stays over; where the goal is no longer reached, the campaign can go on.
+    before. Also for finished runs and for those of `sdl run`, unless a process is driving them. A finished
+    trial stays finished; if the goal is no longer reached, the campaign can continue.
     """
     if exclude == bool(readings):
         raise ConfigError("give either the right values, R=140.2, or --exclude")
@@ -183,7 +183,7 @@ def _place(campaign: OpenCampaign, trial: int | None, repeat: int | None) -> tup
     if request is None:
         raise ConfigError(f"{campaign.folder}: nothing is asked for; first: sdl ask {campaign.folder}")
     if trial is not None and trial != request.trial:
-        raise ConfigError(f"trial {trial} is not open, but trial {request.trial}; give --repeat as well")
+        raise ConfigError(f"trial {trial} is not open, trial {request.trial} is; for another one give --repeat as well")
     return request.trial, request.repeat if repeat is None else repeat
 
 

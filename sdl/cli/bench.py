@@ -55,7 +55,9 @@ def bench(
     goals: Annotated[int, option("--goals", "Number of random goals.", min=1, max=10_000)] = 10,
     seeds: Annotated[int, option("--seeds", "Number of noise seeds per goal.", min=1, max=10_000)] = 2,
     channels: Annotated[str | None, option("--channels LIST", "Channels of the goals; default: one per input.")] = None,
-    tolerance: Annotated[str, option("--tolerance", "Tolerance of every channel: 2% of the goal, or counts.")] = "2%",
+    tolerance: Annotated[
+        str, option("--tolerance", "Tolerance of every channel: 2% of the goal, or a number in its unit.")
+    ] = "2%",
     trials: Annotated[int, option("--trials", "Largest number of trials per campaign.", min=1, max=10_000)] = 40,
     seed: Annotated[int, option("--seed", "Seed of the goals.", min=0)] = 0,
     jobs: Jobs = None,
@@ -209,7 +211,7 @@ def _instrument(
 
 
 def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
-    """The path of a file with the state, which exists as long as the stack."""
+    """The path of a file with the state, which is removed when the stack closes."""
     from sdl.parallel import children
     from sdl.twin.led.write import toml
 

@@ -30,7 +30,7 @@ goal:                                   # target of each channel (raw reading); 
   445nm: 16384
   515nm: 16384
   630nm: {target: 16384, tolerance: 400}  # a tolerance of its own, in counts
-tolerance: 2%                           # of the target, or counts; two-sided; every channel must be inside
+tolerance: 2%                           # of the target, or a number in the channel's unit; two-sided; for every channel
 confirm: 2                              # further readings at settings within tolerance; their mean must be, too
 average: 1                              # readings per trial
 

@@ -74,9 +74,9 @@ def check(
     several inputs change, whether settings are applied, whether the goal can be expected, and whether the instrument is
     off at the end. Constraints, `settle`, `ramp` and `limits` are kept.
 
-    At a terminal it asks before a real instrument goes where it has not been. Without a terminal and without --yes it
-    goes half of the way from the middle to the ends. Nothing is recorded. It is refused while a campaign on this
-    machine uses the instrument. Progress is on stderr.
+    At a terminal it asks before it moves a real instrument outside the range visited so far. Without a terminal and
+    without --yes it goes half of the way from the middle to the ends. Nothing is recorded. It is refused while a
+    campaign on this machine uses the instrument. Progress is on stderr.
 
     \b
     sdl instrument check led.yaml
@@ -112,7 +112,7 @@ def check(
 
 
 class Consent:
-    """Asks at the terminal before the instrument goes where it has not been."""
+    """Asks at the terminal before the instrument is moved outside the range visited so far."""
 
     def __init__(self) -> None:
         self._all = False

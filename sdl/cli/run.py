@@ -72,7 +72,7 @@ def run(
     if page:
         if on_twin:
             raise ConfigError("--page asks a person, and a twin needs none; give one of --page and --on-twin")
-        _drive(partial(_attend, file, runs=runs, changes=changes or (), new=True), json=json, quiet=quiet)
+        _drive(partial(_attend, file, runs=runs, changes=changes or (), new=True), json=json, quiet=quiet, page=True)
     if on_twin:
         campaign = config.on_twin(config.load(file, changes or (), runs=runs))
         act = partial(runner.run, campaign, runs=runs, guarded=True)
@@ -107,7 +107,7 @@ def resume(
     run = open_run(folder)
     before = run.result
     if page:
-        _drive(partial(_attend, folder, runs=runs, changes=changes or ()), json=json, quiet=quiet)
+        _drive(partial(_attend, folder, runs=runs, changes=changes or ()), json=json, quiet=quiet, page=True)
     if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes, trust=trust)  # reports mistakes in them; nothing is written
@@ -274,6 +274,7 @@ def _drive(
     quiet: bool,
     after: Callable[[Result], dict[str, Any]] = lambda _: {},
     why: Callable[[Result], str] = lambda done: done.reason,
+    page: bool = False,
 ) -> None:
     """Run something that ends in a result, print it and exit with its code.
 
@@ -283,6 +284,7 @@ def _drive(
         quiet: print no progress.
         after: returns further items to print with the result.
         why: returns the reason to print.
+        page: it asks on the page.
     """
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
@@ -294,7 +296,7 @@ def _drive(
         done, code = stopped.result, INTERRUPTED[stopped.signal]
         reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
     with contextlib.suppress(BrokenPipeError):  # the reader is gone; the exit code remains
-        print_outcome(done, json=json, reason=reason, more=after(done))
+        print_outcome(done, json=json, reason=reason, more=after(done), page=page)
     raise typer.Exit(code)
 
 

@@ -29,6 +29,7 @@ from sdl.cli.options import (
 )
 from sdl.cli.terminal import aligned, say
 from sdl.config.goals import OBJECTIVES
+from sdl.config.units import QUANTITY, strip_units
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.drivers.base import constraints_of, session_gap
 from sdl.drivers.declared.derived import with_derived
@@ -69,7 +70,8 @@ def solve(
         list[str],
         option(
             "--goal CHANNEL=VALUE",
-            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000]. "
+            "Target reading, also with its unit: conductivity=3 mS/cm; repeatable. "
+            "Limits: 'clear={at most: 60000}', at least, between: [1000, 60000]. "
             "For one channel: R=maximise or R=minimise.",
         ),
     ],
@@ -80,7 +82,10 @@ def solve(
             "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [auto]",
         ),
     ] = None,
-    tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
+    tolerance: Annotated[
+        str,
+        option("--tolerance", "Tolerance, for the verdict: 2% or a number in the unit of the channel."),
+    ] = "2%",
     prefer: Annotated[
         str | None,
         option(
@@ -125,10 +130,12 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
     by --low and --high, or those of the data.
     """
-    goal, kinds = _goal(goals, tolerance), _solvers(solvers or ["auto"])
+    goal, given = _goal(goals, tolerance)
+    kinds = _solvers(solvers or ["auto"])
     _check(kinds, goal, prefer, all_solutions=all_solutions)
     columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
-    question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
+    paths = [locate(source, Path(), runs) for source in sources]
+    question = _question(paths, goal, given, columns, instrument, *bounds)
     if prefer is not None:
         from sdl.inverse.dataset import parse_prefer
 
@@ -181,15 +188,16 @@ class _Question:
 def _question(
     files: Sequence[Path],
     goal: Goal,
+    given: Mapping[str, Any],
     columns: ColumnNames,
     instrument: str | None,
     low: Mapping[str, float],
     high: Mapping[str, float],
 ) -> _Question:
-    """Read the data sets.
+    """Read the data sets; `given` is the goal with its units.
 
     Raises:
-        ConfigError: no usable row, or an unknown channel or input.
+        ConfigError: no usable row, an unknown channel or input, or another unit than that of a channel.
     """
     from sdl.inverse.dataset import data_from, hold
     from sdl.inverse.propose import objective_of
@@ -199,6 +207,9 @@ def _question(
     for name in goal.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
+    _, wrong = strip_units(given, {channel.name: channel for channel in rig.channels if instrument or channel.unit})
+    if wrong:
+        raise ConfigError(*(f"--{problem.path.partition('.')[0]}: {problem.message}" for problem in wrong))
     derive = partial(with_derived, formulas=rig.derived, strict=False) if rig.derived else None
     parts = [
         datasets.load(
@@ -273,7 +284,7 @@ def _check(solvers: Sequence[Solver], goal: Goal, prefer: str | None, *, all_sol
         return
     given = [name for name, used in (("--prefer", prefer), ("--all-solutions", all_solutions)) if used]
     if given:
-        raise ConfigError(f"{given[0]}: the settings that {goal.direction} {goal.objective} leave no choice")
+        raise ConfigError(f"{given[0]}: has no meaning with a channel to {goal.direction}")
     for solver in solvers:
         check_objective(solver, goal)
 
@@ -409,35 +420,46 @@ def _solvers(given: Sequence[str]) -> list[Solver]:
     return list(solvers.values())
 
 
-def _goal(given: Sequence[str], tolerance: str) -> Goal:
+def _goal(given: Sequence[str], tolerance: str) -> tuple[Goal, dict[str, Any]]:
+    """The goal, and the values as they were given: with units, which are compared once the channels are known."""
     from sdl.inverse.dataset import parse_band
 
-    try:
-        width = Tolerance.parse(tolerance if tolerance.strip().endswith("%") else float(tolerance))
-    except ValueError as error:
-        raise ConfigError(f"--tolerance {tolerance}: must be 2% (of the target) or 300 (counts), above 0") from error
-    bands: dict[str, Band] = {}
+    values: dict[str, Any] = {}
     for text in given:
+        wanted = text.partition("=")[2].strip()
         try:
-            plain = "={" in text or text.partition("=")[2].strip() in OBJECTIVES
-            name, value = config.split(text) if plain else number(text, "CHANNEL=NUMBER, such as 445nm=16384")
+            if "={" in text or wanted in OBJECTIVES or QUANTITY.fullmatch(wanted):
+                name, value = config.split(text)
+            else:
+                name, value = number(text, "CHANNEL=NUMBER, such as 445nm=16384 or R='3 mS/cm'")
         except ConfigError as error:
             raise ConfigError(f"--goal {error}") from error
-        if name in bands:
+        if name in values:
             raise ConfigError(f"--goal {text}: {name} is given twice")
+        values[name] = value
+    tree = {"goal": values, "tolerance": tolerance}
+    plain, _ = strip_units(tree, {})
+    try:
+        stripped = str(plain["tolerance"])
+        width = Tolerance.parse(stripped if stripped.strip().endswith("%") else float(stripped))
+    except ValueError as error:
+        form = "2% (of the target) or 300 (the unit of the channel), above 0"
+        raise ConfigError(f"--tolerance {tolerance}: must be {form}") from error
+    bands: dict[str, Band] = {}
+    for text, (name, value) in zip(given, plain["goal"].items(), strict=True):
         try:
             bands[name] = parse_band(name, value, width)
         except ConfigError as error:
             raise ConfigError(*(f"--goal {text}: {p.message}" for p in error.problems)) from error
     try:
-        return Goal(bands)
+        return Goal(bands), tree
     except ValueError as error:
         raise ConfigError(f"--goal: {error}") from error
 
 
 @dataclass(frozen=True)
 class _Rig:
-    """What measured the rows: an instrument, or what the data tells of one.
+    """The instrument that measured the rows, as given or as far as the data describe it.
 
     Attributes:
         inputs: only names if their bounds are unknown.
@@ -505,7 +527,7 @@ def _input(item: Input | str, columns: ColumnNames, has: datasets.FileColumns) -
 
 
 def _named(given: str, columns: ColumnNames) -> _Rig:
-    """An instrument as a campaign uses it, of a file of its own, or of a kind."""
+    """The instrument of a campaign file, of an instrument's own file, or of a kind."""
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
         part = tree.get("instrument", tree) if isinstance(tree, Mapping) else tree

@@ -1,7 +1,8 @@
 """Output on a terminal: wrapped lines, tables, and streams that write control characters as escapes.
 
 Names of files, campaigns and people, and the replies of an instrument, reach stdout and stderr in many ways. So the
-streams escape control characters, not each caller. rich writes to the stream behind; its callers escape the cells.
+streams escape control characters, not each caller. rich writes to the underlying stream, so its callers escape the
+cells.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def print_table(rows: Sequence[Sequence[str]], left_aligned: Container[int]) -> 
 
 
 class Escaped:
-    """A text stream that writes control characters as escapes, `\\x1b` for ESC; otherwise as the stream behind."""
+    """A text stream that writes control characters as escapes, `\\x1b` for ESC; else like the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream

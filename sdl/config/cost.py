@@ -57,7 +57,7 @@ def cost(campaign: CampaignFile) -> Cost:
 
 
 def _price(campaign: CampaignFile, trials: int, readings: int) -> float | None:
-    """The largest price; `stop.cost` limits it to that and what the settings of one reading add."""
+    """The largest price. `stop.cost` limits it, but the price of the last reading's settings may exceed that limit."""
     prices = campaign.prices
     if prices is None:
         return None
@@ -109,7 +109,7 @@ def cautions(campaign: CampaignFile) -> list[str]:
 
 
 def _narrow(campaign: CampaignFile) -> list[str]:
-    """A tolerance that the best settings often exceed; known for instruments with `reading_noise`."""
+    """Cautions about a tolerance that noise alone often exceeds; only for instruments with `reading_noise`."""
     noise, goal = getattr(campaign.instrument, "reading_noise", None), campaign.goals()
     if noise is None or goal is None:
         return []
@@ -122,11 +122,12 @@ def _narrow(campaign: CampaignFile) -> list[str]:
     def passes(readings: int) -> float:
         return math.prod(math.erf(width / sd * math.sqrt(readings / 2)) for width, sd in widths if sd > 0)
 
-    if passes(campaign.average) >= MIN_HIT_RATE:
+    share = passes(campaign.average)
+    if share >= MIN_HIT_RATE:
         return []
     enough = next((n for n in range(campaign.average, MAX_AVERAGE) if passes(n) >= MIN_HIT_RATE), None)
-    remedy = f"average {enough} readings per trial" if enough else "averaging does not help"
+    remedy = f"average {enough} readings per trial, or" if enough else "averaging is not enough;"
     return [
-        f"tolerance: even at the best settings only {passes(campaign.average):.0%} of trials would lie within it, "
-        f"because readings are noisy; {remedy}, or widen the tolerance"
+        f"tolerance: even at the best settings only {100 * share:.0f} % of trials would lie within it, "
+        f"because readings are noisy; {remedy} widen the tolerance"
     ]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def _tolerance(value: Any) -> Tolerance:
     if isinstance(value, (str, int, float, Tolerance)) and not isinstance(value, bool):
         return Tolerance.parse(value)
-    raise ValueError(f"must be 2% (of the target) or 300 (counts), not {short(value)}")
+    raise ValueError(f"must be 2% (of the target) or 300 (in the unit of the channel), not {short(value)}")
 
 
 def _plain_tolerance(tolerance: Tolerance) -> str | float:
@@ -96,7 +96,8 @@ class Target(Frozen):
 
     target: ReadingKey | None = Field(None, description="the target, a raw reading")
     tolerance: ToleranceKey | None = Field(
-        None, description="the target's own tolerance, `300` (counts) or `2%`; the campaign's if omitted"
+        None,
+        description="the target's own tolerance, `300` (in the unit of the channel) or `2%`; the campaign's if omitted",
     )
     between: tuple[ReadingKey, ReadingKey] | None = Field(
         None, description="instead of a target: the lowest and the highest reading, `[1000, 60000]`"
@@ -208,9 +209,7 @@ def implausible(target: Target) -> str:
     return f"{wrong[0]:g} is no plausible reading; allowed: -{MAX_READING:g} to {MAX_READING:g}" if wrong else ""
 
 
-def goal_problems(
-    goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel], where: str = "goal"
-) -> list[Problem]:
+def goal_problems(goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel]) -> list[Problem]:
     """Mistakes in a goal: unknown channels, targets outside a channel's range, and bands without width."""
     problems: list[Problem] = []
     for name, target in goal.items():
@@ -221,13 +220,13 @@ def goal_problems(
             messages = [f"unknown channel; the instrument has: {', '.join(channels)}{hint}"]
         else:
             messages = list(_conflicts(target, target.tolerance or tolerance, channels[name].high))
-        problems += [Problem(message, f"{where}.{name}") for message in messages]
+        problems += [Problem(message, f"goal.{name}") for message in messages]
     objectives = [name for name, target in goal.items() if target.objective is not None]
     if len(objectives) > 1:
         message = (
             f"only one channel can be maximised or minimised, not {' and '.join(objectives)}; give the others limits"
         )
-        problems.append(Problem(message, f"{where}.{objectives[1]}"))
+        problems.append(Problem(message, f"goal.{objectives[1]}"))
     return problems
 
 
@@ -241,7 +240,7 @@ def _conflicts(target: Target, tolerance: Tolerance, top: float | None) -> Itera
         elif aim + width >= top:
             yield f"{aim:g} + tolerance {width:g} reaches saturation ({top:g}); lower one of them"
         if aim + width == aim:
-            yield f"a tolerance of {tolerance} of {aim:g} is 0; give it in counts"
+            yield f"a tolerance of {tolerance} of {aim:g} is 0; give it in the unit of the channel"
     elif target.at_least is not None and target.at_least >= top:
         yield f"at least {target.at_least:g} cannot be read: the channel saturates at {top:g}"
     elif target.at_most is not None and target.at_most >= top:

@@ -29,7 +29,7 @@ class InstrumentTree:
     own: frozenset[str] = frozenset()
 
     def located(self, problem: Problem) -> Problem:
-        """A problem of the instrument, with the place in its own file where it comes from there."""
+        """A problem of the instrument; if its key is from the instrument's own file, with the place in that file."""
         if self.file is None or problem.path.split(".")[0] in self.own:
             return problem
         return Problem(problem.message, problem.path, self.file.file, self.file.line(problem.path))

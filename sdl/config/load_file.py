@@ -40,6 +40,9 @@ def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False
     """
     tree = yamlfile.read(Path(file))
     value = tree.value
+    if isinstance(value, Mapping) and {"instruments", "jobs"} <= value.keys() and "instrument" not in value:
+        text = f"this is a lab file, not a campaign; `sdl lab run {file}` runs it, `sdl lab simulate {file}` on twins"
+        raise ConfigError(Problem(text, file=str(file)))
     problems = list(tree.problems)
     if isinstance(value, dict):
         for change in changes:

@@ -68,7 +68,7 @@ class StopOptions(StopRules):
     improvement: ImprovementKey | None = Field(
         None,
         description="with a channel to maximise or minimise: done when less improvement than this is expected at two "
-        "proposals running, `1%` of the best reading or a number in its unit; null: only the budget ends it",
+        "proposals in a row, `1%` of the best reading or a number in its unit; null: only the budget ends it",
     )
 
     rules: tuple[Annotated[Any, BeforeValidator(_installed_rule)], ...] = Field(
@@ -104,7 +104,8 @@ class CampaignRules(Frozen):
     )
     tolerance: ToleranceKey = Field(
         default_factory=lambda: Tolerance(2.0, percent=True),
-        description="allowed distance of every channel from its target, to either side: `2%` of it, or counts",
+        description="allowed distance of every channel from its target, to either side: `2%` of it, or a number in "
+        "the channel's unit",
     )
     prefer: Prefer | None = Field(
         None, description="which settings to take if several reach the goal: `{minimise: power}`, `{maximise: R}`"

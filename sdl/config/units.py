@@ -57,7 +57,7 @@ def _numbers(value: Any, units: list[str]) -> Any:
 
 
 def _tolerance(value: Any, units: list[str]) -> Any:
-    """As `_numbers`, of a tolerance: a percentage is none of the channel's unit."""
+    """As `_numbers`, for a tolerance; a percentage has no unit."""
     absolute = isinstance(value, str) and not value.strip().endswith("%")
     return _numbers(value, units) if absolute else value
 

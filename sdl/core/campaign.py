@@ -15,15 +15,15 @@ In addition, at any time before Stopped: AbortAsked (→ stop), Paused/Continued
 Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe
 (whether the instrument is off) may come at any time after Opened and changes nothing that is due. Attached (a row of no
 trial) and Corrected (a reading replaced or excluded) may come at any time as well, also after Stopped. Skipped ends the
-open trial. A correction ends the open trial if its mean decides that now. A finished trial stays finished, but counts
-as reached exactly if the mean of its readings lies inside and all of its confirmations count: a campaign that had
-reached its goal goes on where none does any more, and one that had not has.
+open trial. A correction ends the open trial if its mean decides that now. A finished trial stays finished, but is
+compared with the goal anew, which needs all of its confirmations: a campaign that had reached its goal continues if no
+trial does any more, and one that had not ends if a trial now does.
 
 Without an objective a trial is `average` readings; if their mean lies inside every channel's band, `confirm × average`
 more are taken at the same settings. Reached means that the mean of all of them lies inside. A failed confirmation only
 adds rows.
 
-With an objective (a channel to maximise or minimise) every trial is `average` readings. Once two proposals running
+With an objective (a channel to maximise or minimise) every trial is `average` readings. Once two proposals in a row
 expect less than `improvement`, and in the last trial of the budget, the best settings are measured again in a trial of
 `confirm × average` readings. The campaign is done if the next proposal still expects less and the best settings are the
 same. A proposal that expects more, or other best settings, only continue the search.
@@ -111,7 +111,7 @@ class State(StrEnum):
 # Outcomes that changed rules can undo before they are written.
 _BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
 
-# Proposals running that must expect less improvement than is asked for.
+# Proposals in a row that must expect less improvement than is asked for.
 CONVERGED = 2
 
 
@@ -133,7 +133,7 @@ class Campaign:
     wait: float = 0.0
     stop: Stop | None = None
     safe: Safe | None = None
-    converged: int = 0  # proposals running that expected less improvement than the plan asks for
+    converged: int = 0  # proposals in a row that expected less improvement than the plan asks for
     _at: float = 0.0
     _dearest: float = 0.0  # price of the dearest reading so far
     _attempts_before: int = 0  # attempts at readings before the last resume, from which `history.active` counts
@@ -251,8 +251,7 @@ class Campaign:
         if self.state is State.STOPPED:
             self.history.failures = self.history.unreachable = 0
         if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
-            self.history.outcome, self.stop = None, None
-            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
+            self._reopen()
         self._ask_rules()  # the plan may have changed
 
     def _proposed(self, event: Proposed) -> None:
@@ -331,16 +330,15 @@ class Campaign:
         """Decide anew whether a finished trial has reached the goal, and what follows for the campaign."""
         if trial.failed or trial.skipped or self.history.optimum is not None:
             return
-        before, reached = trial.reached, trial.inside and trial.readings >= self._all_readings
-        if reached == before:
+        reached = trial.inside and trial.readings >= self._all_readings
+        if reached == trial.reached:
             return
         trial.state = TrialState.REACHED if reached else TrialState.NOT_CONFIRMED
         ended = self.stop.outcome if self.stop is not None else None
         if reached and ended in (None, *_BY_RULE):
             self._stop_reached(trial)
         elif not reached and ended is Outcome.REACHED and not any(t.reached for t in self.history.closed):
-            self.history.outcome, self.stop = None, None
-            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
+            self._reopen()
 
     def _note(self, event: Paused | Continued | Interrupted | Safe) -> None:
         match event:
@@ -373,6 +371,10 @@ class Campaign:
         if self.history.optimum is not None:
             self.history.optimum.least = self.plan.improvement
             self.history.optimum.enough = self.plan.average * (1 + self.plan.confirm)
+
+    def _reopen(self) -> None:
+        self.history.outcome, self.stop = None, None
+        self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
 
     def _trial(self) -> Trial:
         if self.history.open_trial is None:

@@ -36,7 +36,9 @@ class Tolerance:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.amount) and self.amount > 0):
-            raise ValueError(f"must be above 0, not {self}; write 2% (of the target) or 300 (counts)")
+            raise ValueError(
+                f"must be above 0, not {self}; write 2% (of the target) or 300 (in the unit of the channel)"
+            )
         if self.percent and self.amount > 100:
             raise ValueError(f"must be at most 100%, not {self}")
 
@@ -58,7 +60,7 @@ class Tolerance:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             with contextlib.suppress(OverflowError):  # an integer of hundreds of digits
                 return cls(float(value))
-        raise ValueError(f"must be 2% (of the target) or 300 (counts), not {value!r}")
+        raise ValueError(f"must be 2% (of the target) or 300 (in the unit of the channel), not {value!r}")
 
     def of(self, target: float) -> float:
         """The tolerance in the channel's unit, for a target."""

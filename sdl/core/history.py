@@ -68,8 +68,8 @@ class History:
         failures: number of failed trials in a row.
         failed, skipped: numbers of failed and of skipped trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
-        resolution_limited_streak: number of measured trials in a row at settings whose verdict was `between two steps`
-            before.
+        resolution_limited_streak: number of measured trials in a row at settings that had been proposed before with the
+            verdict `between two steps`.
         shortfall: of the last of those proposals (`Goal.shortfall`).
         misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
         active: seconds from Opened or Resumed to the last event, pauses excluded.

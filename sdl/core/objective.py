@@ -124,9 +124,10 @@ class Optimum:
             self.update()
 
     def update(self) -> None:
-        """Find the incumbent among that of the solver and what was measured since, by estimate and mean.
+        """Choose the incumbent: the best of the settings that the solver named and those measured since.
 
-        Where none of them keeps the constraints it is the best mean of all; a confirmed one stays if it is as good.
+        The solver's settings count with its estimate, the others with the mean of their readings. If none of them keep
+        the constraints, all settings measured are compared. Confirmed settings stay unless others are better.
         """
         named = self._of_solver()
         values = self._means(self._unseen.values())

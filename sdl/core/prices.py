@@ -30,6 +30,6 @@ class Prices(Frozen):
         )
 
     def with_fixed(self, fixed: Settings) -> Prices:
-        """The prices of a campaign that fixes some inputs: theirs are in that of each reading."""
+        """The prices of a campaign that fixes some inputs, whose prices are added to that of each reading."""
         per = {name: price for name, price in self.per.items() if name not in fixed}
         return Prices(reading=self.of_reading(fixed), trial=self.trial, per=per)

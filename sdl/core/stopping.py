@@ -57,7 +57,7 @@ class Minutes(Frozen):
 
 
 class CostLimit(Frozen):
-    """At most `limit` spent on trials and readings; what the settings of a trial add may exceed it."""
+    """At most `limit` spent on trials and readings; the price of the last settings may exceed it."""
 
     limit: float = Field(gt=0)
 

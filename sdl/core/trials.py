@@ -104,7 +104,9 @@ class Trial:
                 self._sums = {name: (float(value), 0.0) for name, value in self._single.items()}
                 self._single = None
             self._sums = {name: _add(total, values.get(name, math.nan)) for name, total in self._sums.items()}
-            if applied is not None and not all(_same(reading.applied[name], value) for name, value in applied.items()):
+            if applied is not None and not all(
+                same_value(reading.applied[name], value) for name, value in applied.items()
+            ):
                 self.applied = None
         self.readings += 1
         if reading.saturated:
@@ -117,6 +119,7 @@ class Trial:
         self.last_error = error
 
     def close(self, state: TrialState) -> None:
+        """End the trial in a state, which decides whether its readings count."""
         self.state, self._miss = state, None
 
     @property
@@ -225,8 +228,8 @@ class Trial:
         return self.state is TrialState.SKIPPED
 
 
-def _same(value: Value, other: Value) -> bool:
-    """Whether two applied settings are equal, but for the rounding of a number that was read back."""
+def same_value(value: Value, other: Value) -> bool:
+    """Whether two values of an input are equal, but for the rounding of a number that was read back."""
     if isinstance(value, str) or isinstance(other, str):
         return value == other
     return abs(value - other) <= SAME * max(1.0, abs(other))

@@ -85,7 +85,7 @@ class Ranged(Frozen):
 
 
 class Planned(Ranged):
-    """A design of `size` points; beyond them it gives the farthest point."""
+    """A design of `size` points; later trials get the point farthest from those measured."""
 
     @abstractmethod
     def size(self, inputs: tuple[Input, ...]) -> int:

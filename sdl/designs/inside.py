@@ -11,14 +11,15 @@ d-optimal                   chosen among the feasible candidates, with main effe
 points                      as listed
 others                      moved to the closest feasible settings
 
-Except where they are crossed, the choices take turns. Beyond the plan follows the feasible point that is farthest from
-those measured.
+Except where they are crossed, the choices take turns. After the plan, each trial gets the feasible point that is
+farthest from those measured.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -258,12 +259,18 @@ class DesignInside:
         return narrow if polytope.centre(block.low, block.high, block.A, block.b) is not None else region
 
     def _codes_of(self, trials: Ints) -> Floats:
-        """(n, p) choices of trials: each input's take turns, shifted after every common period of the inputs before."""
-        codes, period = np.zeros((len(trials), len(self.space.columns))), 1
-        for shift, item in enumerate(self.space.choices):
+        """(n, p) columns of the choices of trials.
+
+        The choices of each input take turns, shifted by one each time that they have met the same combinations of the
+        inputs before. So every combination occurs before one occurs again.
+        """
+        codes, combinations = np.zeros((len(trials), len(self.space.columns))), 1
+        for item in self.space.choices:
             texts = item.choices or ()
-            period = math.lcm(period, len(texts))
-            turn = (trials + shift * (trials // period)) % len(texts)
+            period = min(math.lcm(combinations, len(texts)), sys.maxsize)  # numpy has no larger numbers
+            shift = trials // period % math.gcd(combinations, len(texts))
+            turn = (trials + shift) % len(texts)
+            combinations *= len(texts)
             for j, text in enumerate(texts[1:], 1):
                 codes[turn == j, self.space.columns.index(f"{item.name}={text}")] = 1.0
         return codes

@@ -115,7 +115,7 @@ class RealInstrument(Frozen):
 
 
 def off_settings(instrument: Instrument) -> dict[str, Value]:
-    """The settings at which an instrument is off: those that it declares, every other at its low or first choice."""
+    """The settings at which an instrument is off: as declared, every other input at its low end or first choice."""
     rest = {item.name: item.choices[0] if item.choices else item.low for item in instrument.inputs}
     return rest | dict(getattr(instrument, "off", None) or {})
 

@@ -92,7 +92,7 @@ class Lamp:
         """Decide from the reply to a request to switch off whether the lamp is off."""
         applied = ", ".join(f"{name} = {value:g}" for name, value in numbers(reply.applied).items())
         if not self._off(reply.applied):
-            return SafeState(Power.ON, reply.applied, f"asked to be off, it says that it applied {applied}")
+            return SafeState(Power.ON, reply.applied, f"told to switch off, it says that it applied {applied}")
         telling = [name for name, value in reply.readings.items() if value < self._full[name]]
         if len(telling) < FEWEST:
             why = f"it says that it applied {applied}, but its channels read full scale, so its light cannot be judged"

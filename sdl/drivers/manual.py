@@ -78,7 +78,11 @@ class Manual(Declared):
     takes: Duration = Field(60.0, description="a typical reading without settling, for estimates")
     background: Background = "none"
     label: str = Field(
-        default="by hand", min_length=1, max_length=80, pattern=r"^[^\r\n]+$", description="what the person drives"
+        default="by hand",
+        min_length=1,
+        max_length=80,
+        pattern=r"^[^\r\n]+$",
+        description="name of what the person sets and reads, such as `bench 3`",
     )
 
     @property

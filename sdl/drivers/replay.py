@@ -42,7 +42,7 @@ class Replay(Frozen):
         default=0.0,
         ge=0,
         le=1,
-        description="how far the nearest settings may lie, as a part of each input's range; 0: exact ones only",
+        description="how far the nearest settings may lie, as a fraction of each input's range; 0: exact ones only",
     )
     latency: float = Field(default=0.78, ge=0, le=3600, description="virtual seconds that a reading takes")
     session_gap: SessionGap = SESSION_GAP

@@ -48,7 +48,9 @@ def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
             message = f"names {what}, which a submitted campaign must not; take it out: the lab has the instrument"
             problems.append(Problem(message, path))
     if campaign.get("notify") is not None:
-        problems.append(Problem("a submitted campaign names no recipients; the lab file does", "notify"))
+        problems.append(
+            Problem("a submitted campaign must not name recipients; those of the lab file are used", "notify")
+        )
     problems += _state_problems({key: campaign.get(key) for key in ("watch", "solver", "design", "expect")})
     priors = campaign.get("prior")
     for i, prior in enumerate(priors if isinstance(priors, (list, tuple)) else ()):
@@ -59,12 +61,12 @@ def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
 
 
 def _state_problems(given: Any, path: str = "") -> Iterator[Problem]:
-    """Wherever a campaign names the state of a twin by a path."""
+    """A problem for each place where a campaign names the state of a twin by a path."""
     if isinstance(given, Mapping):
         for key, value in given.items():
             yield from _state_problems(value, f"{path}.{key}".lstrip("."))
     elif isinstance(given, str) and path.rpartition(".")[2] in ("watch", "state") and not NAME.fullmatch(given):
-        yield Problem("a submitted campaign names a twin of sdl here, and no path", path)
+        yield Problem("a submitted campaign must not name a path here; name a shipped twin", path)
 
 
 def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:

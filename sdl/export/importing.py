@@ -58,7 +58,7 @@ def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
 
     Raises:
         ConfigError: it is no such file, holds no run, or is not safe to unpack; or another run has that name.
-        Damaged, RecordError: a file or record is not as it was written. Nothing of that run is kept.
+        Damaged, RecordError: a file or record was changed. Nothing of that run is kept.
     """
     with _opened(source) as entries:
         found = sorted(place for place in entries if place.name == record.FILE and place.parent.name == RECORD)
@@ -150,7 +150,7 @@ def _hashes(source: Path, entries: Mapping[PurePosixPath, Entry], inside: PurePo
             graph = json.loads(stream.read(MOST_METADATA))["@graph"]
         files = {str(item["@id"]): item["sha256"] for item in graph if "sha256" in item}
     except (*UNREADABLE, KeyError, TypeError) as error:
-        raise Damaged(str(source), 1, f"{METADATA} is not as it was written: {error!r}") from error
+        raise Damaged(str(source), 1, f"{METADATA} was changed: {error!r}") from error
     return {(root / unquote(place)).as_posix(): str(sha) for place, sha in files.items()}
 
 

@@ -279,7 +279,9 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
         raise ConfigError(*_placed(problems_of(error, Target), name)) from error
     except ValueError as error:
         given = f"{value:g}" if isinstance(value, (int, float)) else value
-        raise ConfigError(Problem(f"a tolerance of {tolerance} of {given} is 0; give it in counts", name)) from error
+        raise ConfigError(
+            Problem(f"a tolerance of {tolerance} of {given} is 0; give it in the unit of the channel", name)
+        ) from error
 
 
 def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:

@@ -98,7 +98,7 @@ class LabLoop:
         self._ending = self._backlog = False
 
     def live_of(self, start: Start) -> LiveStart:
-        """What is known of a running start beyond the journal."""
+        """What is known of a running start but not written to the journal."""
         return self.live.setdefault(start.number, LiveStart())
 
     # Begin and end -----------------------------------------------------------------------------------------------

@@ -109,7 +109,8 @@ def build(access: Callable[[], Access], *, submits: bool, **options: Any) -> MCP
     def rehearse(campaign: dict[str, Any], instrument: str) -> Any:
         """Run a campaign on the simulated twin of an instrument: outcome, trials, best settings.
 
-        `rehearsal` in the answer is what `submit` wants; it is valid for an hour, once, for exactly this campaign.
+        Pass `rehearsal` from the answer to `submit`; it is valid for one hour and one submission of exactly this
+        campaign.
         """
         return access().rehearse(campaign, instrument)
 
@@ -118,7 +119,7 @@ def build(access: Callable[[], Access], *, submits: bool, **options: Any) -> MCP
         run: str, goal: dict[str, float | Literal["maximise", "minimise"]], solver: str = "auto",
         tolerance_percent: float = 2.0,
     ) -> Any:  # fmt: skip
-        """Compute settings for a goal, {"R": 140} or {"R": "maximise"}, from the readings of a run, not measuring."""
+        """Compute settings for a goal, {"R": 140} or {"R": "maximise"}, from the readings of a run."""
         return solve(access().records, run, goal, solver, tolerance_percent)
 
     @tool(READ)

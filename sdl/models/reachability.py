@@ -107,7 +107,7 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, region: Region) -> Reac
 
 
 def _each_choice_examined(training: TrainingSet, ends: Search, region: Region) -> bool:
-    """Whether each combination of choices has d + 2 rows, d numeric inputs, or a row where it comes closest."""
+    """Whether each combination of choices has d + 2 rows (d numeric inputs), or a row at its closest settings."""
     if not region.categorical.any():
         return True
     if len(region.codes) > MOST_BLOCKS:  # not all of them were searched

@@ -154,7 +154,7 @@ def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
 
 
 def _lines(sums: _Sums, size: Floats) -> _Lines:
-    """Best linear unbiased predictions for D = diag(size), size (…, c, p); the noise is estimated along with them."""
+    """Best linear unbiased prediction of theta and b_s, and the noise, for D = diag(size), size (…, c, p)."""
     p = size.shape[-1]
     dof = sums.rows.sum(axis=1) - p
     noise = np.full(size.shape[:-1], NOMINAL**2)

@@ -124,9 +124,9 @@ class Messages(Frozen):
         None, description="address at which people reach the page, for the links in messages: https://bench.example.org"
     )
     remind: Duration | None = Field(
-        1800.0, description="a reading that a person is asked for is asked for again after this; null: once only"
+        1800.0, description="interval of reminders until a person has given a reading that was asked for; null: none"
     )
-    keep: Duration = Field(7 * 86400.0, description="how long sending a message is tried")
+    keep: Duration = Field(7 * 86400.0, description="time after which a message that could not be sent is given up")
 
     def link(self, run: str) -> str:
         """The address of the page of a run `CAMPAIGN/RUN`; empty without `url`."""

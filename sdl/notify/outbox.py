@@ -117,7 +117,7 @@ class Outbox:
             self._write()
 
     def _write(self) -> bool:
-        """Write the changed rows, or all of them where the file is not as it was left; False on a full disk."""
+        """Write the changed rows, or all of them if others changed the file; False on a full disk."""
         try:
             if self._database is None or self._identity() != self._written:
                 self._write_all()
@@ -146,7 +146,7 @@ class Outbox:
         self._database = _connect(self._path)
 
     def _identity(self) -> tuple[int, int, int] | None:
-        """Which file has the name now, and its length."""
+        """Device and number of the file that now has the name, and its length."""
         with contextlib.suppress(OSError):
             status = self._path.lstat()
             return status.st_dev, status.st_ino, status.st_size

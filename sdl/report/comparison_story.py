@@ -39,7 +39,7 @@ def story(groups: Sequence[RunGroup]) -> Figure | None:
         drawn = style.canvas(len(names), height=0.9 + 2.1 * len(names) + 0.12 * len(shown))
         for axes, name in zip(drawn.axes, names, strict=True):
             axes.axhspan(-1, 1, color=style.BAND, lw=0, zorder=0)
-            largest = 0.0
+            seen = [0.0]
             for n, group in enumerate(shown):
                 colour, marker = style.series(n)
                 runs = [values for run in group.runs if (values := run.deviations.get(name))]
@@ -48,8 +48,8 @@ def story(groups: Sequence[RunGroup]) -> Figure | None:
                     x, y = zip(*values, strict=True)
                     axes.plot(x, y, "-", color=colour, lw=1, alpha=alpha)
                     axes.plot(x[-1:], y[-1:], marker, color=colour, ms=5, mec=style.PAPER, mew=0.5, zorder=3)
-                    largest = max(largest, *map(abs, y))
-            deviation_axis(axes, largest)
+                    seen += y
+            deviation_axis(axes, min(seen), max(seen))
             axes.set(ylabel=f"{style.plain(name)} − goal\n(tolerances)")
             style.whole_numbers(axes)
         drawn.axes[-1].set(xlabel="trial")

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
 from sdl.report.figures import draw, known
+from sdl.report.figures.relevance import speaks
 from sdl.report.summary import summary
+from sdl.report.svg import inline
 from sdl.report.table import TrialTable
 
 if TYPE_CHECKING:
@@ -37,17 +39,24 @@ NOTEBOOK_STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padd
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def run_page(run: Run | TrialTable) -> str:
-    """The report on a run, with every figure for which it has data."""
+def run_page(run: Run | TrialTable, names: Sequence[str] = ()) -> str:
+    """The report on a run.
+
+    Args:
+        run: the run.
+        names: of the figures; by default those that say something about this run.
+
+    Raises:
+        ConfigError: there is no such figure.
+    """
     table = TrialTable.of(run)
     figures, left_out = [], []
-    for name, kind in known().items():
-        drawn = draw(table, name)
-        title, text = kind.caption(table)
+    for name in names or known():
+        drawn = draw(table, name) if names or speaks(table, name) else None
         if drawn is None:
-            left_out.append(title.lower())
+            left_out.append(name)
         else:
-            figures.append(picture(drawn, title, text))
+            figures.append(picture(drawn, *known()[name].caption(table)))
     return render("run.html.j2", title=table.run.opened.campaign, f=summary(table), figures=figures, left_out=left_out)
 
 
@@ -75,6 +84,25 @@ def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
     wide, high = (str(round(float(part) * 4 / 3)) for part in points)
     source = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
     return {"title": title, "text": text, "source": source, "width": wide, "height": high}
+
+
+def inline_figures(page: str) -> list[dict[str, Any]]:
+    """The figures of a report for a page of the site: title, text, and the SVG with the colours of that page.
+
+    Args:
+        page: made by `run_page`.
+    """
+    from markupsafe import Markup
+
+    found = re.findall(
+        r'<figure><h3>(.*?)</h3><figcaption>(.*?)</figcaption><img [^>]*src="data:image/svg\+xml;base64,([^"]*)">', page
+    )
+    colours = {f"var(--c{n})": f"var(--{name})" for n, name in enumerate(("ink", "faint", "line", "paper", "band"))}
+    figures = []
+    for n, (title, text, source) in enumerate(found):
+        drawn = inline(base64.b64decode(source).decode(), f"f{n}", colours, unescape(title))
+        figures.append({"title": Markup(title), "text": Markup(text), "svg": Markup(drawn)})
+    return figures
 
 
 def render(template: str, **values: Any) -> str:
@@ -146,18 +174,18 @@ def save(path: Path, content: bytes) -> None:
         raise
 
 
-def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Write every figure of a run into a folder, which is created if missing, as `png` or `svg` files.
+def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str], names: Sequence[str] = ()) -> list[Path]:
+    """Write figures of a run, by default all, into a folder, which is created if missing, as `png` or `svg` files.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        ConfigError: there is no such figure, or the folder cannot be written to.
     """
     table = TrialTable.of(run)
     made: Mapping[str, Any] = {"png": style.png, "svg": style.svg}
     written = []
     with translated_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in known():
+        for name in names or known():
             drawn = draw(table, name)
             for kind in kinds if drawn is not None else ():
                 path = folder / f"{name}.{kind}"

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from sdl.formatting import swatch as swatch
+from sdl.report.svg import compact
 
 INK, FAINT, LINE, PAPER, BAND = "#1a1a1b", "#5c5c5e", "#d2d2d4", "#fefefe", "#e4e4e6"
 """Text, secondary text, grid and frames, background, tolerance band; `themed` replaces them in dark mode."""
@@ -129,18 +130,9 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 def themed(drawn: bytes) -> bytes:
     """A smaller SVG for a page, whose five greys follow the reader's light or dark mode.
 
-    Coordinates are cut to hundredths of a point; space, comments and names of groups are left out. Files keep the
-    plain `svg`: not every program supports style sheets.
+    Files keep the plain `svg`: not every program supports style sheets.
     """
-    text = drawn.decode("utf-8")
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(
-        r' id="(?:line2d|text|patch|xtick|ytick|matplotlib\.axis|axes|legend|figure|LineCollection)_\d+"', "", text
-    )
-    text = re.sub(r'style="[^"]*"', lambda match: re.sub(r"([:;]) ", r"\1", match[0]), text)
-    text = re.sub(r">\s+<", "><", re.sub(r"\s+", " ", text))
-    # Glyphs keep their size, so numbers in scale(…) are not cut.
-    text = re.sub(r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda match: match[1] or match[2], text)
+    text = compact(drawn)
     for n, colour in enumerate(DARK):
         text = text.replace(colour, f"var(--c{n})")
     light, dark = ("".join(f"--c{n}:{c};" for n, c in enumerate(colours)) for colours in (DARK, DARK.values()))

@@ -20,6 +20,9 @@ from sdl.store.lock import writing_process
 from sdl.store.resolve import start_time
 from sdl.types import Outcome
 
+SHORT = 60
+"""Longest reason of a proposal that stands in its row; a longer one is unfolded by a click."""
+
 ENDS = 12
 """Number of trials shown at the beginning and at the end of a long campaign, with the best one between them."""
 
@@ -43,7 +46,6 @@ def summary(table: TrialTable) -> dict[str, Any]:
     reasons = filter(None, [advice.reason, not_off])
     beside = _beside(run)
     rows = [_row(table, trial, beside.get(trial.trial, ())) for trial in table.trials]
-    which = "best" if table.best is not None else "last"
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
@@ -58,7 +60,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "next": None if process else advice.next,
         "goal": formatting.goal_line(table.goal),
         "has_goal": table.goal is not None,
-        "settings_title": f"Settings of trial {final.trial}, the {which}" if final else "Settings",
+        "settings_title": f"Settings of trial {final.trial}, the {table.final_name}" if final else "Settings",
         "rgb": style.swatch(final.shown_settings, table.run.opened.instrument["inputs"]) if final else None,
         "settings": settings,
         "channels": channel_cells(final, table.goal_channels, table.units) if final and final.readings else [],
@@ -128,13 +130,16 @@ def _beside(run: Run) -> dict[int, list[str]]:
 
 
 def _row(table: TrialTable, trial: Trial, beside: Sequence[str]) -> dict[str, Any]:
-    remarks = [formatting.cause(trial.proposed.why), *formatting.trial_remarks(trial, table.run.campaign.plan)]
+    why = formatting.truncate(formatting.cause(trial.proposed.why), MOST_WORDS)
+    remarks = [why] if len(why) <= SHORT else []
+    remarks += formatting.trial_remarks(trial, table.run.campaign.plan)
     if trial.readings > 1:
         remarks.append(f"mean of {trial.readings} readings")
     remarks += [*formatting.reading_notes(trial), *beside]
     return {
         **trial_cells(trial, table.spec),
         "remarks": formatting.truncate("; ".join(filter(None, remarks)), MOST_WORDS),
+        "why": why if len(why) > SHORT else "",
         "best": table.goal is not None and trial is table.best,
     }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +13,9 @@ from sdl.arrays import Floats
 from sdl.formatting import instrument_spec
 from sdl.runs.runs import Run
 from sdl.types import Settings, numbers
+
+if TYPE_CHECKING:
+    from sdl.report.model import RunModel
 
 MOST_CHOICES = 6
 """Largest number of choices that are labelled on an axis."""
@@ -80,6 +84,20 @@ class TrialTable:
             return [float(place) for place in places], [self.choices[name][place][:12] for place in places]
         values = [low, (low + high) / 2, high] if middle else [low, high]
         return values, [f"{value:g}" for value in values]
+
+    @property
+    def final_name(self) -> str:
+        """What `final` is: the `best` trial, the `closest` one where none is within tolerance, or the `last`."""
+        if self.best is None:
+            return "last"
+        return "best" if self.best.inside else "closest"
+
+    @cached_property
+    def model(self) -> RunModel | None:
+        """The forward model of the run, fitted at the first use; None where the readings do not suffice."""
+        from sdl.report.model import fit_model  # it takes scipy, which the pages of a list do not need
+
+        return fit_model(self)
 
     @classmethod
     def of(cls, run: Run | TrialTable) -> TrialTable:

@@ -260,7 +260,7 @@ class Runner:
         )
 
     def _open(self) -> Driver:
-        """A new connection; it learns whether a process that died may have left the instrument on."""
+        """Open a new connection; tell the driver if a process that died may have left the instrument on."""
         driver: Driver = self.config.instrument.open(self.clock)
         if self._unfinished and (assume_on := getattr(driver, "assume_on", None)) is not None:
             assume_on()

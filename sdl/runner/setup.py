@@ -66,7 +66,7 @@ def user() -> str:
     """The user who runs it; `unknown` if the system does not say."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):  # ImportError: no module pwd, as on Windows and in a browser
         return "unknown"
 
 
@@ -108,7 +108,7 @@ def opened_event(
 def begin(
     config: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
 ) -> tuple[Opened, Campaign]:
-    """Write the first event, and beside it a copy of the configuration for people; the campaign after it."""
+    """Write the first event, and beside it a readable configuration file; return the campaign after that event."""
     opened = opened_event(config, name, record, priors, clock)
     record.append(opened)
     if isinstance(record, Record):

@@ -165,9 +165,9 @@ def resume(
 
 
 def left_on(opened: Opened, campaign: Campaign) -> bool:
-    """Whether a record does not prove that its instrument is off: the process died before that, or gave it up.
+    """Whether the instrument may still be on: the process died before it was confirmed off, or gave up.
 
-    Records before schema 3 never do, and those of simulated instruments, or of those that others drive, need not.
+    False for records before schema 3, which cannot tell, and for simulated instruments and those that others drive.
     """
     proven = opened.schema < 3 or opened.simulated or is_external(opened)
     return not proven and (campaign.safe is None or not campaign.safe.proven)

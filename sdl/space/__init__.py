@@ -1,9 +1,9 @@
-"""The inputs of an instrument as one space: between settings by name and rows of numbers, and onto what can be set.
+"""The inputs of an instrument as one space: settings by name as rows of numbers, and the closest feasible settings.
 
 A row has one column per numeric input, in the input's own unit, and one per further choice of an input with choices
 (`sdl.space.choices`), in the order of the inputs. An equality among the constraints (a mixture of constant volume)
 removes the column of one input, which follows from the others. `low` and `high` are the bounds of the columns; models
-scale by them. Nothing else needs to know how an input becomes columns, nor how settings are brought inside.
+scale by them. No other module knows how an input becomes columns, or how settings are made feasible.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Space:
         return found
 
     def cost(self, by_input: Mapping[str, float]) -> tuple[float, ...]:
-        """(p,) cost of each column over its range, of a linear cost of the numeric inputs over their ranges."""
+        """(p,) cost of each column over its whole range, given the cost of each numeric input over its whole range."""
         cost = np.zeros(len(self.columns))
         for item in self.numeric:
             per_unit = by_input.get(item.name, 0.0) / (item.high - item.low)

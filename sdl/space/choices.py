@@ -1,6 +1,6 @@
 """One input with choices: one column per choice beyond the first (treatment coding).
 
-A column is 1 where its choice is set, else 0; at the first choice all are 0. With an intercept, a linear model so has
+A column is 1 where its choice is set, else 0; at the first choice all are 0. With an intercept, a linear model then has
 one coefficient per further choice, its effect against the first; one column for every choice would be collinear with
 the intercept. Smooth models have a length scale for each column, so that one choice may differ more than the others
 (Wu and Hamada, Experiments (2009), section 3.5).

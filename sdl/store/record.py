@@ -219,7 +219,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None
     try:
         with open_existing(file, follow=not inside) as stream:
             if not _seek(stream, after):
-                raise Damaged(str(file), after.number, "not as it was when it was read before")
+                raise Damaged(str(file), after.number, "changed since it was read before")
             for number, raw in enumerate(stream, after.number + 1):
                 whole = raw.endswith(b"\n")
                 try:
@@ -489,7 +489,7 @@ class Record:
         return None
 
 
-def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIGN) -> None:
+def write_whole(folder: Path, events: Sequence[Any]) -> None:
     """Write a whole record at once, without fsync, for a campaign that ran in memory and could not be resumed.
 
     Raises:
@@ -497,14 +497,14 @@ def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIG
     """
     lines, sha, finished = [], START, False
     for event in events:
-        line, sha = encode(event, sha, form)
+        line, sha = encode(event, sha)
         lines.append(line)
-        finished = form.finished(event, finished)
+        finished = CAMPAIGN.finished(event, finished)
     try:
         folder.mkdir(parents=True)
-        (folder / form.file).write_bytes(b"".join(lines))
+        (folder / CAMPAIGN.file).write_bytes(b"".join(lines))
         if finished:
-            (folder / form.seal).write_text(_seal(len(lines), sha), encoding="utf-8")
+            (folder / CAMPAIGN.seal).write_text(_seal(len(lines), sha), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 

@@ -24,12 +24,25 @@ FILE = "record.jsonl"  # the record; a directory that has one is a run
 def folders(runs: Path = RUNS) -> list[Path]:
     """The directories of all runs below `runs`, oldest first; without archived ones."""
     found = (file.parent for file in runs.glob(f"*/*/{FILE}"))
-    return sorted((folder for folder in found if not folder.name.startswith(".")), key=lambda folder: folder.name)
+    return sorted((folder for folder in found if not folder.name.startswith(".")), key=_order)
 
 
 def every_run(runs: Path = RUNS) -> list[Path]:
     """As `folders`, with the archived runs by what would be their directories."""
-    return sorted([*folders(runs), *archived.archived(runs)], key=lambda folder: folder.name)
+    return sorted([*folders(runs), *archived.archived(runs)], key=_order)
+
+
+def _order(folder: Path) -> tuple[str, str]:
+    """Start and name of a run; the start is in its name, or else in the first line of its record."""
+    stamp = folder.name.partition("Z-")[0]
+    if _STAMP.fullmatch(stamp):
+        return f"{stamp[:15]}.{stamp[16:]:0<6}", folder.name
+    try:
+        with open_existing(folder / FILE) as stream:
+            at = datetime.fromtimestamp(json.loads(stream.readline())["at"], UTC)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return "", folder.name
+    return at.strftime("%Y%m%dT%H%M%S.%f"), folder.name
 
 
 def lies_below(runs: Path, campaign: str, run: str) -> bool:
@@ -131,7 +144,7 @@ def _short(folder: Path) -> str:
 def runs_inside(folder: Path) -> list[Path]:
     """The runs in the directory of a campaign, or in a directory of campaigns, as by `every_run`."""
     inside = [file.parent for file in folder.glob(f"*/{FILE}") if not file.parent.name.startswith(".")]
-    runs = sorted([*inside, *archived.archived(folder, "*")], key=lambda run: run.name)
+    runs = sorted([*inside, *archived.archived(folder, "*")], key=_order)
     return runs or every_run(folder)
 
 

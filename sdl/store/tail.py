@@ -34,7 +34,7 @@ class TailReader:
             with open_existing(self._file) as stream:
                 stream.seek(0, 2)
                 if stream.tell() < self._offset:
-                    raise Damaged(str(self._file), self._number, "what was there before is gone")
+                    raise Damaged(str(self._file), self._number, "lines that were read before are gone")
                 stream.seek(self._offset)
                 raw = stream.read()
         except OSError as error:

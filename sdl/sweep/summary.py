@@ -52,7 +52,10 @@ class GridGroup:
 
 
 def quantile(trials: Iterable[float | None], percent: float) -> float:
-    """Trials by which `percent` of the campaigns have reached their goal; inf if fewer ever do (None or inf each)."""
+    """Trials after which `percent` of the campaigns have reached their goal; inf if fewer reach it.
+
+    A campaign that did not reach it counts as None or inf.
+    """
     ordered = sorted(math.inf if number is None else float(number) for number in trials)
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 

@@ -49,7 +49,7 @@ def sdl_twin(sdl_clock: VirtualClock) -> Iterator[Callable[..., TwinDriver]]:
 def sdl_server() -> Iterator[Callable[..., TwinServer]]:
     """`sdl_server(faults=[{"name": "busy", "at": [2]}], speed=100)` serves a twin; `.url` is its address.
 
-    Options are those of `instrument: {kind: twin}`, and `speed`: how much faster than real time it lives (1,000).
+    Options are those of `instrument: {kind: twin}`, and `speed`, the ratio of its time to real time (1,000).
     """
     from sdl.config import parse_kind
     from sdl.drivers.twin.driver import plant_of

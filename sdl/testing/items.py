@@ -109,7 +109,7 @@ class CampaignTests(pytest.File):
 
 
 def _ours(tree: Mapping[str, Any]) -> bool:
-    """Whether a file with `expect:` is a campaign, possibly with mistakes."""
+    """Whether a file with `expect:` is a campaign, valid or not; other programs may use that key, too."""
     return "instrument" in tree or all(isinstance(tree.get(key), Mapping) for key in ("expect", "goal"))
 
 

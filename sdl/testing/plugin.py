@@ -1,13 +1,13 @@
 """The pytest plugin: campaign files with an `expect:` block are tests, and there are fixtures for tests of your own.
 
-    pytest          also runs every *.yaml and *.json with an `expect:` block: an item a seed, one for all seeds
+    pytest          also runs every *.yaml and *.json with an `expect:` block: one item per seed, one for all seeds
     pytest fast.yaml::seed-7        one of them
-    pytest --sdl-seeds 60           so many seeds instead of those in the files
+    pytest --sdl-seeds 60           this many seeds instead of those in the files
     pytest --sdl-report out         the record (and the report) of every seed that fails, in out/
     pytest --sdl-limit 60           seconds that a campaign may take; 0: no limit, and in this process, for a debugger
 
     sdl_clock     a virtual clock                    sdl_runs    an empty directory for runs
-    sdl_twin      opens a twin that lives by it      sdl_run     runs a campaign there, gives the Run
+    sdl_twin      opens a twin on that clock         sdl_run     runs a campaign there, gives the Run
     sdl_server    serves a twin, with faults, behind the real instrument's HTTP surface
 
 pytest loads it wherever `sdl` is installed, so it imports nothing until something of it is used, and does not parse

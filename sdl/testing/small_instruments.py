@@ -4,7 +4,7 @@
 |---|---|
 | affine | none: three inputs, three channels, each mostly of one input |
 | Beer–Lambert | two dyes in steps of 5 µL, seen through exponentials |
-| mixture | two volumes with a limited sum, and a choice of solvents that changes levels and slopes |
+| mixture | two volumes with a limited sum, and a choice of solvents that changes offsets and slopes |
 | turning curve | the reading rises and falls again |
 | drifting probe | it drifts from reading to reading and has not settled when it is read |
 """

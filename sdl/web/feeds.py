@@ -157,7 +157,7 @@ class RunFeed:
             "live": live, "start": start, "zone": self._lab.status().get("timezone", ""), "path": path,
             "ask": person.request(self.view), "told": person.told(self.view, beside),
         }  # fmt: skip
-        names = ("state", "ask", "now", "channels", "spectrum", "error", "trials", "told")
+        names = ("state", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         announcement = f"{live['state']['word']}: {live['state']['text']}"
         return {"parts": drawn, "announcement": announcement, "asked": self.view.asked()}

@@ -77,6 +77,16 @@ def report_of(folder: Path) -> Job:
     return Job("report", (folder,), ".html", lambda path: ("report", place, "-o", path, "--quiet"))
 
 
+MODEL = ("slices", "contours", "importance", "predictions", "posterior", "spread")
+"""Figures on the page of a run's model."""
+
+
+def model_of(folder: Path) -> Job:
+    """A report with the figures of the model of a run alone."""
+    place, names = str(folder.resolve()), [word for name in MODEL for word in ("--figure", name)]
+    return Job("model", (folder,), ".html", lambda path: ("report", place, "-o", path, *names, "--quiet"))
+
+
 def comparison_of(folders: Sequence[Path]) -> Job:
     """The comparison of runs."""
     places = [str(folder.resolve()) for folder in folders]

@@ -24,6 +24,7 @@ from sdl.extras import own_version
 from sdl.lab.http.auth import identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
+from sdl.report.page import inline_figures
 from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
@@ -31,7 +32,7 @@ from sdl.store.archived import CACHE, opened
 from sdl.store.resolve import lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, report_of
+from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, model_of, report_of
 from sdl.web.sse import Feed, Hub
 from sdl.web.workbench import listing
 
@@ -72,6 +73,7 @@ def routes(
         Route(run, pages.run),
         Route(f"{run}/events", pages.run_events),
         Route(f"{run}/report", pages.report),
+        Route(f"{run}/model", pages.model),
         Route(f"{run}/download/{{name}}", pages.download),
         Route(f"{run}/notes", pages.notes, methods=["POST"]),
         Route(f"{run}/files", pages.add_file, methods=["POST"]),
@@ -166,6 +168,16 @@ class _Pages:
     def report(self, request: Request) -> Response:
         folder = self._folder(request.path_params)
         return self._standalone(request, report_of(folder), address(folder), "Back to the run")
+
+    @_page
+    def model(self, request: Request) -> Response:
+        """The figures of the forward model of a run."""
+        folder = self._folder(request.path_params)
+        job, path = model_of(folder), address(folder)
+        if (content := self._content(request, job)) is None:
+            return self._making(request, job, path, "Back to the run")
+        figures = inline_figures(content.decode())
+        return self.page("model.html.j2", title=f"Model of {folder.parent.name}", path=path, figures=figures)
 
     @_page
     def compare(self, request: Request) -> Response:

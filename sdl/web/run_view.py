@@ -13,10 +13,11 @@ from sdl.core.events import AbortAsked, Corrected, Event, Measure, Measured, Ope
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
+from sdl.runs.pooled import PooledMean, pooled_mean
 from sdl.runs.runs import apply_changes, result_of, unopened_campaign
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
-from sdl.web import charts
+from sdl.web import charts, story
 
 if TYPE_CHECKING:
     from sdl.core.campaign import Campaign
@@ -44,6 +45,8 @@ class RunView:
         self._ratios: list[tuple[int, float]] = []
         self._pause = self._abort = ""
         self._events = 0
+        self._pooled_at = -1  # number of finished trials that are pooled
+        self._pooled: PooledMean | None = None
 
     def take(self, event: Event) -> None:
         """Fold one event.
@@ -74,6 +77,7 @@ class RunView:
             case Corrected():
                 ranked = (one for one in campaign.history.closed if one.readings and not one.failed)
                 self._ratios = [(one.trial, one.miss) for one in ranked]
+                self._pooled_at = -1
             case Paused():
                 self._pause = event.cause
             case AbortAsked():
@@ -160,6 +164,7 @@ class RunView:
             "now": self._now(),
             "channels": channel_cells(measured, channels, self.spec.units) if measured else [],
             "of": measured.trial if measured else None,
+            "story": self._story(),
             "spectrum": charts.spectrum(self.spec.channels, goal, mean),
             "error": charts.error(self._ratios) if goal is not None and goal.objective is None else None,
             "inputs": self.spec.inputs,
@@ -171,6 +176,16 @@ class RunView:
             "latest": self.trials[-1].trial if self.trials else 0,
             "earlier": history.trials + (history.open_trial is not None) - len(self.trials),
         }
+
+    def _story(self) -> Any:
+        if self.campaign is None or self.opened is None:
+            return None
+        history = self.campaign.history
+        latest = [*history.closed[-story.MOST_TRIALS :], *([history.open_trial] if history.open_trial else [])]
+        if history.trials != self._pooled_at:  # it reads every finished trial
+            self._pooled_at = history.trials
+            self._pooled = pooled_mean(history, self.opened.instrument["inputs"])
+        return story.story(latest, history.goal, history.best, self._pooled)
 
     def _current(self) -> Trial | None:
         """The latest trial; at the end the best one."""

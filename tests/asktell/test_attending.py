@@ -161,6 +161,7 @@ def test_a_reading_beyond_a_limit_ends_the_campaign_as_failed(tmp_path: Path) ->
     assert failed.stage == "interlock"
 
 
+@pytest.mark.slow
 def test_the_command_asks_waits_and_can_be_continued_after_it_was_killed(tmp_path: Path) -> None:
     (tmp_path / "hand.yaml").write_text(yamlfile.dump(HAND))
     process = start("run", "hand.yaml", "--page", "--json", cwd=tmp_path)
@@ -186,6 +187,7 @@ def test_the_command_asks_waits_and_can_be_continued_after_it_was_killed(tmp_pat
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
 def test_the_command_says_after_sigterm_how_to_continue(tmp_path: Path) -> None:
     (tmp_path / "hand.yaml").write_text(yamlfile.dump(HAND))
@@ -203,6 +205,7 @@ def test_the_command_says_after_sigterm_how_to_continue(tmp_path: Path) -> None:
     assert "sdl resume" in out
 
 
+@pytest.mark.slow
 def test_the_command_says_at_once_what_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "twin.yaml").write_text("name: t\ninstrument: twin\ngoal: {515nm: 20000}\n")
     (tmp_path / "hand.yaml").write_text(yamlfile.dump({**HAND, "notify": {"to": {"ada": {"url": {"env": "NO_ADA"}}}}}))

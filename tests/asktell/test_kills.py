@@ -84,6 +84,7 @@ def check(way: str, tmp_path: Path, kills: int, trials: int, seed: str = "0") ->
 WAYS = [("python", 12, 20), ("shell", 8, 8), pytest.param("http", 2, 2, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "kills", "trials"), WAYS)
 def test_a_script_that_is_killed_again_and_again_loses_and_doubles_nothing(
     way: str, kills: int, trials: int, tmp_path: Path

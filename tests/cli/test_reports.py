@@ -17,11 +17,15 @@ from rich.console import Console
 from waiting import PATIENCE
 
 from cli.conftest import Sdl
-from sdl.cli.display.trend import TrendTable, chart
+from sdl.cli.display.story import story
+from sdl.cli.display.trend import TrendTable
 from sdl.core.events import Proposed
+from sdl.core.goal import Band, Goal
+from sdl.core.trials import Trial
 from sdl.runs.runs import Run, fold_stepwise
 from sdl.store import record
 from sdl.store.lock import Lock
+from sdl.types import Reading
 
 # --- report -------------------------------------------------------------------------------------------------------
 
@@ -48,7 +52,7 @@ def test_report_of_several_runs_goes_into_a_directory(
 ) -> None:
     from sdl.report import page
 
-    monkeypatch.setattr(page, "run_page", lambda printed: page.OURS + printed.run.folder.name)
+    monkeypatch.setattr(page, "run_page", lambda printed, names: page.OURS + printed.run.folder.name)
     other = tmp_path / "runs" / "led" / "20260101T000000Z-abc123"
     shutil.copytree(finished, other)
     printed = sdl("report", finished, other, "-o", tmp_path / "one.html")
@@ -199,7 +203,7 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, fi
     console.print(view._draw())
     text = out.getvalue()
     assert len(text.splitlines()) <= rows
-    assert "1 |" in text
+    assert "+1 |" in text or "+-1 |" in text
     assert "last at R" in text
     # Which codes stand for a colour may be those of an earlier terminal: rich keeps them with a style.
     assert bool(re.search(r"\x1b\[(?:\d+;)*(?:[39][0-7]|38;[25];[\d;]+)m", text)) == colour
@@ -207,25 +211,41 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, fi
         assert max(map(len, text.splitlines())) <= columns
 
 
-def test_the_trend_s_bars_fall_with_the_error() -> None:
-    lines = chart([100.0, 10.0, 1.0, 0.1], 30, 4)
-    assert len(lines) == 4
-    assert max(map(len, lines)) <= 30
-    heights = [sum(line[8 + 3 * n] != " " for line in lines) for n in range(4)]
-    assert heights == sorted(heights, reverse=True)
-    assert heights[0] == 4
-    assert lines[0].startswith("   100 |")
-    assert [line[:8].strip() for line in lines if " 1 |" in line] == ["1 |"]
+def deviating(*deviations: tuple[float, float]) -> list[Trial]:
+    """Trials whose readings of A (100 ± 1) and B (50 ± 2) deviate by so many tolerances."""
+    trials = []
+    for n, (a, b) in enumerate(deviations):
+        proposed = Proposed(n, {"x": 0.5}, {}, "gp", 0, "", {}, {}, {}, None, (), float(n))
+        trial = Trial(proposed, GOAL)
+        trial.add(Reading({"x": 0.5}, {"A": 100.0 + a, "B": 50.0 + 2 * b}))
+        trials.append(trial)
+    return trials
 
 
-def test_the_trend_of_thousands_keeps_the_best_and_of_a_poor_terminal_is_ascii() -> None:
-    misses = [50.0] * 5000
-    misses[2500] = 0.05
-    lines = chart(misses, 80, 3, blocks=False)
-    assert max(map(len, lines)) <= 80
+GOAL = Goal({"A": Band.around(100.0, 1.0), "B": Band.around(50.0, 2.0)})
+
+
+def test_the_story_in_text_has_each_channel_on_its_side_of_the_band() -> None:
+    lines = [line.plain for line in story(deviating((90.0, -90.0), (0.5, -0.5), (4.0, 0.0)), GOAL, 60, 9)]
+    assert len(lines) == 10
+    assert [line[:7].strip() for line in lines[:9]] == ["+100", "", "", "+1", "0", "−1", "", "", "−100"]
+    first, second, third = ([line[8 + 3 * n : 10 + 3 * n] for line in lines[:9]] for n in range(3))
+    assert [cell.strip(" ·") for cell in first] == ["●", "", "", "", "", "", "", "", "■"]
+    assert [cell.strip(" ·") for cell in second] == ["", "", "", "●", "", "■", "", "", ""]
+    assert [cell.strip(" ·") for cell in third] == ["", "", "●", "", "■", "", "", "", ""]
+    assert "● A  ■ B" in lines[9]
+
+
+def test_the_story_in_text_shows_the_latest_of_many_trials_and_of_a_poor_terminal_is_ascii() -> None:
+    trials = deviating(*[(50.0, 50.0)] * 5000, (0.0, 0.0))
+    lines = [line.plain for line in story(trials, GOAL, 80, 3, symbols=False)]
+    assert max(map(len, lines)) <= 100, "the line with the names is cut by the terminal"
+    assert all(len(line) <= 80 for line in lines[:3])
     assert "".join(lines).isascii()
-    assert " " in lines[0][9:-1].strip("|")
-    assert chart([], 80, 3) == []
+    assert lines[1][79] == "#", "the last trial, both channels in one place"
+    assert lines[0][78] == "#"
+    assert story([], GOAL, 80, 3) == []
+    assert story(trials, None, 80, 3) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")

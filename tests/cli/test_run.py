@@ -477,3 +477,17 @@ def test_the_best_settings_of_a_clamped_trial_are_those_that_were_applied(sdl: S
     )
     out = sdl("run", "clamped.yaml").out
     assert "best:   trial 0 at R 0.1000, G 0.1000, B 0.4000 (asked for B 0.9000)" in out
+
+
+def test_what_was_asked_on_the_page_is_continued_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sdl.asktell import open_campaign
+    from sdl.cli.display.outcome import print_outcome
+
+    rig = {"kind": "manual", "inputs": {"red": {"low": 0, "high": 9}}, "channels": {"R": {}}, "off": "nothing"}
+    opened = open_campaign({"name": "hand", "instrument": rig, "goal": {"R": 5}, "tolerance": 1}, runs=tmp_path)
+    opened.ask()
+    for page in (False, True):
+        print_outcome(runs.open_run(opened.folder).result, json=True, page=page)
+        command = json.loads(capsys.readouterr().out)["next"]
+        assert "sdl resume" in command
+        assert command.endswith(" --page") is page

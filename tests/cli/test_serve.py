@@ -23,6 +23,7 @@ solver: linear
 """
 
 
+@pytest.mark.slow
 def test_a_campaign_runs_against_a_served_twin_until_it_is_told_to_end(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(CAMPAIGN, encoding="utf-8")
     server = processes.start("twin", "serve", "--port", "0", "--speed", "500", "--log", "log.jsonl", cwd=tmp_path)
@@ -101,6 +102,7 @@ def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_p
     assert waited.startswith("reading 1 of about 25, at R = 0, G = 0, B = 0; waiting for 160 s at most … failed: ")
 
 
+@pytest.mark.slow
 def test_a_played_device_answers_a_campaign_and_ends_when_told(tmp_path: Path) -> None:
     pytest.importorskip("paho.mqtt")
     with MqttBroker(tmp_path) as broker:

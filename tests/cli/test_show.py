@@ -109,6 +109,7 @@ def test_show_says_where_nothing_proves_that_the_instrument_is_off(
     assert (resumed.code, resumed.json["outcome"], resumed.json["safe"]) == (3, "reached", printed["safe"])
 
 
+@pytest.mark.slow
 def test_show_says_whether_a_run_is_going_on_was_interrupted_or_was_killed(tmp_path: Path, sdl: Sdl) -> None:
     slow = CAMPAIGN.replace("{kind: twin}", "{kind: twin, realtime: true, latency: 0.2}")
     (tmp_path / "led.yaml").write_text(slow, encoding="utf-8")

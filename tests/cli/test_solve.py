@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
         (["log.jsonl", "--goal", "445nm=1", "--goal", "445nm=2"], 2, "given twice"),
         (["log.jsonl", "--goal", "445nm=1e300"], 2, "1e+300 is no plausible reading"),
         (["log.jsonl", "--goal", "445nm={at most: 1e300}"], 2, "1e+300 is no plausible reading"),
-        (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give it in counts"),
+        (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give it in the unit of the channel"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "0"], 2, "--tolerance 0: must be 2% (of the target)"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "wide"], 2, "--tolerance"),
         (["log.jsonl", "--goal", "446nm=3"], 2, "did you mean '445nm'?"),
@@ -246,6 +247,26 @@ def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl:
     assert "--instrument tvin: kind: unknown kind" in sdl("solve", "x.csv", *GOAL, "--instrument", "tvin").err
 
 
+def test_a_goal_and_a_tolerance_may_carry_the_unit_of_the_channel_and_no_other(tmp_path: Path, sdl: Sdl) -> None:
+    Path("cell.yaml").write_text(
+        "name: x\ninstrument:\n  kind: manual\n  inputs: {acid: {low: 0, high: 10, unit: mL}}\n"
+        "  channels: {pH: {}, k: {unit: mS/cm}}\ngoal: {k: 3 mS/cm}\n",
+        encoding="utf-8",
+    )
+    Path("x.csv").write_text("acid,k,pH\n" + "".join(f"{x},{1 + x / 2},7\n" for x in range(9)), encoding="utf-8")
+    ask = partial(sdl, "solve", "x.csv", "--solver", "linear", "--no-validate", "--json", "--instrument", "cell.yaml")
+    plain = ask("--goal", "k=3", "--tolerance", "0.1").json["answers"][0]["settings"]
+    assert ask("--goal", "k=3 mS/cm", "--tolerance", "0.1 mS/cm").json["answers"][0]["settings"] == plain
+    assert plain["acid"] == pytest.approx(4.0, abs=0.1)
+    for given, said in (
+        (["--goal", "k=3 mol"], "--goal: k is in mS/cm, not in 'mol'"),
+        (["--goal", "k=3", "--tolerance", "1 mol"], "--tolerance: k is in mS/cm, not in 'mol'"),
+        (["--goal", "pH=3 mol"], "--goal: pH has no unit, not in 'mol'"),
+    ):
+        done = ask(*given)
+        assert (done.code, said in done.err) == (2, True), done.err
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_what_export_writes_is_solved_to_the_same_answer(collected: Path, form: str, sdl: Sdl) -> None:
     assert sdl("export", collected, "--to", form, "-o", f"x.{form}").code == 0
@@ -289,6 +310,7 @@ def test_a_damaged_record_is_exit_5(collected: Path, tmp_path: Path, sdl: Sdl) -
     assert (done.code, "record.jsonl:6: damaged" in done.err) == (5, True)
 
 
+@pytest.mark.slow
 def test_the_real_readings_are_answered_with_what_was_left_out(real_readings: Path, sdl: Sdl) -> None:
     done = sdl("solve", real_readings, *GOAL, "--solver", "pls", "--json")
     assert done.code == 0
@@ -338,7 +360,7 @@ def test_a_channel_is_maximised_in_the_model_of_the_data_and_the_next_settings_a
     [
         (("--solver", "gmm"), "gmm cannot maximise 445nm; use auto, gp, quadratic or linear"),
         (("--goal", "515nm=minimise"), "only one channel can be maximised or minimised, not 445nm and 515nm"),
-        (("--all-solutions",), "--all-solutions: the settings that maximise 445nm leave no choice"),
+        (("--all-solutions",), "--all-solutions: has no meaning with a channel to maximise"),
     ],
 )
 def test_what_has_no_meaning_for_a_maximum_is_refused(

@@ -31,6 +31,7 @@ def many(file, tmp_path):
     return "many.yaml"
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_a_table_with_a_line_for_each_value(sdl, many):
     done = sdl("sweep", many, "--jobs", "1")
     assert done.code == 0

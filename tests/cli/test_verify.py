@@ -25,8 +25,8 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == f"{file}: 3 seeds (0 … 2)"
-    assert " ".join(lines[1].split()) == "outcome reached 3 of 3 met (by at least 37% of all seeds)"
-    assert "too few to tell: 3 of 3 seeds within the limit, 50% must; needed to be sure: 5 seeds" in done.out
+    assert " ".join(lines[1].split()) == "outcome reached 3 of 3 met (by at least 37 % of all seeds)"
+    assert "too few to tell: 3 of 3 seeds within the limit, 50 % must; needed to be sure: 5 seeds" in done.out
     assert lines[-1] == "all as expected: 1 file, 3 campaigns"
     assert sdl("verify", file, "--sure").code == 1
     assert sdl("verify", file, "--sure", "--seeds", "5").code == 0

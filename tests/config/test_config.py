@@ -301,7 +301,7 @@ BAD: dict[str, tuple[str | bytes, str, int | None]] = {
     "a tolerance of no per cent": (SHORT + "tolerance: 0%\n", "above 0", 4),
     "a tolerance below 0": (SHORT + "tolerance: -2%\n", "above 0", 4),
     "a tolerance in words": (SHORT + "tolerance: two\n", "must be 2%", 4),
-    "a tolerance of a per cent of 0": (SHORT.replace("16384", "0"), "give it in counts", 3),
+    "a tolerance of a per cent of 0": (SHORT.replace("16384", "0"), "give it in the unit of the channel", 3),
     "a number as text": (SHORT + "seed: '1'\n", "must be a whole number", 4),
     "a number with a fraction": (SHORT + "seed: 1.0\n", "must be a whole number", 4),
     "a time": (SHORT + "stop: {minutes: 20:00}\n", "number", 4),
@@ -363,8 +363,8 @@ goal: [445nm]                     | goal: must be a mapping such as {'R': 140}, 
 goal: {445nm: {target: bright}}   | goal.445nm.target: must be a number, not 'bright'
 goal: {445nm: .inf}               | goal.445nm: must be a finite number, not inf
 goal: {445mm: 5}                  | goal.445mm: unknown channel; the instrument has: 415nm, 445nm, 480nm, 515nm, 555nm, 590nm, 630nm, 680nm, clear, nir; did you mean '445nm'?
-tolerance: [2%]                   | tolerance: must be 2% (of the target) or 300 (counts), not ['2%']
-tolerance: null                   | tolerance: must be 2% (of the target) or 300 (counts), not null
+tolerance: [2%]                   | tolerance: must be 2% (of the target) or 300 (in the unit of the channel), not ['2%']
+tolerance: null                   | tolerance: must be 2% (of the target) or 300 (in the unit of the channel), not null
 tolerance: 2 percent              | tolerance: 445nm is in counts, not in 'percent'
 confirm: 2.0                      | confirm: must be a whole number from 0 to 1000, not 2.0
 confirm: yes                      | confirm: must be a whole number from 0 to 1000, not 'yes'
@@ -657,6 +657,7 @@ def _damaged(draw: st.DrawFn) -> bytes:
             return draw(st.text(st.sampled_from("{}[]:,-&*!|>'\"%@`# \n\tab01.~?"), max_size=120)).encode()
 
 
+@pytest.mark.slow
 def test_of_seven_hundred_bad_files_each_is_refused_with_a_place_and_nothing_else_happens(tmp_path: Path) -> None:
     file, seen = tmp_path / "fuzz.yaml", Counter[str]()
 
@@ -685,6 +686,7 @@ def test_of_seven_hundred_bad_files_each_is_refused_with_a_place_and_nothing_els
     assert [p.name for p in tmp_path.iterdir()] == ["fuzz.yaml"]
 
 
+@pytest.mark.slow
 def test_the_real_command_refuses_bad_files_with_exit_2_and_starts_nothing(tmp_path: Path) -> None:
     def attempt(case: tuple[int, tuple[str, tuple[str | bytes, str, int | None]]]) -> str:
         number, (name, (text, _, line)) = case

@@ -62,7 +62,12 @@ def test_the_schema_offers_both_words() -> None:
         ({"clear": "maximise"}, {"stop": {"improvement": 0}}, "stop.improvement", "must be above 0"),
         ({"clear": "maximise"}, {"stop": {"improvement": "x"}}, "stop.improvement", "must be 1% (of the best reading)"),
         ({"clear": "maximise"}, {"stop": {"stagnation": {"trials": 9}}}, "stop.stagnation", "use stop.improvement"),
-        ({"clear": "maximise"}, {"prefer": {"minimise": "power"}}, "prefer", "leave no choice"),
+        (
+            {"clear": "maximise"},
+            {"prefer": {"minimise": "power"}},
+            "prefer",
+            "has no effect in a campaign that maximises clear",
+        ),
         ({"clear": "maximise"}, {"expect": {"outcome": "reached"}}, "expect.outcome", "ends as done or spent"),
         ({"clear": "maximise"}, {"expect": {"outcome": "done", "error": "1%"}}, "expect.error", "has no error"),
         ({"clear": 900}, {"expect": {"outcome": "done"}}, "expect.outcome", "with an objective, ends so"),

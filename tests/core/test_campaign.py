@@ -611,6 +611,7 @@ def check_invariants(campaign: Campaign, written: list[Event], most_trials: int)
         assert len({repr(event.applied) for event in last}) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.data())
 def test_replaying_what_was_written_gives_the_same_state_and_the_same_due_after_every_event(
@@ -729,6 +730,7 @@ def test_excluding_a_confirmation_of_a_reached_goal_undoes_it() -> None:
 READINGS = st.lists(st.tuples(st.sampled_from([HIT, MISS, None]), st.integers(0, 30)), max_size=12)
 
 
+@pytest.mark.slow
 @given(changes=READINGS, average=st.integers(1, 3), confirm=st.integers(0, 2))
 @settings(max_examples=200)
 def test_after_any_corrections_rows_and_means_are_those_of_the_readings_that_count(

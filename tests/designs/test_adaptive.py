@@ -75,6 +75,7 @@ def test_a_design_that_learns_says_so() -> None:
     assert isinstance(Adaptive(), Learning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["gp", "linear", "bayes", "gmm", "pls"])
 def test_rows_in_a_corner_send_it_out_of_the_corner(solver: str) -> None:
     X = np.random.default_rng(0).uniform(0.1, 0.3, (12, 3))
@@ -106,6 +107,7 @@ def test_it_starts_on_the_axes_while_the_solver_cannot_answer_whatever_the_numbe
     assert np.abs(X).max() <= 1.6 + 1e-9
 
 
+@pytest.mark.slow
 def test_rows_that_a_campaign_starts_with_make_axis_points_superfluous() -> None:
     assert "gp would propose" in choose(Adaptive(), night(12), trial=0)[1]
 
@@ -129,6 +131,7 @@ def test_without_a_goal_channels_that_are_often_saturated_are_not_listened_to(un
     assert ASKED[-1].goal.tolist() == [False, False, True, True]
 
 
+@pytest.mark.slow
 def test_readings_below_zero_and_infinite_deviations_do_no_harm(unsure: Adaptive) -> None:
     rows = night(9)
     point, _ = choose(Adaptive(), replace(rows, Y=rows.Y - 30000))
@@ -150,6 +153,7 @@ def proposals(tree: dict[str, Any], **options: Any) -> list[Proposed]:
     return [event for event in events if isinstance(event, Proposed)]
 
 
+@pytest.mark.slow
 def test_a_collection_is_adaptive_from_its_first_proposal_on_and_its_record_says_why() -> None:
     found = proposals(TREE, collect=True)
     assert [p.by for p in found] == ["adaptive"] * 8
@@ -170,6 +174,7 @@ def test_a_campaign_with_a_goal_collects_for_it_and_then_reaches_it() -> None:
     assert [p.by for p in found[:7]] == ["adaptive"] * 6 + ["linear"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_broken_off_goes_on_with_the_points_it_would_have_taken(tmp_path: Path) -> None:
     whole = sdl.run(TREE, collect=True, runs=tmp_path / "whole").run
     part = sdl.run(TREE, collect=True, runs=tmp_path / "part").run

@@ -29,6 +29,7 @@ def test_rows_are_needed_until_all_larger_numbers_are_good_too():
     assert learning.needed(curve, 1.0) is None
 
 
+@pytest.mark.slow
 def test_every_design_measures_the_same_plant_with_its_number_of_rows_inside_the_bounds():
     plant = PLANTS["affine"](np.random.default_rng(0))
     for design in learning.DESIGNS:

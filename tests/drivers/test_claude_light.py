@@ -137,7 +137,7 @@ WRONG: dict[str, tuple[Script, type[InstrumentError], bool, str]] = {
     "forbidden": (says("no", status="403 Forbidden"), BadReply, False, "check the url"),
     "a redirect": (
         sends(b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere/\r\nContent-Length: 0\r\n\r\n"),
-        BadReply, False, "sends us on to 'https://elsewhere/'",
+        BadReply, False, "redirects to 'https://elsewhere/'",
     ),
     "too many requests": (says("", status="429 Too Many Requests"), Busy, True, "too busy"),
     "unavailable": (says("", status="503 Service Unavailable"), Busy, True, "too busy"),

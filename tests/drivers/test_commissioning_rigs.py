@@ -347,6 +347,7 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT)
 
 
+@pytest.mark.slow
 def test_the_file_of_an_instrument_alone_is_checked_and_half_of_the_way_without_a_terminal(folder: Path) -> None:
     for words, change in (((), 15), (("--yes",), 30)):
         done = command(folder, "--json", *words)

@@ -248,7 +248,7 @@ def test_an_interlock_says_so_where_off_is_not_proven():
     raw = Raw(lambda *_: {"R": 1.0, "pH": 10.0})
     raw.off = SafeState(Power.OFF, {"red": 250, "yellow": 0})
     driver, _, _ = opened(limits={"pH": {"at most": 9}}, raw=raw)
-    with pytest.raises(Interlock, match="it may still be on: asked to be off, it says red = 250"):
+    with pytest.raises(Interlock, match="it may still be on: told to switch off, it says red = 250"):
         driver.measure({"red": 250, "yellow": 0})
 
 

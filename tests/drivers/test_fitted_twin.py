@@ -102,11 +102,14 @@ def test_a_campaign_on_it_ends_the_same_if_it_is_broken_off_and_resumed(tmp_path
     [
         ({"variant": "curved"}, "variant"),
         ({"ambient": "day"}, "ambient"),
-        ({"faults": [{"name": "dead-led", "at": [0]}]}, "dead-led is none of any instrument; allowed: busy, refused"),
+        (
+            {"faults": [{"name": "dead-led", "at": [0]}]},
+            "only the twin of the LED has dead-led; allowed: busy, refused",
+        ),
         ({"faults": [{"name": "null-channel", "at": [0]}]}, "unknown '515nm'; allowed: R, T"),
         ({"latency": "real"}, "latency"),
         ({"start": "yesterday"}, "is not a date and time"),
-        ({"of": {"kind": "twin"}}, "kind twin is none whose inputs and channels a file declares"),
+        ({"of": {"kind": "twin"}}, "kind twin: its inputs and channels are not declared in a file"),
     ],
 )
 def test_options_without_a_meaning_here_are_refused(tmp_path: Path, options: Mapping[str, Any], says: str) -> None:

@@ -94,7 +94,7 @@ def test_a_lamp_that_no_twin_knows_is_told_where_it_repeats_its_last_reading() -
 
 def test_a_reply_says_itself_that_it_is_on_or_that_nothing_can_be_judged() -> None:
     said = lamp(*SEEN).judge(reading({"R": 0.2, "G": 0.0, "B": 0.0}, light(OFF), None))
-    assert (said.state, said.why) == (Power.ON, "asked to be off, it says that it applied R = 0.2, G = 0, B = 0")
+    assert (said.state, said.why) == (Power.ON, "told to switch off, it says that it applied R = 0.2, G = 0, B = 0")
     full = lamp(*SEEN).judge(reading(OFF, dict.fromkeys(NAMES, 65535), None))
     assert (full.state, full.applied) == (Power.UNKNOWN, OFF)
 

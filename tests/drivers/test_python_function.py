@@ -167,6 +167,7 @@ def measure(settings):
 """
 
 
+@pytest.mark.slow
 def test_after_a_process_died_a_ramp_begins_where_the_instrument_is_off(tmp_path: Path):
     (tmp_path / "my_rig.py").write_text(DYING)
     instrument = {**KEYS, "ramp": {"a": "100 per s"}}

@@ -137,6 +137,7 @@ def test_without_a_broker_it_says_so_and_nothing_was_measured() -> None:
     assert not caught.value.maybe_measured
 
 
+@pytest.mark.slow
 def test_a_command_is_never_kept_for_later(broker: MqttBroker, tmp_path: Path) -> None:
     """A command that could not be sent must not light the LED when the broker is back."""
     with MqttBroker(tmp_path) as own, SdlLightDevice(port=own.port, device="later", latency=0.01) as device:
@@ -165,6 +166,7 @@ def test_a_broker_that_wants_a_password_refuses_in_words(tmp_path: Path, monkeyp
 
 
 # paho leaves the socket of a failed TLS greeting to the garbage collector.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_broker_that_does_not_speak_tls_is_told_from_one_that_is_silent(broker: MqttBroker) -> None:
     driver = SdlLight(host="127.0.0.1", port=broker.port, connect_timeout=5.0).open(RealClock())

@@ -104,7 +104,7 @@ def test_time_begins_on_the_state_s_day_or_where_it_is_told() -> None:
         ({"latency": -1.0}, "allowed: 0 to 3600, or real"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"variant": "curvy"}, "'other-unit', 'curved', 'gamma'"),
-        ({"ambient": "sunny"}, "must be constant, none, or a room: unknown room 'sunny'; allowed: day"),
+        ({"ambient": "sunny"}, "must be constant, none, or changing ambient light: unknown room 'sunny'; allowed: day"),
         ({"seed": 1.5}, "integer"),
         ({"realtime": "yes"}, "boolean"),
         ({"colour": "blue"}, "Extra inputs"),

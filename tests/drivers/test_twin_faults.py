@@ -173,6 +173,7 @@ def test_a_silent_clamp_is_named_on_the_reading_and_the_reading_is_used_as_appli
     assert (reading.applied, reading.fault) == (dict.fromkeys("RGB", 0.2), "not-applied")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SILENT)
 def test_a_fault_that_no_reading_shows_never_ends_in_a_goal_reached_and_the_check_finds_it(name: Name) -> None:
     for seed in range(2):

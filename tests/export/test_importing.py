@@ -237,6 +237,7 @@ def test_a_campaign_or_a_run_whose_name_is_no_directory_is_refused(
         import_runs(packed(moved, eln), tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_an_imported_run_that_names_a_program_is_neither_replayed_nor_resumed_unseen(tmp_path: Path, eln: Path) -> None:
     program = tmp_path / "crate" / "evil.py"
     program.parent.mkdir()

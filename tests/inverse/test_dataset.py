@@ -298,6 +298,7 @@ def test_a_replicate_of_a_row_that_is_left_out_is_not_learnt_from() -> None:
         assert [len(settings) for settings in learnt] == [8] * checked.folds
 
 
+@pytest.mark.slow
 def test_the_real_readings_give_their_own_settings_back(real_readings: Path) -> None:
     instrument = config.parse_kind("instrument", "claude-light")
     wanted = ["445nm", "515nm", "630nm"]

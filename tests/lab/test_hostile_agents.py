@@ -236,6 +236,7 @@ def attacked(served: Served, calls: int, seed: int) -> Attack:
     return attack
 
 
+@pytest.mark.slow
 def test_hostile_calls_lead_to_nothing_that_the_limits_forbid(served: Served) -> None:
     attacked(served, 400, 1)
 

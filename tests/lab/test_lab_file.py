@@ -226,3 +226,23 @@ def test_an_instrument_in_a_file_of_its_own_is_that_file_s_with_paths_beside_it(
         load(tmp_path / "lab.yaml")
     assert "rigs/rig.yaml" in str(caught.value)
     assert "channels: missing" in str(caught.value)
+
+
+def test_a_campaign_in_place_of_a_lab_file_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "led.yaml"
+    file.write_text("name: led\ninstrument: {kind: twin}\ngoal: {515nm: 20000}\nsolver: auto\n")
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value) == (
+        f"{file}: this is a campaign, not a lab file with `instruments` and `jobs`; `sdl run {file}` runs it"
+    )
+
+
+def test_a_lab_file_in_place_of_a_campaign_is_told_in_one_line(tmp_path: Path) -> None:
+    from sdl import config
+
+    file = tmp_path / "lab.yaml"
+    file.write_text("name: lab\ninstruments: {}\njobs: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load(file)
+    assert str(caught.value).startswith(f"{file}: this is a lab file, not a campaign; `sdl lab run {file}` runs it")

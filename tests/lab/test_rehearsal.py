@@ -54,6 +54,7 @@ def test_an_instrument_without_a_twin_cannot_be_rehearsed(tmp_path: Path) -> Non
         rehearse(campaign, tmp_path / "r")
 
 
+@pytest.mark.slow
 def test_a_run_that_the_twin_does_not_predict_is_told(tmp_path: Path) -> None:
     campaign = config.parse(CAMPAIGN)
     design = {"name": "d", "design": {"kind": "sobol", "trials": 16}, "solver": "linear"}

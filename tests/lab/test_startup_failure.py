@@ -91,6 +91,7 @@ def test_a_file_that_cannot_be_read_at_all_is_no_further_error(tmp_path: Path) -
     assert report_startup_failure(tmp_path / "none.yaml", ValueError("so"), deliver=post) == []
 
 
+@pytest.mark.slow
 def test_the_command_tells_and_ends_with_its_documented_code(tmp_path: Path) -> None:
     pytest.importorskip("apprise")
     pytest.importorskip("aiosmtpd")

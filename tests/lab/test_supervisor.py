@@ -402,6 +402,7 @@ def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
     assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
+@pytest.mark.slow
 def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Supervisor, tmp_path: Path) -> None:
     nowhere = endless("http://127.0.0.1:9/api", retry={"times": 9, "wait": 60.0, "longest": 60.0})
     lab.begin(order(tmp_path / "a", nowhere, start=1, hung=3.0))
@@ -623,7 +624,7 @@ def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Supervisor)
     stubborn = Server()
     stubborn.then(*[says({"in": [0.5, 0.0, 0.0], "out": OUT})] * 2)  # then it does as it is told
     instrument = tree(stubborn.url)["instrument"]
-    assert "asked to be off it applied {'R': 0.5" in made_safe(lab, instrument)
+    assert "told to switch off, it applied {'R': 0.5" in made_safe(lab, instrument)
     ends = time.monotonic() + PATIENCE
     while lab.make_safe(instrument) and time.monotonic() < ends:
         time.sleep(0.05)

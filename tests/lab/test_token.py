@@ -46,6 +46,18 @@ def test_a_token_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> N
         token.read(path)
 
 
+def test_the_remedy_for_a_named_token_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "agent.token"
+    path.write_text("secret")
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match=rf"mode 644\); chmod 600 {path}$"):
+        token.read(path, folder=False)
+    path.write_text("")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="empty; make a token with `sdl lab token new`"):
+        token.read(path, folder=False)
+
+
 def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     made = credentials(tmp_path)
     made.folder.chmod(0o755)

@@ -156,6 +156,7 @@ async def ended(call: Call, campaign: str) -> dict[str, Any]:
     raise AssertionError("it did not end")
 
 
+@pytest.mark.slow
 def test_a_model_reads_rehearses_submits_is_approved_and_reaches_the_goal(lab: Lab) -> None:
     async def scenario() -> None:
         async with connected(over_http(lab, lab.tokens["claude"])) as call:
@@ -191,6 +192,7 @@ def test_a_model_reads_rehearses_submits_is_approved_and_reaches_the_goal(lab: L
     assert [line["by"] for line in lab.journal() if line["event"] == "Due"][-1] == "claude"
 
 
+@pytest.mark.slow
 def test_a_rehearsed_campaign_is_queued_at_once_where_the_lab_file_says_so(lab: Lab) -> None:
     async def scenario() -> None:
         async with connected(over_http(lab, lab.tokens["quick"])) as call:
@@ -244,6 +246,7 @@ def test_pages_of_other_sites_are_refused(lab: Lab, header: str, value: str) -> 
     assert reply.status_code in (403, 421)
 
 
+@pytest.mark.slow
 def test_over_stdio_under_the_account_of_the_lab_nothing_can_be_submitted(lab: Lab) -> None:
     secret = lab.folder / "claude.token"
     secret.write_text(lab.tokens["claude"])
@@ -268,6 +271,7 @@ NOBODY = 65534
 PYTHON = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"  # one that every account can read
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv") or not Path(PYTHON).exists(),
     reason="only root can start a server under another account",
@@ -302,6 +306,7 @@ def test_over_stdio_under_an_account_of_its_own_an_agent_submits_and_reads_no_to
     until(lambda: any(line["event"] == "Ended" for line in lab.journal()[-1:]))
 
 
+@pytest.mark.slow
 def test_a_token_that_others_can_read_is_not_used(lab: Lab) -> None:
     secret = lab.folder / "open.token"
     secret.write_text(lab.tokens["claude"])
@@ -324,6 +329,7 @@ def test_only_another_account_than_the_labs_may_submit_over_stdio(monkeypatch: p
     assert can_read_token({"account": 1000})
 
 
+@pytest.mark.slow
 def test_what_the_command_cannot_do_is_told(lab: Lab) -> None:
     def refused(*words: str) -> str:
         done = subprocess.run(

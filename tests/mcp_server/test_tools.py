@@ -91,6 +91,7 @@ def test_no_tool_takes_a_path_a_command_an_address_or_code() -> None:
 
 
 # Records -----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_runs_are_listed_shown_and_explained_without_paths(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     records = Records(tmp_path)

@@ -13,20 +13,12 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel,
 
 from sdl.arrays import Floats
 from sdl.models.data import Data
-from sdl.models.forward.forward_model import Prediction, log_density
-from sdl.models.forward.gaussian_process import (
-    FLOOR,
-    LINE,
-    LOG_2PI,
-    GaussianProcess,
-    _are_logarithmic,
-    _draw,
-    _Problem,
-    _Processes,
-    _score,
-    censored_sites,
-    fit_gaussian_process,
-)
+from sdl.models.forward.gaussian_process import GaussianProcess, fit_gaussian_process
+from sdl.models.forward.gp.censored import censored_sites
+from sdl.models.forward.gp.channel import Processes
+from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, score
+from sdl.models.forward.gp.fit import are_logarithmic
+from sdl.models.forward.gp.sample_paths import draw
 from sdl.models.transforms import Transform, backward, derivative, forward
 from sdl.types import Input
 from tests import led
@@ -36,21 +28,21 @@ THETA = np.array([[np.log(0.4), np.log(0.9), np.log(0.7), np.log(1.3), np.log(0.
 """Logarithms of two length scales, s, a, and the proportional, constant and jitter noise."""
 
 
-def problem(n: int = 14, seed: int = 0) -> _Problem:
+def problem(n: int = 14, seed: int = 0) -> FitData:
     rng = np.random.default_rng(seed)
     U = rng.random((n, 2))
     z = np.sin(4 * U[:, 0]) + U[:, 1] ** 2 + 0.05 * rng.standard_normal(n)
     noise = np.stack([z**2, np.ones(n), U[:, 0] * (1 - U[:, 0]) + 0.05])[None]
     mean, sd = np.zeros((1, 7)), np.full((1, 7), 1.5)
-    return _Problem(U, z[None], np.ones((1, n), bool), noise, np.zeros((1, n)), mean, sd)
+    return FitData(U, z[None], np.ones((1, n), bool), noise, np.zeros((1, n)), mean, sd)
 
 
-def noise_of(given: _Problem) -> Floats:
+def noise_of(given: FitData) -> Floats:
     variance: Floats = (np.exp(2 * THETA[0, -3:]) @ given.noise[0]) + FLOOR
     return variance
 
 
-def reference(given: _Problem) -> GaussianProcessRegressor:
+def reference(given: FitData) -> GaussianProcessRegressor:
     """Scikit-learn's process with the same covariance: settings are shifted by 1/2 for the line."""
     lengths, (s, a) = np.exp(THETA[0, :2]), np.exp(THETA[0, 2:4])
     fixed = "fixed"
@@ -69,7 +61,7 @@ def reference(given: _Problem) -> GaussianProcessRegressor:
 
 def test_mean_and_covariance_are_scikit_learn_s() -> None:
     given, U = problem(), np.random.default_rng(1).random((6, 2))
-    ours, other = _Processes.of(given, THETA), reference(given)
+    ours, other = Processes.of(given, THETA), reference(given)
     mean, covariance = other.predict(U - 0.5, return_cov=True)
     assert ours.predict(U)[0][0] == pytest.approx(mean, rel=1e-6, abs=1e-6)
     assert ours.predict(U)[1][0] == pytest.approx(np.diag(covariance), rel=1e-5, abs=1e-8)
@@ -80,7 +72,7 @@ def test_mean_and_covariance_are_scikit_learn_s() -> None:
 def test_the_likelihood_is_scikit_learn_s() -> None:
     given = problem()
     expected = reference(given).log_marginal_likelihood_value_
-    value = _score(given, THETA).value[0]
+    value = score(given, THETA).value[0]
     away = (THETA - given.mean) / given.sd
     without_prior = value + 0.5 * (away**2).sum() + np.log(given.sd).sum() + 0.5 * 7 * LOG_2PI
     assert without_prior == pytest.approx(expected, abs=1e-6)
@@ -88,39 +80,39 @@ def test_the_likelihood_is_scikit_learn_s() -> None:
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
     given, h = problem(), 1e-5
-    scored = _score(given, THETA)
+    scored = score(given, THETA)
     for i in range(7):
         step = h * np.eye(7)[i]
-        ahead, behind = (_score(given, THETA + sign * step).value[0] for sign in (1, -1))
+        ahead, behind = (score(given, THETA + sign * step).value[0] for sign in (1, -1))
         assert scored.gradient[0, i] == pytest.approx((ahead - behind) / (2 * h), rel=1e-4, abs=1e-4)
 
 
 def test_the_information_is_the_covariance_of_the_gradient() -> None:
     """Fisher's: over data drawn from the model, with the precision of the prior added."""
     given = problem()
-    covariance = np.linalg.inv(_Processes.of(given, THETA).inverse_root[0])
+    covariance = np.linalg.inv(Processes.of(given, THETA).inverse_root[0])
     rng = np.random.default_rng(0)
     prior = -THETA[0] / given.sd[0] ** 2
     draws = (covariance @ rng.standard_normal((14, 4000))).T
-    many = _Problem(given.U, *(np.repeat(part, 4000, axis=0) for part in given[1:-1]))._replace(z=draws)
-    gradients = _score(many, np.repeat(THETA, 4000, axis=0)).gradient - prior
-    found = _score(given, THETA).information[0] - np.eye(7) / given.sd[0] ** 2
+    many = FitData(given.U, *(np.repeat(part, 4000, axis=0) for part in given[1:-1]))._replace(z=draws)
+    gradients = score(many, np.repeat(THETA, 4000, axis=0)).gradient - prior
+    found = score(given, THETA).information[0] - np.eye(7) / given.sd[0] ** 2
     size = np.sqrt(np.diag(found))
     assert np.abs(np.cov(gradients.T) - found).max() < 0.1 * np.outer(size, size).max()
 
 
 def test_a_row_that_is_left_out_is_predicted_as_by_a_fit_without_it() -> None:
     given = problem()
-    away, variance = _Processes.of(given, THETA).leave_one_out()
+    away, variance = Processes.of(given, THETA).leave_one_out()
     for i in range(14):
         rest = np.flatnonzero(np.arange(14) != i)
-        mean, model_var = _Processes.of(given.rows(rest), THETA).predict(given.U[[i]])
+        mean, model_var = Processes.of(given.rows(rest), THETA).predict(given.U[[i]])
         assert away[0, i] == pytest.approx(given.z[0, i] - mean[0, 0], rel=1e-5, abs=1e-7)
         assert variance[0, i] == pytest.approx(model_var[0, 0] + noise_of(given)[i], rel=1e-5)
 
 
 def test_slopes_are_those_of_finite_differences() -> None:
-    ours, U, h = _Processes.of(problem(), THETA), np.random.default_rng(1).random((5, 2)), 1e-6
+    ours, U, h = Processes.of(problem(), THETA), np.random.default_rng(1).random((5, 2)), 1e-6
     for j in range(2):
         step = h * np.eye(2)[j]
         difference = (ours.mean(U + step) - ours.mean(U - step)) / (2 * h)
@@ -175,7 +167,7 @@ def test_slopes_of_the_mean_reading_are_those_of_finite_differences(make: Callab
 def test_drawn_functions_have_the_mean_and_the_covariance_of_the_posterior() -> None:
     model, U = fitted(), np.random.default_rng(2).random((4, 2))
     channel = model.channels[0]
-    drawn = _draw(channel, 3000, np.random.default_rng(0))(U)
+    drawn = draw(channel, 3000, np.random.default_rng(0))(U)
     means, covariances = channel.processes.covariance(U)
     mean = channel.weight @ means
     second = np.einsum("b,bij->ij", channel.weight, covariances + means[:, :, None] * means[:, None])
@@ -253,15 +245,6 @@ def test_readings_at_full_scale_raise_what_is_expected_there() -> None:
     assert prediction.model_var[0, 0] < other.model_var[0, 0]
 
 
-def test_the_density_of_a_censored_reading_is_the_probability_beyond_it() -> None:
-    prediction = Prediction(np.array([[10.0, 5.0, 7.0]]), np.full((1, 3), 3.0), np.full((1, 3), 1.0))
-    Y, censored = np.array([[11.0, 6.0, np.nan]]), np.array([[True, False, False]])
-    expected = stats.norm(10, 2).logsf(11) + stats.norm(5, 2).logpdf(6)
-    assert log_density(prediction, Y, censored, np.ones((1, 3), bool)) == pytest.approx(expected)
-    below = stats.norm(10, 2).logcdf(11) + stats.norm(5, 2).logpdf(6)
-    assert log_density(prediction, Y, censored, np.zeros((1, 3), bool)) == pytest.approx(below)
-
-
 # Transforms ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("transform", ["none", "log"])
 def test_a_transform_is_undone_and_its_derivative_that_of_finite_differences(transform: Transform) -> None:
@@ -279,7 +262,7 @@ def test_readings_that_fall_exponentially_are_learnt_on_their_logarithms() -> No
 
 
 def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_is_strong() -> None:
-    shared = _are_logarithmic
+    shared = are_logarithmic
     assert shared(np.array([1.0, 1.1, 0.9])).all()  # none would be enough alone
     assert not shared(np.array([1.0])).any()
     assert shared(np.array([6.0, -6.0, -5.0])).tolist() == [True, False, False]

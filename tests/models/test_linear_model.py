@@ -39,6 +39,7 @@ def test_weights_follow_the_jitter_and_earn_their_keep():
     assert (np.std(weighted, axis=0) < 0.92 * np.std(plain, axis=0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 6, 8, 20, 80])
 def test_spread_and_uncertainty_hold_what_they_claim(n):
     off, noisy = [], []
@@ -171,6 +172,7 @@ def test_the_likelier_shape_of_the_noise_is_taken(n):
     assert min(found.values()) >= (20 if n == 8 else 27)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "gmm", "gp", "bayes"])
 @pytest.mark.parametrize("n", [8, 30])
 def test_the_doubt_holds_where_the_noise_goes_with_the_reading(kind, n):

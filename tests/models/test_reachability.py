@@ -28,6 +28,7 @@ def flat(gains, n, rng, bend=0.0, drift=0.0):
     return X, np.floor((Y * (1 + 0.0035 * rng.normal(size=Y.shape))).clip(0, 65535))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [Linear(), Bayes(), Gmm()], ids=lambda solver: solver.kind)
 def test_two_channels_that_see_the_same_light_and_contradict_each_other_by_three_percent(solver):
     said = []

@@ -116,6 +116,7 @@ def test_before_the_first_reading_all_days_count_alike_and_the_doubt_is_theirs(k
     assert free.uncertainty[0, 1] > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "gmm"])
 def test_the_doubt_of_a_new_level_holds_what_it_claims(kind):
     inside, beside = [], TRUE + np.array([0.1, -0.05, 0.1])

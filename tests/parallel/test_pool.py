@@ -71,6 +71,7 @@ def test_the_others_go_on_where_the_caller_takes_a_crash_for_a_result():
     assert results == {0: 0, 1: 7, 2: 2, 3: 3, 4: 4, 5: 5}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_the_others_go_on(tmp_path):
     list(each(double, [1], 1, limit=PATIENCE))  # the process that others are copied from is there
@@ -82,6 +83,7 @@ def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_th
     until(lambda: gone(killed))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_what_an_item_that_takes_too_long_has_started_is_killed_with_it(tmp_path):
     list(each(double, [1], 1, limit=PATIENCE))  # the process that others are copied from is there

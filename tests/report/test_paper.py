@@ -63,6 +63,7 @@ def raw(findings: Findings, kind: str) -> list[float]:
     return next(one for one in findings.paper if one.key == kind).goal.raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "within"), [("linear", 0.006), ("pls", 0.006), ("gmm", 0.006), ("forest", 0.035)])
 def test_each_method_answers_table_1_within_what_rounding_and_rows_allow(findings: Findings, kind: str, within: float):
     published = next(method for method in METHODS if method.key == kind)

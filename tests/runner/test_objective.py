@@ -62,6 +62,7 @@ def test_it_ends_as_done_with_the_mean_of_the_confirmed_readings(reference: Path
     assert done.settings in [event.settings for event in confirmations]
 
 
+@pytest.mark.slow
 def test_left_at_any_line_and_resumed_it_ends_as_if_undisturbed(reference: Path, tmp_path: Path) -> None:
     lines = (reference / "record.jsonl").read_bytes().splitlines(keepends=True)
     cuts = [n for n, event in enumerate(record.read(reference), 1) if isinstance(event, Proposed)][3:]

@@ -133,6 +133,7 @@ def _kill_again_and_again(start: Callable[..., Any], tmp_path: Path, trials: int
     assert [*events[1 : expected - 1], events[-1]] == history(Path(undisturbed.run))[1:]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_twice_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
     _kill_again_and_again(processes.start, tmp_path, trials=30, times=2, seed=1)
 
@@ -164,6 +165,7 @@ def _sizes(reference: Path, count: int) -> list[int]:
     return sorted(size for size in {*rng.sample(near, count), *anywhere} if first <= size < len(raw) - 1)
 
 
+@pytest.mark.slow
 def test_cut_off_at_any_byte_and_resumed_it_ends_as_if_undisturbed(reference: Path, tmp_path: Path) -> None:
     whole = history(reference)
     for size in _sizes(reference, 6):

@@ -245,6 +245,7 @@ class Copies(Frozen):
 """A solver that copies its process, and goes on for longer than one may after SIGTERM."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["pool", "signal", "raise", "return"])
 def test_what_becomes_of_a_copy_of_the_process_is_nothing_to_the_campaign(how: str, tmp_path: Path) -> None:
     package = tmp_path / "copies-1.dist-info"

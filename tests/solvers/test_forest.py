@@ -44,6 +44,7 @@ def run(number):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits_on_one_thread_each():
     first, second = run(1), run(2)
     assert first["bits"] == second["bits"]

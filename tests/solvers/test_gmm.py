@@ -24,6 +24,7 @@ def many_to_one(n=120, seed=0):
     return data(x, x**2 + 0.01 * rng.normal(size=x.shape), inputs=ONE, channels=(Channel(name="y"),))
 
 
+@pytest.mark.slow
 def test_small_n_does_not_shrink_the_spread():
     few = np.mean([ask(Gmm(), night(8, seed), GOAL).spread[0] for seed in range(100)])
     many = np.mean([ask(Gmm(), night(80, seed), GOAL).spread[0] for seed in range(10)])

@@ -68,6 +68,7 @@ def test_one_input_that_bends_teaches_nothing_of_the_others():
     assert mean == pytest.approx(expected @ GAINS.T, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [8, 40])
 def test_its_doubt_holds_what_it_claims(n):
     far = []
@@ -133,6 +134,7 @@ def test_each_channel_is_as_noisy_as_its_own_rows_say():
     assert share == pytest.approx([1.0, 1.0, 3.0], rel=0.25)
 
 
+@pytest.mark.slow
 def test_a_gentle_bend_is_not_flattened_where_twenty_rows_show_it():
     off = []
     for seed in range(25):

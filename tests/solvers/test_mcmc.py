@@ -59,6 +59,7 @@ def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedMcmc:
 
 
 # The density ---------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gp", "bayes", "linear"])
 def test_on_a_line_the_draws_are_what_the_delta_method_says(model: Any) -> None:
     """Affine readings and Gaussian noise: the density is a Gaussian of known covariance."""

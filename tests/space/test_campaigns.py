@@ -47,6 +47,7 @@ def dyes(seed: int, solver: str = "auto", **options: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["auto", pytest.param("gp", marks=LONG)])
 def test_the_one_solvent_of_three_that_reaches_is_found_within_twelve_trials(solver: str) -> None:
     outcomes = [
@@ -65,6 +66,7 @@ def test_a_linear_model_and_a_surface_find_it_within_a_few_trials_more(solver: s
         assert sdl.run(solvents(seed, solver, reaches, stop=stop), runs=None).outcome == "reached"
 
 
+@pytest.mark.slow
 def test_a_goal_that_no_solvent_reaches_is_called_so_only_after_each_was_tried() -> None:
     goal = {"y": {"target": 400, "tolerance": 1.5}, "z": {"target": 28, "tolerance": 1.5}}
     tried: set[object] = set()
@@ -79,6 +81,7 @@ def test_a_goal_that_no_solvent_reaches_is_called_so_only_after_each_was_tried()
     assert tried == {"water", "ethanol", "dmso"}
 
 
+@pytest.mark.slow
 def test_twenty_colours_are_mixed_inside_the_well() -> None:
     results = [sdl.run(dyes(seed), runs=None) for seed in range(20)]
     assert space_kit.OUTSIDE == []
@@ -98,6 +101,7 @@ def test_every_solver_stays_inside_the_well(solver: str) -> None:
     assert not any(result.outcome in ("failed", "unreachable") for result in results)
 
 
+@pytest.mark.slow
 def test_a_goal_beyond_the_well_is_unreachable_although_the_pumps_alone_could() -> None:
     goal = {
         n: {"target": float(v), "tolerance": 1.0} for n, v in zip("RGB", space_kit.colour([150, 150, 150]), strict=True)

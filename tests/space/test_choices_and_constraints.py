@@ -120,6 +120,7 @@ def test_a_constraint_that_cannot_be_kept_or_is_about_no_number_is_refused(const
         Space(inputs, [parse_constraint(text) for text in constraints])
 
 
+@pytest.mark.slow
 def test_a_space_without_settings_says_so() -> None:
     assert Space(DYES, [parse_constraint("red + yellow >= 700")]).is_empty()
     assert Space(DYES, [parse_constraint("red + yellow + blue = 302")]).is_empty()  # between two steps

@@ -35,6 +35,7 @@ def of_samples(instrument: space_kit.Bench, n: int) -> list[dict[str, float]]:
     return [instrument.clean(space.project(space.decode(row))[0]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
 def test_nothing_outside_a_drawn_space_is_asked_for(number: int) -> None:
     rng = np.random.default_rng([16, number])

@@ -77,6 +77,7 @@ def _somewhere(instrument: space_kit.Bench, rng: np.random.Generator) -> dict[st
     return space.project(space.decode(space.sample(1, rng)[0]))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, 40, 10))
 def test_no_setting_is_outside_the_space_and_no_step_takes_long(start: int) -> None:
     outcomes = [play(number) for number in range(start, start + 10)]

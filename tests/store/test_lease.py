@@ -280,6 +280,7 @@ def test_a_device_behind_a_broker_is_one_however_the_broker_is_spelt(
                 pass
 
 
+@pytest.mark.slow
 def test_the_command_line_is_refused_with_5_and_the_holder(tmp_path: Path) -> None:
     file = tmp_path / "led.yaml"
     file.write_text(

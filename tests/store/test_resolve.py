@@ -54,6 +54,16 @@ def test_the_runs_are_told_oldest_first(runs: Path) -> None:
     assert [folder.name for folder in resolve.folders(runs)] == [OLD, NEW, DIM]
 
 
+def test_the_latest_run_is_that_which_started_last_whatever_its_directory_is_called(runs: Path) -> None:
+    renamed, exact = runs / "led" / "the-good-one", runs / "led" / "20260104T000000Z-ddd444"
+    for folder in (renamed, exact):
+        folder.mkdir()
+    (renamed / "record.jsonl").write_text('{"at": 1767312000.0}\n')  # 2026-01-02 00:00:00 UTC
+    (exact / "record.jsonl").touch()
+    assert [folder.name for folder in resolve.folders(runs)] == [OLD, renamed.name, NEW, DIM, exact.name]
+    assert resolve.find("latest", runs) == exact
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -48,7 +48,7 @@ def test_what_is_gone_or_was_never_there_is_told(raw: bytes, tmp_path: Path) -> 
     tail = TailReader(tmp_path)
     tail.new()
     (tmp_path / "record.jsonl").write_bytes(raw[:100])
-    with pytest.raises(Damaged, match="what was there before is gone"):
+    with pytest.raises(Damaged, match="lines that were read before are gone"):
         tail.new()
     with pytest.raises(RecordError, match="cannot be read"):
         TailReader(tmp_path / "nowhere").new()

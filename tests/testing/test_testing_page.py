@@ -21,6 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("fast", 0), ("wrong", 1)])
 def test_verify_prints_what_the_page_shows(home: Path, name: str, code: int) -> None:
     shown = re.search(rf"^```console\n\$ sdl verify {name}\.yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -40,6 +41,7 @@ def test_pytest_passes_the_right_one_and_fails_the_wrong_one(home: Path) -> None
     assert "1 failed, 41 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_of_the_page_is_replayed(home: Path) -> None:
     assert python("-m", "sdl", "run", "fast.yaml", cwd=home).returncode == 0
     done = python("-m", "sdl", "replay", "latest", cwd=home)

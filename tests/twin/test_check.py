@@ -206,6 +206,7 @@ def test_moves_of_a_lit_room_are_taken_off_and_a_change_of_the_light_is_not() ->
     assert green.error < 0.006
 
 
+@pytest.mark.slow
 def test_no_real_day_that_the_twin_was_not_fitted_to_has_left_it(real_readings: Path) -> None:
     data = collect([real_readings], NIGHT)
     wide = data.only(np.isfinite(data.Y).sum(axis=1) >= 8)  # all channels but those at full scale

@@ -176,6 +176,7 @@ def test_a_fit_to_half_of_the_real_days_predicts_the_other_half(
     assert np.mean([channel.coverage for channel in main]) > 0.58
 
 
+@pytest.mark.slow
 def test_the_benchmark_s_nights_have_a_twin_of_their_own(real_readings: Path, tmp_path: Path) -> None:
     file = part(real_readings, tmp_path / "bench.jsonl", lambda row: "gm.jsonl" in row["source"])
     shipped = load("night-2024-09")

@@ -100,6 +100,7 @@ def test_without_the_token_nothing_is_asked(server: Server) -> None:
     assert len(open_run(server.folder).events) == 1
 
 
+@pytest.mark.slow
 def test_a_campaign_is_asked_and_told_to_its_end_and_the_page_is_sent_what_is_asked(server: Server) -> None:
     first = server.answer("ask")
     assert server.answer("ask") == first

@@ -176,6 +176,7 @@ WATCH = """() => { window.seen = []; new MutationObserver(() => {
 }).observe(document.getElementById('live-state'), {childList: true, subtree: true}); }"""
 
 
+@pytest.mark.slow
 def test_every_reading_comes_to_the_page_by_itself(lab: Lab, page: Any) -> None:
     run = begin(lab)
     page.goto(lab.url + at(run))
@@ -195,6 +196,7 @@ def test_every_reading_comes_to_the_page_by_itself(lab: Lab, page: Any) -> None:
 
 
 # Steering -----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.goto(lab.url + "/start")
     page.get_by_label("Campaign, in YAML").fill("name: by-hand\ngoal: {999nm: 5}\nsolver: linnear\n")
@@ -245,6 +247,7 @@ def tab_to(page: Any, name: str) -> None:
     raise AssertionError(f"no way to {name}")
 
 
+@pytest.mark.slow
 def test_start_pause_resume_and_abort_by_keyboard_alone(lab: Lab, page: Any) -> None:
     page.goto(lab.url + "/")
     page.keyboard.press("Tab")
@@ -303,6 +306,7 @@ def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, 
     assert [line["event"] for line in lab.requests()[len(before) :]] == ["Held", "Released"]
 
 
+@pytest.mark.slow
 def test_a_pause_of_the_whole_lab_is_ended_by_a_dialog_that_says_whose_it_is_and_why(lab: Lab, page: Any) -> None:
     run = begin(lab)
     page.goto(lab.url + at(run))
@@ -409,6 +413,7 @@ NAMELESS = """() => [...document.querySelectorAll(
     && !e.textContent.trim()).map(e => e.outerHTML.slice(0, 100))"""
 
 
+@pytest.mark.slow
 def test_every_text_can_be_read_every_control_has_a_name_and_a_phone_shows_all_of_it(lab: Lab, chromium: Any) -> None:
     ended = copy(real(lab.folder / "real-look"), lab.runs, "finished", "20261101T120000.000000Z-f1")
     run = begin(lab)
@@ -432,6 +437,7 @@ def test_every_text_can_be_read_every_control_has_a_name_and_a_phone_shows_all_o
     finish(lab)
 
 
+@pytest.mark.slow
 def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> None:
     run = begin(lab)
     until(lambda: kinds(run).count("Measured") > 2)
@@ -489,6 +495,7 @@ def test_notes_are_saved_from_the_page(lab: Lab, page: Any) -> None:
     assert page.get_by_label("Note", exact=True).input_value() == "the <i>blue</i> filter"
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_opens_from_its_page(lab: Lab, page: Any) -> None:
     pytest.importorskip("matplotlib")
     run = copy(real(lab.folder / "real-report"), lab.runs, "reported", "20261104T120000.000000Z-r1")
@@ -523,6 +530,7 @@ def idle(lab: Lab, n: int) -> list[socket.socket]:
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
 def test_fifty_idle_streams_leave_nothing_behind_and_cost_the_lab_next_to_nothing(lab: Lab) -> None:
     assert lab.process is not None
@@ -551,6 +559,7 @@ def test_fifty_idle_streams_leave_nothing_behind_and_cost_the_lab_next_to_nothin
     finish(lab)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_is_said_and_found_again_when_it_is_back(lab: Lab, page: Any) -> None:
     run = begin(lab)
     page.goto(lab.url + at(run))
@@ -571,6 +580,7 @@ def test_a_server_that_is_killed_is_said_and_found_again_when_it_is_back(lab: La
     finish(lab)
 
 
+@pytest.mark.slow
 def test_a_person_approves_what_an_agent_has_submitted(lab: Lab, page: Any) -> None:
     finish(lab)
     secret = tell(lab, "token", "new", "lab.yaml", "claude", "--scope", "submit").stdout.decode().strip()

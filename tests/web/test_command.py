@@ -73,6 +73,7 @@ def test_silent_connections_keep_nobody_out_and_an_open_page_does_not_spoil_the_
         server.communicate()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_is_said_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     missing = sdl("web", "--runs", "nowhere", cwd=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,3 +117,22 @@ def test_a_file_is_made_once_for_an_unchanged_record(http: Http, monkeypatch: py
     before = http.get(f"{RUN}/download/readings.csv").content
     monkeypatch.setattr(MadeFiles, "_make", lambda *_: pytest.fail("made again"))
     assert http.get(f"{RUN}/download/readings.csv").content == before
+
+
+def test_the_model_of_a_run_is_drawn_as_part_of_the_page(http: Http) -> None:
+    pytest.importorskip("matplotlib")
+    assert f'href="{RUN}/model"' in http.get(RUN).text
+    shown = http.get(f"{RUN}/model")
+    assert shown.status_code == 200
+    assert shown.text.count('<svg role="img" aria-label="') >= 3
+    assert "<title>trial " in shown.text  # on hover
+    assert 'style="' not in shown.text  # the policy of the page forbids styles in it
+    assert "<style" not in shown.text
+    ids = re.findall(r' id="([^"]+)"', shown.text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', shown.text)) - {"main"} <= set(ids)
+
+
+def test_without_enough_readings_the_page_of_the_model_says_so(http: Http, runs: Path, events: Sequence[Event]) -> None:
+    copy(events[:1], runs, "evening", STAMP[:-2] + "c3")
+    assert "No model can be shown" in http.get(f"{RUN[:-2]}c3/model").text

@@ -95,6 +95,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 # Files beside a trial -------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_file_is_kept_beside_its_trial_listed_on_the_page_and_in_the_report_and_only_downloaded(bench: Bench) -> None:
     pytest.importorskip("matplotlib")
     run = bench.begin()
@@ -206,6 +207,7 @@ ANSWERS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("body", "message"), ANSWERS, ids=[row[1] for row in ANSWERS])
 def test_an_answer_that_cannot_be_is_refused_and_the_right_one_is_taken_afterwards(
     bench: Bench, body: dict[str, Any], message: str

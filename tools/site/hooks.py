@@ -11,10 +11,11 @@ import logging
 import os
 import posixpath
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import notebook_pages
 from mkdocs.structure.files import File, InclusionLevel
 
 log = logging.getLogger("mkdocs.hooks.sdl")
@@ -64,8 +65,20 @@ def on_config(config: Any) -> Any:
         config.nav.append({title: [*([f"{folder}/index.md"] if folder == "decisions" else []), *pages]})
         if folder == "reference":
             config.nav[-1][title].append(API)
+        if folder == "tutorial":
+            config.nav.append({"Notebooks": sorted(map(notebook_pages.place, _notebooks()), key=_rank(order))})
     config.nav.append({"Project": [*sorted(_place(path) for path in _outside() if path.suffix == ".md"), *_loose()]})
     return config
+
+
+def _notebooks() -> list[Path]:
+    return sorted(notebook_pages.NOTEBOOKS.glob("*.ipynb"))
+
+
+def _rank(order: list[str]) -> Callable[[str], int]:
+    """The place of a notebook's page by the links of docs/README.md."""
+    stems = [PurePosixPath(link).stem for link in order if link.endswith(".ipynb")]
+    return lambda page: stems.index(PurePosixPath(page).stem) if PurePosixPath(page).stem in stems else len(stems)
 
 
 def anchor(heading: str, separator: str) -> str:
@@ -79,7 +92,7 @@ def on_files(files: Any, config: Any) -> Any:
         API: _interface(),
         "decisions/index.md": _decisions(),
         "assets/iframe-worker.js": (ROOT / "tools" / "site" / "iframe-worker.js").read_text(encoding="utf-8"),
-        **{_place(path): _content(path) for path in _outside()},
+        **{_place(path): _content(path) for path in {*_outside(), *_notebooks()}},
     }
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
@@ -147,6 +160,8 @@ def _place(path: Path) -> str:
     """Where a file of the repository is in the site."""
     if path.is_relative_to(DOCS):
         return path.relative_to(DOCS).as_posix()
+    if path.suffix == ".ipynb":
+        return notebook_pages.place(path)
     name = path.relative_to(ROOT).as_posix()
     return f"{OUTSIDE}/{name}" if name.endswith(".md") else f"{OUTSIDE}/{name}.md"
 
@@ -164,6 +179,8 @@ def _source(place: str) -> Path:
 
 def _content(path: Path) -> str:
     """A Markdown file as it is; another one as a page with its source."""
+    if path.suffix == ".ipynb":
+        return notebook_pages.page(path)
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text

@@ -35,6 +35,7 @@ def print_outcome(
     reason: str | None = None,
     more: Mapping[str, Any] | None = None,
     running: bool = False,
+    page: bool = False,
 ) -> None:
     """Print the outcome, or one JSON object.
 
@@ -45,6 +46,7 @@ def print_outcome(
         reason: replaces the campaign's own.
         more: further keys of the object; their texts are also printed, one line each.
         running: a process is still writing to the run, so that no advice is needed.
+        page: the command that continues the run asks on the page again.
     """
     from sdl.runs.runs import open_run
 
@@ -52,6 +54,8 @@ def print_outcome(
     advice, more = advise(done, run.campaign, run.opened, run.config), more or {}
     reason = advice.reason if reason in (None, done.reason) else cause(reason or "")
     then = NextStep() if running else advice.next
+    if page and then.command.startswith("sdl resume "):
+        then = NextStep(then.text, f"{then.command} --page")
     price = None if run.campaign.plan.prices is None else run.campaign.history.cost
     if json:
         more = more if price is None else {**more, "cost": round(price, 6)}

@@ -208,7 +208,7 @@ def approve(
     \b
     sdl lab approve 3 --reason "agreed"
 
-    Its limits hold all the same. The page shows the whole campaign.
+    An approval lifts no limit. The page shows the whole campaign.
     """
     _do("approve", _client(lab, url, json), json, submission=str(number), reason=reason)
 

@@ -22,6 +22,10 @@ def report(
     ] = None,
     png: Annotated[Path | None, option("--png DIR", "Also write every figure as a PNG into this directory.")] = None,
     svg: Annotated[bool, option("--svg", "With --png: also as SVG.")] = False,
+    figure: Annotated[
+        list[str] | None,
+        option("--figure NAME", "Draw this figure; repeat it for more. Default: those that say something."),
+    ] = None,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -31,13 +35,17 @@ def report(
     \b
     sdl report latest
     sdl report led-16384 -o night.html --png figures
+    sdl report latest --figure story --figure slices
 
     The page is self-contained and needs no network. An existing file is replaced only if sdl made it.
     """
-    from sdl.report import page
+    from sdl.report import figures, page
     from sdl.report.table import TrialTable
     from sdl.runs.runs import open_run
 
+    chosen = list(dict.fromkeys(figure or ()))
+    for name in chosen:
+        figures.check(name)  # before the work
     if svg and png is None:
         raise ConfigError("--svg needs --png DIR, the directory of the figures")
     page.environment()  # reports a missing package before the work
@@ -49,11 +57,11 @@ def report(
     written = []
     for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
         table = TrialTable(open_run(folder))
-        page.write(target, page.run_page(table))
-        files = []
+        page.write(target, page.run_page(table, chosen))
+        files: list[Path] = []
         if png is not None:
             below = png / folder.name.rpartition("-")[2] if several else png
-            files = page.figure_files(table, below, ["png", "svg"] if svg else ["png"])
+            files = page.figure_files(table, below, ["png", "svg"] if svg else ["png"], chosen)
         written.append({"run": str(folder), "page": str(target), "figures": [str(path) for path in files]})
         if not json:
             more = f", {count(len(files), 'figure')} in {files[0].parent}" if files else ""
@@ -146,8 +154,8 @@ def import_run(
     \b
     sdl import led-16384-a1b2c3.eln
 
-    It is the same run: hashes and record are checked before it appears below the runs. A run that is there already is
-    left as it is. `sdl resume` and `sdl replay` need --trust where the instrument of an
+    The imported run is identical to the exported one: hashes and record are checked first. A run that is there already
+    is left unchanged. `sdl resume` and `sdl replay` need --trust where the instrument of an
     imported run names a program, code or an address.
     """
     from sdl.export.importing import import_runs, plain

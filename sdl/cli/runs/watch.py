@@ -21,7 +21,7 @@ POLL = 0.25  # seconds between two checks of the record
 
 
 def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Runs = RUNS) -> None:
-    """Follow a run from another terminal: error, colour, trials.
+    """Follow a run from another terminal: deviations and trials.
 
     \b
     sdl watch

@@ -117,7 +117,7 @@ def _rows(
 
 
 def _table(fitted: SurrogateFit) -> list[str]:
-    """What was found of each channel."""
+    """The fit of each channel, as the lines of a table."""
     head = ("channel", "rmse", "noise", "ratio", "offset", "gain", "drift per h", "settling", "transform")
     rows = [
         (

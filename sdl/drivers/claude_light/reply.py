@@ -58,9 +58,7 @@ def _check_status(answer: HttpReply) -> None:
     if status == 200:
         return
     if 300 <= status < 400:
-        raise BadReply(
-            f"status {status}: it sends us on to {answer.location[:200]!r}; correct the url", retryable=False
-        )
+        raise BadReply(f"status {status}: it redirects to {answer.location[:200]!r}; correct the url", retryable=False)
     if status in (429, 503):
         raise Busy(f"status {status}: too busy to answer", maybe_measured=True)
     if status in (502, 504):

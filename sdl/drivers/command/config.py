@@ -66,7 +66,7 @@ class Command(Declared):
 
     @property
     def program(self) -> str:
-        """The program; `python` is the one that runs `sdl` where there is none of this name."""
+        """The program; for `python`, where no program has this name, the interpreter that runs `sdl`."""
         name = self.command[0]
         if os.sep in name:
             return str(self.place.absolute() / name)

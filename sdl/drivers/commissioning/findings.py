@@ -30,7 +30,7 @@ def evaluate(
         instrument: the instrument under test.
         goal: goal of the campaign; None if there is none.
         survey: the readings.
-        part: of the way from the middle to each end that was gone.
+        part: fraction of the way from the middle to each end that was covered.
     """
     yield from _Findings(instrument, goal, survey, part).all()
 
@@ -313,7 +313,7 @@ class _Findings:
         return abs(change) > EFFECT * math.sqrt(2) * self._noise[name]
 
     def _shown(self, weight: object = None) -> list[str]:
-        """The channels of a sentence: those of the goal, else the first, or those of most weight."""
+        """The channels that a sentence names: those of the goal, else all, or some with the largest weights."""
         if self._goal:
             return [name for name in self._goal.channels if name in self._names]
         names = sorted(self._names, key=lambda n: -weight(n)) if callable(weight) else self._names

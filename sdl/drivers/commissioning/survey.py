@@ -62,10 +62,10 @@ class CommissioningCheck:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The readings at one place.
+    """The readings at one setting of the inputs.
 
     Attributes:
-        moved: the input that was changed; empty where it is another or several.
+        moved: the input that was changed to come here; empty if several were, or none.
         times: seconds from the first request at these settings to the end of each reading.
         settled: seconds after which the readings no longer moved; 0 if they never did, inf if they still do.
     """
@@ -91,7 +91,7 @@ class Survey:
     Attributes:
         seconds: of each reading.
         errors: of those that failed.
-        left_out: places that the user did not want to see.
+        left_out: settings that the user declined.
         rejected: settings inside bounds and constraints that the instrument refused, and its words.
         interlock: why a limit ended it.
     """
@@ -124,8 +124,8 @@ class Examination:
         repeats: readings in the middle of the inputs, for the noise.
         begun: called with a description before every reading.
         ended: called with its result.
-        consent: called with a place where it has not been; False leaves it out.
-        part: of the way from the middle to each end that is gone.
+        consent: called with settings outside the range visited so far; False leaves them out.
+        part: fraction of the way from the middle to each end that is covered.
     """
 
     instrument: Instrument
@@ -268,7 +268,7 @@ class Examination:
         return place if place[item.name] != start and any(one.equality for one in self._space.constraints) else None
 
     def _allowed(self, place: Settings, name: str) -> bool:
-        """Whether the user agrees to a place, asked only if it lies outside everything seen so far."""
+        """Whether the user agrees to these settings; asked only if they lie outside the range visited so far."""
         new = [one for one, value in place.items() if self._is_new(one, value)]
         if not new:
             return True

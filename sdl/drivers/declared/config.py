@@ -1,7 +1,7 @@
 """Instruments that a campaign file declares: the keys that all of their kinds share.
 
 A kind is a subclass with keys of its own and `connect`, which gives a raw driver: it sets the inputs, reads the
-channels, and sends what is to be off. Everything else (rates, settling, derived channels, limits, checks) is the same
+channels, and sends the settings `off`. Everything else (rates, settling, derived channels, limits, checks) is the same
 for all kinds and lies in `DeclaredDriver`.
 """
 
@@ -115,7 +115,9 @@ class SettleUntil(Frozen):
 
     until: str = Field(description="the channel that must be stable")
     within: float = Field(gt=0, description="largest difference between two of its readings in the window")
-    window: Duration = Field(alias="for", description="length of the window in which the readings must lie together")
+    window: Duration = Field(
+        alias="for", description="length of the window in which its readings may differ by at most `within`"
+    )
     at_most: Duration = Field(alias="at most", description="the reading fails if it takes longer")
 
 
@@ -204,11 +206,14 @@ class Declared(RealInstrument):
         Prices(), description="prices in a unit of your own: `{reading: 2, trial: 1, per: {red: 0.01}}`"
     )
     ramp: Mapping[str, RateKey] = Field(
-        {}, description="the largest rates of inputs, kept by steps in between", examples=[{"red": "50 per min"}]
+        {},
+        description="largest rate of an input, `{red: 50 per min}`; on the way to new settings steps are sent in "
+        "between",
+        examples=[{"red": "50 per min"}],
     )
     limits: Mapping[str, Limit] = Field(
         {},
-        description="readings beyond which it is made safe and the campaign fails: `{pH: {at most: 9}}`",
+        description="readings beyond which the instrument is switched off and the campaign fails: `{pH: {at most: 9}}`",
         examples=[{"pH": {"at most": 9}}],
     )
     twin: str | None = Field(None, description="its twin, a `.toml` file relative to this file")

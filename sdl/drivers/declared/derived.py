@@ -15,8 +15,8 @@ NUDGE = 1e-6  # relative change of a saturated channel that tells which way a fo
 def with_derived(reading: Reading, formulas: Mapping[str, Formula], *, strict: bool = True) -> Reading:
     """The reading with its derived channels.
 
-    A channel at the end of its range is a lower bound. So is one derived from it that grows with it; of one that falls
-    nothing is known that a reading could say.
+    A channel at the upper end of its range is a lower bound, and so is a derived channel that increases with it. Of one
+    that decreases only an upper bound is known, which a reading cannot express.
 
     Args:
         reading: with the applied inputs and the raw channels.

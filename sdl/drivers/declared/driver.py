@@ -1,7 +1,7 @@
 """The driver of every declared instrument: what the campaign asks for, in requests to a raw driver.
 
 One reading may take several requests: steps of a ramp, a first one that sets the inputs before they settle, and
-repeated ones until a channel is stable. Each is held against the limits.
+repeated ones until a channel is stable. Each reading is compared with the limits.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class DeclaredDriver(OpenDriver):
         return self._request(values)
 
     def _until_stable(self, settle: SettleUntil, values: Settings, reading: Reading) -> Reading:
-        """Read until all readings of a channel in a window lie together."""
+        """Read until a channel has varied by at most `settle.within` during `settle.window` seconds."""
         seen: deque[tuple[float, float]] = deque()
         while True:
             now = self._clock.monotonic()
@@ -200,7 +200,7 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
     if missing := [name for name in off if name not in applied]:
         return SafeState(Power.UNKNOWN, None, f"the answer does not say what was applied of {', '.join(missing)}")
     if wrong := [f"{name} = {applied[name]}" for name, value in off.items() if not _is_same(applied[name], value)]:
-        return SafeState(Power.ON, applied, f"asked to be off, it says {', '.join(wrong)}")
+        return SafeState(Power.ON, applied, f"told to switch off, it says {', '.join(wrong)}")
     return SafeState(Power.OFF, applied, state.why)
 
 

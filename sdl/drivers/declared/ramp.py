@@ -49,13 +49,13 @@ class Ramp:
         self.at(start, -math.inf)
 
     def at(self, settings: Settings, now: float) -> None:
-        """A request to go there was answered now."""
+        """Note that a request with these settings has just been answered."""
         self._low = {name: float(settings[name]) for name in self._rates if name in settings}
         self._high = dict(self._low)
         self._last, self._since = dict(settings), now
 
     def sent(self, settings: Settings, now: float) -> None:
-        """A request leaves: from now on the inputs may be there, or where they were."""
+        """Note that a request with these settings leaves; until it is answered, the inputs may be at either place."""
         for name in self._low:
             value = float(settings[name])
             self._low[name], self._high[name] = min(self._low[name], value), max(self._high[name], value)

@@ -51,7 +51,7 @@ def check_status(reply: HttpReply, good: Collection[int] = MEASURED) -> None:
         return
     said = f": {_start(reply.body)}" if reply.body.strip() else ""
     if 300 <= status < 400:
-        raise BadReply(f"status {status}: it sends us on to {reply.location[:200]!r}; correct the url", retryable=False)
+        raise BadReply(f"status {status}: it redirects to {reply.location[:200]!r}; correct the url", retryable=False)
     if status in (409, 423, 429, 503):
         wait = f"; it asks for a pause of {reply.retry_after:g} s" if reply.retry_after else ""
         raise Busy(f"status {status}: too busy to answer{wait}{said}", maybe_measured=True)

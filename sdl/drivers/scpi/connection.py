@@ -1,7 +1,7 @@
 """Lines of text to and from a device through VISA: the only module that uses pyvisa and translates its exceptions.
 
-After any failure the connection is closed, so that an answer which comes too late has nowhere to arrive; a serial port
-keeps it all the same.
+After any failure the connection is closed, so that a late answer is lost with it; only a serial port keeps such an
+answer.
 """
 
 from __future__ import annotations
@@ -138,10 +138,10 @@ class ScpiConnection:
         return bytes(chunk), status
 
     def drop_leftovers(self) -> None:
-        """Drop what came without being asked for.
+        """Discard input that answers no question.
 
         Raises:
-            Unreachable: the connection broke. BadReply: it does not stop to come.
+            Unreachable: the connection broke. BadReply: input keeps arriving.
         """
         if not self._stream:  # its messages are marked, and a new question ends the old one
             return

@@ -62,8 +62,10 @@ class SdlLight(RealInstrument):
         default=None, pattern=VARIABLE, description="environment variable with the password"
     )
     most: int = Field(default=89, ge=1, le=255, description="highest value of each input; 89 spares LED and eyes")
-    atime: int = Field(default=100, ge=0, le=255, description="sensor: integration steps less one")
-    astep: int = Field(default=999, ge=0, le=65534, description="sensor: length of a step less one, of 2.78 µs")
+    atime: int = Field(default=100, ge=0, le=255, description="sensor: number of integration steps, minus one")
+    astep: int = Field(
+        default=999, ge=0, le=65534, description="sensor: length of a step in units of 2.78 µs, minus one"
+    )
     gain: float = Field(default=128.0, description="sensor: amplification, a power of 2 from 0.5 to 512")
     connect_timeout: float = Field(default=10.0, gt=0, le=60, description="seconds to wait for the broker")
     reply_timeout: float = Field(default=60.0, gt=0, le=600, description="seconds to wait for the device's answer")

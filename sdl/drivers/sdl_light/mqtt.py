@@ -118,7 +118,9 @@ class Exchange:
         while not self._ready:
             if time.monotonic() >= deadline:
                 self.drop()
-                raise Unreachable(f"{self.broker}: it did not greet us within {self.broker.connect:g} s")
+                raise Unreachable(
+                    f"{self.broker}: the broker did not accept the connection within {self.broker.connect:g} s"
+                )
             self._serve(client, 0.1, maybe_measured=False)
         return client
 

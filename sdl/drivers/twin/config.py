@@ -77,9 +77,10 @@ class Twin(Frozen):
     session_gap: SessionGap = SESSION_GAP
     realtime: bool = Field(default=False, description="really wait as long as a reading takes")
     latency: Latency = Field(
-        default=None, description="seconds a reading takes; the state's own by default; real: scattered as the real one"
+        default=None,
+        description="seconds per reading; by default those of the state; real: at random, as on the real instrument",
     )
-    seed: int | None = Field(default=None, ge=0, description="which noise; the campaign's seed by default")
+    seed: int | None = Field(default=None, ge=0, description="seed of the noise; the campaign's seed by default")
     start: Start = Field(
         default=None,
         description="date and time (ISO 8601 with a zone) at which virtual time begins; the state's day by default",
@@ -111,7 +112,7 @@ class Twin(Frozen):
         try:
             ambient.load_room(value)
         except ValueError as error:
-            raise ValueError(f"must be constant, none, or a room: {error}") from None
+            raise ValueError(f"must be constant, none, or changing ambient light: {error}") from None
         return str(ambient.ROOMS.locate(value)) if value.endswith(".toml") else value
 
     @model_validator(mode="after")

@@ -44,7 +44,7 @@ def _declared(value: Any) -> Any:
     except ConfigError as error:
         raise ValueError(str(error)) from error
     if not issubclass(model, Declared):
-        raise ValueError(f"kind {value['kind']} is none whose inputs and channels a file declares")
+        raise ValueError(f"kind {value['kind']}: its inputs and channels are not declared in a file")
     return model.model_validate(dict(value))
 
 
@@ -71,7 +71,7 @@ class FittedTwin(Frozen):
     latency: float | None = Field(
         None, ge=0, le=86400, description="seconds a reading takes; those of the file by default"
     )
-    seed: int | None = Field(None, ge=0, description="which noise; the campaign's seed by default")
+    seed: int | None = Field(None, ge=0, description="seed of the noise; the campaign's seed by default")
     start: Start = Field(None, description="date and time at which virtual time begins; the file's by default")
 
     @model_validator(mode="before")
@@ -97,7 +97,7 @@ class FittedTwin(Frozen):
         for index, fault in enumerate(self.faults):
             if fault.name not in GENERAL:
                 allowed = ", ".join(GENERAL)
-                raise ValueError(f"faults[{index}].name: {fault.name} is none of any instrument; allowed: {allowed}")
+                raise ValueError(f"faults[{index}].name: only the twin of the LED has {fault.name}; allowed: {allowed}")
             for key, name in (("channel", fault.channel), ("other", fault.other)):
                 if fault.uses(key) and name not in channels:
                     raise ValueError(f"faults[{index}].{key}: unknown {name!r}; {near(name, channels)}")

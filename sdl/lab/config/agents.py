@@ -30,7 +30,10 @@ class AgentLimits(Frozen):
         "`{rig: {red: {high: 200}, yellow: 0}}`; `{rig: {}}`: the bounds of the instrument",
     )
     readings_per_day: int | None = Field(
-        None, ge=1, description="most readings of its campaigns in 24 hours, each counted with the most it can take"
+        None,
+        ge=1,
+        description="largest number of readings of its campaigns in 24 hours; an unfinished campaign "
+        "counts with the most it can take",
     )
     cost_per_day: float | None = Field(
         None, gt=0, description="most that its campaigns may cost in 24 hours, in the unit of `cost` of the instruments"
@@ -111,7 +114,7 @@ def exceeds(wanted: CampaignInput, bound: CampaignInput, item: Input) -> str:
 
 
 def is_within(wanted: CampaignInput | None, bound: CampaignInput, item: Input) -> bool:
-    """Whether an input of a campaign as resolved, ends and all, stays within a bound."""
+    """Whether the whole range of an input of a resolved campaign lies within a bound."""
     if wanted is None:
         return False
     if wanted.value is not None or wanted.choices is not None:
@@ -145,7 +148,7 @@ def _ends(bound: CampaignInput, item: Input) -> tuple[float, float]:
 
 
 def _narrower(wanted: CampaignInput | None, bound: CampaignInput, item: Input) -> CampaignInput:
-    """What the campaign asks for, which the bound allows, with the ends of the bound where it names none."""
+    """The campaign's limits of an input, which the bound allows; where it gives none, those of the bound."""
     if wanted is None or bound.value is not None:
         return bound
     if wanted.value is not None or wanted.choices is not None:

@@ -57,6 +57,9 @@ def load(file: str | Path) -> ResolvedLab:
     if not isinstance(tree.value, Mapping):
         text = f"must be a mapping with the keys {', '.join(LabFile.model_fields)}; not {short(tree.value)}"
         raise ConfigError(Problem(text, file=str(path)))
+    if {"goal", "instrument"} <= tree.value.keys() and not {"instruments", "jobs"} & tree.value.keys():
+        text = f"this is a campaign, not a lab file with `instruments` and `jobs`; `sdl run {path}` runs it"
+        raise ConfigError(Problem(text, file=str(path)))
     return _Loader(path, tree, tree.value).load()
 
 

@@ -300,7 +300,9 @@ class LabFile(Frozen):
     name: str = Field(pattern=NAME, description="name of the lab; its journal is in runs/NAME.lab")
     description: str = Field("", max_length=2000, description="free text")
     runs: str = Field("runs", min_length=1, description="directory of the runs, relative to this file")
-    timezone: str = Field("UTC", description="of every time without one: Europe/Berlin, America/New_York, …")
+    timezone: str = Field(
+        "UTC", description="time zone of every time that names none: Europe/Berlin, America/New_York, …"
+    )
     instruments: Mapping[str, LabInstrument] = Field(min_length=1, description="the instruments, by name")
     jobs: Mapping[str, Job] = Field(min_length=1, description="the jobs, by name")
     blackouts: tuple[Blackout, ...] = Field((), description="spans in which no start begins: {from, to, why}")

@@ -4,9 +4,9 @@
     waits      a person must approve it: always, or because there is no valid rehearsal
     accepted   it is queued
 
-Readings and cost of the last 24 hours are those of campaigns that ended in this time, and of each that waits or runs
-the most that it can take. No further campaign is accepted where the sum would exceed a limit, so that none is exceeded
-while campaigns run. `reason_to_pause` applies the same limits once more to what runs, because the lab file may have
+Used in the last 24 hours are the readings and cost of campaigns that ended in this time, and the most that each waiting
+or running campaign can take. A campaign is accepted only if the sum stays within the limits, so that running campaigns
+cannot exceed them. `reason_to_pause` applies the limits again to running campaigns, because the lab file may have
 changed.
 """
 
@@ -60,7 +60,7 @@ def inputs_of(campaign: Mapping[str, Any]) -> tuple[Input, ...]:
 
 
 def _driver(instrument: Mapping[str, Any]) -> Instrument:
-    """An instrument of its plain values."""
+    """The instrument that plain values describe."""
     return _parsed(json.dumps(instrument, sort_keys=True))
 
 
@@ -138,9 +138,9 @@ def campaign_violations(limits: AgentLimits, instrument: str, campaign: Mapping[
 
 
 def instrument_change(lab: Lab, instrument: str, campaign: Mapping[str, Any]) -> str:
-    """That the lab file describes an instrument otherwise than a resolved campaign does; empty if it does not.
+    """A sentence if the lab file now describes an instrument differently from a resolved campaign; else empty.
 
-    Its bounds, safe settings or prices may be others now, and the campaign would not keep to them.
+    Bounds, safe settings or prices may have changed, and the campaign would use the old ones.
     """
     present = lab.lab.instruments.get(instrument)
     if present is None or _driver(present.instrument) == _driver(campaign["instrument"]):

@@ -249,7 +249,7 @@ class Lab:
         return sum(readings for readings, _ in recent), sum(cost for _, cost in recent)
 
     def committed(self, agent: str, now: float) -> tuple[int, float]:
-        """As `used`, with the most that its campaigns which have not ended can take."""
+        """As `used`, plus the most that its unfinished campaigns can take."""
         readings, cost = self.used(agent, now)
         open_ones = [
             *(one.reserved for one in self.starts.values() if one.agent == agent),

@@ -195,4 +195,6 @@ def _require_private(path: Path, info: os.stat_result) -> None:
     if os.name != "posix":
         return
     if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o022:
-        raise ConfigError(f"{path}: other users could have written it; named tokens are refused until that is mended")
+        raise ConfigError(
+            f"{path}: other users could have written it; named tokens are refused until this is corrected"
+        )

@@ -264,7 +264,8 @@ def _parsed(
 ) -> tuple[config.CampaignFile, Cost]:
     """The campaign with these inputs, checked again as a whole, and the most that it takes.
 
-    Its `stop.cost` becomes the most that it costs if no reading fails: a failed one may have been taken, and costs.
+    Its `stop.cost` becomes its largest cost without failures, because a failed reading that may have been taken costs
+    too.
     """
     tree = campaign.plain() | {"inputs": {name: one.model_dump(mode="json") for name, one in inputs.items()}}
     try:
@@ -282,7 +283,7 @@ def _parsed(
 
 
 def _dearest_reading(campaign: config.CampaignFile) -> float:
-    """The price of a trial with one reading at the dearest settings: by so much a cost may exceed `stop.cost`."""
+    """The price of a trial with one reading at the dearest settings: a cost may exceed `stop.cost` by this amount."""
     prices = campaign.prices
     if prices is None:
         return 0.0

@@ -7,8 +7,8 @@
 Every terminal of the user finds every lab of the machine here. The token changes at every start, because the files of a
 killed lab remain: a program that takes over its port receives only an invalid token. A token readable by other users,
 through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read
-everything. Who holds it is the lab's own account, under whose name it acts, with every scope; a token for others is a
-named one (`sdl.lab.http.named_tokens`).
+everything. Its holder acts under the name of the lab's account, with every scope; other people and programs get named
+tokens (`sdl.lab.http.named_tokens`).
 """
 
 from __future__ import annotations
@@ -91,16 +91,18 @@ def read(path: Path, *, folder: bool = True) -> str:
     Raises:
         ConfigError: missing, not a regular file, of another user, or readable by others.
     """
+    remedy = "restart the lab for a new access token" if folder else f"chmod 600 {path}"
     try:
         if folder:
-            _check(path.parent, path.parent.lstat())
+            _check(path.parent, path.parent.lstat(), remedy)
         with open_existing(path) as stream:
-            _check(path, os.fstat(stream.fileno()))
+            _check(path, os.fstat(stream.fileno()), remedy)
             token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
     except OSError as error:
         raise ConfigError(f"{path}: the access token cannot be read: {error.strerror}") from error
     if not token:
-        raise ConfigError(f"{path}: empty; restart the lab for a new access token")
+        another = "restart the lab for a new access token" if folder else "make a token with `sdl lab token new`"
+        raise ConfigError(f"{path}: empty; {another}")
     return token
 
 
@@ -200,11 +202,11 @@ def _began(process: int) -> str:
         return ""
 
 
-def _check(path: Path, info: os.stat_result, allowed: int = 0o700) -> None:
-    """Refuse a file or folder of another user, or with a mode beyond the allowed one."""
+def _check(path: Path, info: os.stat_result, remedy: str = "", allowed: int = 0o700) -> None:
+    """Refuse a file or folder of another user, or with a mode beyond the allowed one; `remedy` says what to do."""
     if os.name != "posix":
         return
     if info.st_uid != os.geteuid():
         raise ConfigError(f"{path}: belongs to another user")
     if (mode := stat.S_IMODE(info.st_mode)) & ~allowed & 0o777:
-        raise ConfigError(f"{path}: others can read it (mode {mode:o}); restart the lab for a new access token")
+        raise ConfigError(f"{path}: others can read it (mode {mode:o}); {remedy}")

@@ -140,7 +140,7 @@ class Notices:
     def update(self, item: WorkerUpdate) -> list[Notice]:
         """The notices of one worker update: an instrument answers again, a person is asked for a reading.
 
-        `tick` reports pauses once they last, and reminds of what was asked for.
+        `tick` reports long pauses, and repeats requests for a reading.
         """
         key, start = f"start {item.start}", self._starts.get(item.start)
         if item.what != "running":  # the next reading is asked for, or none any more

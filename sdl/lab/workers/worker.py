@@ -255,7 +255,7 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
             try:
                 applied = dict(driver.measure(off).applied)  # only a reply over this connection proves it
                 if applied != off:
-                    return InstrumentError(f"asked to be off it applied {applied}"), True
+                    return InstrumentError(f"told to switch off, it applied {applied}"), True
                 answer = driver.safe()
                 if answer is not None and not answer.proven:  # a driver of before 0.2 says nothing: its reply did
                     return InstrumentError(not_off_warning(answer)), True

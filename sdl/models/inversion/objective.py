@@ -36,20 +36,20 @@ PATHS = 64
 RIVALS = 100
 """Largest number of measured settings, those with the best means, whose readings are drawn to find the best."""
 CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
-"""Random settings that are compared, further ones around each of the BEST settings measured, and their standard
-deviation as a fraction of the range."""
+"""Number of random settings that are compared, and of further ones around each of the BEST best settings measured; and
+the standard deviation of these, as a fraction of the range."""
 BEST = 3
 DECIMALS = 4
 """Decimals of settings, in units of the bounds: a maximum is flat, and its last digits differ between processors."""
 ROUNDED = 1e-5
 """Settings that break a linear constraint by at most this fraction of the range were rounded, and keep it."""
 INSIDE, PENALTY = 1e-4, 1e4
-"""The best mean keeps the constraints by this fraction of the response of their channels; and the weight of the squared
-distance beyond that, which leaves a distance of less than half of it."""
+"""Margin by which the best mean keeps each constraint, as a fraction of the channel's response; and the weight of the
+squared violation of that margin, so large that the solution violates less than half of it."""
 SEED = 0
 """Seed of the paths and candidates, so that equal rows give equal proposals."""
 FARTHEST = -1e5
-"""Standard deviations below the best beyond which the logarithm of the last factor is no longer computed."""
+"""Lower bound of (mean - best) / sd in the logarithm of the expected improvement, so that it stays finite."""
 LEAST = -1e6
 """Lower bound of log a(u), so that differences of it are finite."""
 LOG_2PI = float(np.log(2.0 * np.pi))

@@ -63,6 +63,21 @@ KINDS = {
         "Readings of the channel to maximise or minimise by trial; crosses broke a constraint or were saturated. The "
         "line is the reading that the model estimated at the best settings so far, the shaded band its standard error.",
     ),
+    "slices": FigureKind(
+        "slices:slices",
+        "The model through the answer",
+        "Readings by the forward model against one input at a time, the other inputs as in the answer (dotted line), "
+        "with bands of 1 and 2 standard deviations of a reading. Filled points: readings whose other inputs are within "
+        "15 % of the range from the answer. Open points: the other readings, moved along the model to the answer's "
+        "other inputs (partial residuals).",
+    ),
+    "contours": FigureKind(
+        "contours:contours",
+        "Where the model reaches the goal",
+        "Two inputs at a time, the others as in the answer: the settings at which each channel is within tolerance by "
+        "the forward model. Where all areas overlap, the goal is reached. Filled points: trials near the answer in the "
+        "other inputs; open points: other trials.",
+    ),
     "settings": FigureKind(
         "trials:settings",
         "Settings per trial",
@@ -80,6 +95,31 @@ KINDS = {
         "Above: readings of the best trial by channel, with the targets or limits of the goal. Below: errors of the "
         "goal's channels, × tolerance.",
         ("Last reading", "Readings of the last trial by channel."),
+    ),
+    "importance": FigureKind(
+        "importance:importance",
+        "Importance of the inputs",
+        "Left: share of the variance of a channel that an input causes, alone and together with others (total-effect "
+        "Sobol index of the forward model, inputs uniform over their ranges), in per cent. Right: change of a channel, "
+        "in tolerances, when an input rises by 1 % of its range from the answer.",
+    ),
+    "predictions": FigureKind(
+        "predictions:predictions",
+        "Predictions before the readings",
+        "For each trial of the solver: the mean reading minus the one that the solver expected before it, in standard "
+        "deviations of that prediction. With a right model 68 % lie within the inner band and 95 % within the outer.",
+    ),
+    "posterior": FigureKind(
+        "posterior:posterior",
+        "Posterior of the answer",
+        "Settings drawn from their posterior, given readings at the targets and a uniform prior inside the bounds. The "
+        "line and the cross mark the answer. A ridge means that the readings do not tell these inputs apart.",
+    ),
+    "spread": FigureKind(
+        "spread:spread",
+        "Solver uncertainty",
+        "For each proposal: the standard deviation of its settings for one reading at the goal (spread) and for the "
+        "noise-free goal (uncertainty), and their distance from the settings of the best trial.",
     ),
     "parity": FigureKind(
         "parity:parity",
@@ -100,12 +140,6 @@ KINDS = {
             "Inputs and channels in pairs",
             "Every input and the first channels against every other; histograms on the diagonal.",
         ),
-    ),
-    "spread": FigureKind(
-        "spread:spread",
-        "Solver uncertainty",
-        "For each proposal: the standard deviation of its settings for one reading at the goal (spread) and for the "
-        "noise-free goal (uncertainty), and their distance from the settings of the best trial.",
     ),
     "conditions": FigureKind(
         "timeline:conditions",
@@ -131,6 +165,16 @@ def known() -> dict[str, FigureKind]:
     return figures
 
 
+def check(name: str) -> None:
+    """Check that there is a figure of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in (kinds := known()):
+        raise ConfigError(f"no figure {name!r}; allowed: {', '.join(kinds)}")
+
+
 def draw(run: Run | TrialTable, name: str) -> Figure | None:
     """Draw one figure of a run; None where the run has no data for it, such as `spread` without a solver.
 
@@ -138,8 +182,7 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
         ConfigError: there is no such figure.
     """
     kinds = known()
-    if name not in kinds:
-        raise ConfigError(f"no figure {name!r}; allowed: {', '.join(kinds)}")
+    check(name)
     module, _, function = kinds[name].home.partition(":")
     module = f"sdl.report.figures.{module}" if name in KINDS else module
     table = TrialTable.of(run)

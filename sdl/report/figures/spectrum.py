@@ -63,8 +63,7 @@ def _bars(axes: Axes, table: TrialTable, trial: Trial, names: list[str]) -> None
     units = {table.units[name] for name in names}
     axes.set_ylabel(style.axis_label("reading", units.pop() if len(units) == 1 else ""))
     axes.grid(False, axis="x")
-    which = "best" if table.best is trial else "last"
-    axes.plot([], [], "s", color=FAINT, ms=7, label=f"trial {trial.trial}, the {which}")
+    axes.plot([], [], "s", color=FAINT, ms=7, label=f"trial {trial.trial}, the {table.final_name}")
     if table.goal:
         axes.plot([], [], color=INK, lw=1.8, label="goal")
     style.legend(axes.figure, 2)

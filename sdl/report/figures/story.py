@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from sdl.core.goal import Band
+from sdl.core.goal import Band, Goal
 from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
@@ -21,6 +21,9 @@ from sdl.runs.pooled import PooledMean, pooled_mean
 LINEAR = 2.0
 """Deviations up to this many tolerances are on a linear axis, larger ones on a logarithmic one."""
 
+LEAST = 1.6
+"""Deviation that the axis shows at least to either side, in tolerances."""
+
 MOST_CHANNELS = 8
 """Channels that are drawn; of more the worst of the best trial."""
 
@@ -29,15 +32,11 @@ WIDE = 0.62  # part of the distance between two trials that the readings of one 
 
 def story(table: TrialTable) -> Figure | None:
     """Every reading of each channel of the goal by trial; None without a target or limit, or without a reading."""
-    goal, best = table.goal, table.best
-    names = [] if goal is None else [name for name, band in goal.bands.items() if band.direction is None]
+    goal = table.goal
+    names = shown_channels(goal, table.best)
     measured = [trial for trial in table.trials if trial.taken]
     if goal is None or not names or not measured:
         return None
-    if len(names) > MOST_CHANNELS and best is not None:
-        worst = sorted(names, key=lambda name: -goal.bands[name].miss(best.mean.get(name, math.nan)))
-        names = [name for name in names if name in worst[:MOST_CHANNELS]]
-    names = names[:MOST_CHANNELS]
     figure = style.canvas(height=3.6)
     (axes,) = figure.axes
     axes.axhspan(-1, 1, color=BAND, lw=0, zorder=0)
@@ -46,14 +45,20 @@ def story(table: TrialTable) -> Figure | None:
     shown = pooled if pooled is not None and pooled.readings > 1 else None
     first, last = float(measured[0].trial), float(measured[-1].trial)
     right, width = last + 0.9 + 0.06 * (last - first), last - first
-    colours, largest, many = style.channel_colours(names), 0.0, sum(trial.taken for trial in measured) > RASTER
+    colours, many = style.channel_colours(names), sum(trial.taken for trial in measured) > RASTER
+    seen: list[float] = []
+    every: list[_Series] = []
     for n, name in enumerate(names):
         place = n - (len(names) - 1) / 2  # channels lie side by side, so that they do not hide each other
         series = _Series(goal.bands[name], name, colours[name], style.MARKERS[n], 0.0 if many else 0.05 * place)
-        largest = max(largest, _readings(axes, measured, series, many), _expected(axes, measured, series, many))
+        every.append(series)
+        seen += _readings(axes, measured, series, many)
         if shown is not None:
             _estimate(axes, shown, series, right + (0.05 + 0.014 * width) * place)
-    deviation_axis(axes, largest)
+    seen = [value for value in seen if math.isfinite(value)]
+    deviation_axis(axes, min(seen, default=0.0), max(seen, default=0.0))
+    for series in () if many else every:
+        _expected(axes, measured, series)
     end = right + 0.4 + 0.05 * width if shown is not None else last + WIDE + 0.1
     axes.set(xlabel="trial", ylabel="reading − goal (tolerances)", xlim=(first - 0.6, end))
     style.whole_numbers(axes)
@@ -64,6 +69,15 @@ def story(table: TrialTable) -> Figure | None:
     return figure
 
 
+def shown_channels(goal: Goal | None, best: Trial | None) -> list[str]:
+    """The channels with a target or limit; of many those that are worst in the best trial."""
+    names = [] if goal is None else [name for name, band in goal.bands.items() if band.direction is None]
+    if goal is not None and len(names) > MOST_CHANNELS and best is not None:
+        worst = sorted(names, key=lambda name: -goal.bands[name].miss(best.mean.get(name, math.nan)))
+        names = [name for name in names if name in worst[:MOST_CHANNELS]]
+    return names[:MOST_CHANNELS]
+
+
 class _Series(NamedTuple):
     band: Band
     name: str
@@ -72,8 +86,8 @@ class _Series(NamedTuple):
     shift: float  # to the side, so that channels do not hide each other
 
 
-def _readings(axes: Axes, trials: list[Trial], series: _Series, many: bool) -> float:
-    """Draw all readings of a channel, those of one trial joined; the largest deviation."""
+def _readings(axes: Axes, trials: list[Trial], series: _Series, many: bool) -> list[float]:
+    """Draw all readings of a channel, those of one trial joined, and return the deviations."""
     x: list[float] = []
     y: list[float] = []
     for trial in trials:
@@ -86,22 +100,27 @@ def _readings(axes: Axes, trials: list[Trial], series: _Series, many: bool) -> f
         y += values
     look: dict[str, Any] = {"color": series.colour, "mec": PAPER, "mew": 0.4} if not many else {"color": series.colour}
     style.points(axes, x, y, series.marker, 5, **look)
-    return max((abs(value) for value in y if math.isfinite(value)), default=0.0)
+    return y
 
 
-def _expected(axes: Axes, trials: list[Trial], series: _Series, many: bool) -> float:
-    """Draw what the solver expected of each trial, with an interval of one standard deviation."""
+def _expected(axes: Axes, trials: list[Trial], series: _Series) -> None:
+    """Draw what the solver expected of each trial, with an interval of one standard deviation.
+
+    An interval that crosses the whole axis, as with the first few readings, says nothing and is left out.
+    """
     rows = [trial.proposed for trial in trials if trial.proposed.expected.get(series.name) is not None]
-    if many or not rows:
-        return 0.0
-    x = [row.trial + series.shift - 0.14 for row in rows]
-    middle = [float(row.expected[series.name] or 0.0) for row in rows]
-    error = [row.expected_error.get(series.name, 0.0) for row in rows]
-    y = [series.band.deviation(value) for value in middle]
-    low, high = ([series.band.deviation(v + k * e) for v, e in zip(middle, error, strict=True)] for k in (-1, 1))
-    axes.vlines(x, low, high, color=series.colour, lw=1.4, alpha=0.35, zorder=1)
-    axes.plot(x, y, "_", color=series.colour, ms=6, mew=1.2, alpha=0.8, zorder=1.5)
-    return max(abs(value) for value in (*low, *high))
+    bottom, top = axes.get_ylim()
+    places, intervals = [row.trial + series.shift - 0.14 for row in rows], []
+    values = [float(row.expected[series.name] or 0.0) for row in rows]
+    for x, value, row in zip(places, values, rows, strict=True):
+        error = row.expected_error.get(series.name, 0.0)
+        low, high = (series.band.deviation(value + k * error) for k in (-1, 1))
+        if low > bottom or high < top:
+            intervals.append((x, low, high))
+    if intervals:
+        axes.vlines(*zip(*intervals, strict=True), color=series.colour, lw=1.4, alpha=0.35, zorder=1)
+    middle = [series.band.deviation(value) for value in values]
+    axes.plot(places, middle, "_", color=series.colour, ms=6, mew=1.2, alpha=0.8, zorder=1.5)
 
 
 def _estimate(axes: Axes, pooled: PooledMean, series: _Series, x: float) -> None:
@@ -116,18 +135,24 @@ def _estimate(axes: Axes, pooled: PooledMean, series: _Series, x: float) -> None
     bar[0].set(markeredgecolor=INK, markeredgewidth=0.8)
 
 
-def deviation_axis(axes: Axes, largest: float) -> None:
-    """A symmetric axis, linear near the band and logarithmic beyond."""
-    top = max(largest * 1.25, 2.2)
-    decades = [10.0**k for k in range(1, 16) if 10.0**k <= top]
-    decades = decades[:: -(-len(decades) // 4) or 1]
+def deviation_axis(axes: Axes, low: float, high: float) -> None:
+    """An axis for deviations from `low` to `high`: linear near the band, logarithmic beyond."""
+    low, high = min(low * 1.25, -LEAST), max(high * 1.25, LEAST)
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=1.6)
-    ticks = [*(-value for value in reversed(decades)), -1, 0, 1, *decades]
-    axes.set(ylim=(-top, top), yticks=ticks, yticklabels=[_tick(value) for value in ticks])
+    marks = [value for value in ticks(max(-low, high)) if low <= value <= high]
+    axes.set(ylim=(low, high), yticks=marks, yticklabels=[tick_label(value) for value in marks])
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _tick(value: float) -> str:
+def ticks(top: float) -> list[float]:
+    """The marks of an axis from -top to top: the band, and decades beyond it."""
+    decades = [10.0**k for k in range(1, 16) if 10.0**k <= top]
+    decades = decades[:: -(-len(decades) // 4) or 1]
+    return [*(-value for value in reversed(decades)), -1.0, 0.0, 1.0, *decades]
+
+
+def tick_label(value: float) -> str:
+    """The value with its sign: `+10`, `−1`, `0`."""
     return "0" if not value else f"{'+' if value > 0 else '−'}{abs(value):g}"
 
 

@@ -40,7 +40,7 @@ def error(table: TrialTable) -> Figure | None:
     steps = np.r_[True, best[1:] < best[:-1]]
     steps[-1] = True  # only where it changes, however many trials there are
     axes.step(x[steps], best[steps], where="post", color=INK, lw=1, label="best so far", zorder=1.5)
-    axes.set(xlabel="trial", ylabel="error of the worst channel (× tolerance)")
+    axes.set(xlabel="trial", ylabel="worst error (× tolerance)")
     style.whole_numbers(axes)
     lost = table.numbers[~known & ~table.measured]
     if len(lost):

@@ -2,7 +2,8 @@
 
     x(t + dt) = y(u) + (x(t) - y(u)) exp(-dt / tau)
 
-Rows are taken as set right after the reading before them, and a session as begun in equilibrium.
+The settings of each row are assumed to be set immediately after the previous reading, and each session to begin in
+equilibrium.
 """
 
 from __future__ import annotations

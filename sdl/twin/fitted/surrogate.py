@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from sdl.arrays import Bools, Floats
-from sdl.models.forward.gaussian_process import ChannelProcess, Hyperparameters, condition
+from sdl.models.forward.gaussian_process import Hyperparameters, condition
+from sdl.models.forward.gp.channel import ChannelProcess
 from sdl.space import Space
 from sdl.twin.faults import Fault
 from sdl.twin.fitted.lag import remaining
@@ -172,7 +173,7 @@ class Surrogate:
         return settings
 
     def cut(self, readings: Floats) -> Floats:
-        """Readings (…, m) inside the ends of the channels."""
+        """Readings (…, m), clipped to the ranges of the channels."""
         low = [-np.inf if channel.low is None else channel.low for channel in self.channels]
         high = [np.inf if channel.high is None else channel.high for channel in self.channels]
         return np.clip(readings, low, high)

@@ -16,30 +16,30 @@ import numpy as np
 
 from sdl.arrays import Floats
 from sdl.twin.comparison import FEW, Check, LightCheck, channel_checks
-from sdl.twin.led.evidence import DARK, TELLS, Evidence, Left, left_over
+from sdl.twin.led.evidence import DARK, TELLS, Evidence, TwinResiduals, twin_residuals
 from sdl.twin.led.evidence import FEW as FEW_MOVES
 from sdl.twin.led.model import Plant
 from sdl.twin.led.state import TwinState
 
 
-def comparable(data: Evidence, plant: Plant) -> Left:
+def comparable(data: Evidence, plant: Plant) -> TwinResiduals:
     """The residuals of the readings that can be compared; NaN for those from which the ambient light was estimated."""
-    left = left_over(data, plant)
-    counts, fitted = left.counts.copy(), left.room.fitted
+    residuals = twin_residuals(data, plant)
+    counts, fitted = residuals.counts.copy(), residuals.room.fitted
     counts[~data.X.any(axis=1) & np.isnan(data.background).all(axis=1)] = np.nan
     for sitting in np.unique(data.session[fitted]):
         here = (data.session == sitting) & fitted
         n = (~np.isnan(counts[here])).sum(axis=0)
         counts[here] *= np.where(n < 2, np.nan, np.sqrt(np.maximum(n, 2) / (np.maximum(n, 2) - 1)))
-    return replace(left, counts=_without_moves(data, plant, left, counts))
+    return replace(residuals, counts=_without_moves(data, plant, residuals, counts))
 
 
-def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> Floats:
+def _without_moves(data: Evidence, plant: Plant, residuals: TwinResiduals, counts: Floats) -> Floats:
     """(n, m) residuals without the variation of the ambient light within a session.
 
     That variation is estimated from the channel with the smallest gains, as the part of it that the light of the inputs
-    does not explain. Its size in every other channel is fitted together with changes of the inputs' light, so that
-    these are kept. The channel with the smallest gains then gives no information about the instrument.
+    does not explain. Its size in every other channel is fitted together with changes of the inputs' light, so that it
+    does not absorb them. The channel with the smallest gains then gives no information about the instrument.
     """
     gain = plant.arrays.gain.max(axis=1)
     least = int(gain.argmin())
@@ -48,16 +48,16 @@ def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> 
     counts = counts.copy()
     for sitting in np.unique(data.session):
         here = (data.session == sitting) & ~np.isnan(counts[:, least])
-        if here.sum() < FEW_MOVES or np.nanmedian(left.room.counts[here, least]) < DARK:
+        if here.sum() < FEW_MOVES or np.nanmedian(residuals.room.counts[here, least]) < DARK:
             continue
-        light = np.column_stack([np.ones(here.sum()), left.light[here]])
+        light = np.column_stack([np.ones(here.sum()), residuals.light[here]])
         move = counts[here, least] - light @ np.linalg.lstsq(light, counts[here, least], rcond=None)[0]
         A = np.column_stack([move, light])
         for column in np.flatnonzero(np.arange(len(gain)) != least):
             miss = counts[here, column]
             used = ~np.isnan(miss)
             if used.sum() >= FEW_MOVES:
-                size = left.due[here, column][used, None]
+                size = residuals.due[here, column][used, None]
                 share = np.linalg.lstsq(A[used] / size, miss[used] / size[:, 0], rcond=None)[0][0]
                 counts[here, column] -= share * move
         counts[here, least] = np.nan
@@ -71,29 +71,29 @@ def check(data: Evidence, state: TwinState) -> Check:
         ValueError: there is no reading that can be compared.
     """
     plant = Plant(state)
-    left = comparable(data, plant)
-    found = channel_checks(tuple(state.channels), left.counts, left.noise, left.due)
-    compared = ~np.isnan(left.counts).all(axis=1)
+    residuals = comparable(data, plant)
+    found = channel_checks(tuple(state.channels), residuals.counts, residuals.noise, residuals.due)
+    compared = ~np.isnan(residuals.counts).all(axis=1)
     if not found:
         raise ValueError(f"nothing to compare: no channel has {FEW} readings besides those that give the ambient light")
     used_rows = int(compared.sum())
-    lights = _lights(plant, left)
-    return Check(tuple(found), lights, used_rows, len(data.X) - used_rows, left.room.told, data.sources)
+    lights = _lights(plant, residuals)
+    return Check(tuple(found), lights, used_rows, len(data.X) - used_rows, residuals.room.told, data.sources)
 
 
-def _lights(plant: Plant, left: Left) -> tuple[LightCheck, ...]:
+def _lights(plant: Plant, residuals: TwinResiduals) -> tuple[LightCheck, ...]:
     """Relative excess of the light of each input, by least squares over the channel that it dominates."""
-    light = left.light
+    light = residuals.light
     found = []
     for column, name in enumerate(plant.state.inputs):
-        measured = ~np.isnan(left.counts).all(axis=0)
+        measured = ~np.isnan(residuals.counts).all(axis=0)
         channel = int(np.where(measured, _own(plant.arrays.gain, column), -1.0).argmax())
-        used = ~np.isnan(left.counts[:, channel])
+        used = ~np.isnan(residuals.counts[:, channel])
         parts = light[used] * plant.arrays.gain[channel]
         if not measured.any() or np.ptp(parts[:, column]) <= 0:
             continue
-        centred = np.column_stack([parts[:, column], np.ones(used.sum())]) / left.due[used, channel, None]
-        z = left.counts[used, channel] / left.due[used, channel]
+        centred = np.column_stack([parts[:, column], np.ones(used.sum())]) / residuals.due[used, channel, None]
+        z = residuals.counts[used, channel] / residuals.due[used, channel]
         solution = np.linalg.lstsq(centred, z, rcond=None)[0]
         spread = np.sqrt(max(float(((z - centred @ solution) ** 2).mean()), 1.0))
         error = spread * math.sqrt(np.linalg.pinv(centred.T @ centred)[0, 0])

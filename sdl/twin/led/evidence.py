@@ -174,7 +174,7 @@ def _middle(values: Floats, noise: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Left:
+class TwinResiduals:
     """Residuals of a twin.
 
     Attributes:
@@ -193,7 +193,7 @@ class Left:
     room: RoomOffsets
 
 
-def left_over(data: Evidence, plant: Plant) -> Left:
+def twin_residuals(data: Evidence, plant: Plant) -> TwinResiduals:
     """The residuals of every reading; half a count is added because counts are rounded down."""
     light = light_of(plant, data.X)
     lit = light @ plant.arrays.gain.T + plant.bent(plant.duty(data.X)).sum(axis=-1)
@@ -206,7 +206,7 @@ def left_over(data: Evidence, plant: Plant) -> Left:
         around = np.nan_to_num(room.counts).clip(0)
         counts = data.Y + 0.5 - lit - room.counts
         moves = _moves(data, plant, counts, around)
-    return Left(counts, noise, due, light, room)
+    return TwinResiduals(counts, noise, due, light, room)
 
 
 def _moves(data: Evidence, plant: Plant, residual: Floats, around: Floats) -> Floats:
@@ -223,7 +223,7 @@ def _moves(data: Evidence, plant: Plant, residual: Floats, around: Floats) -> Fl
 def dark_sessions(data: Evidence, state: TwinState) -> NDArray[np.bool_]:
     """(n,) whether it was taken in a dark room, by readings with the light off or the least sensitive channel."""
     plant = Plant(state)
-    room = left_over(data, plant).room
+    room = twin_residuals(data, plant).room
     # Small errors of the gains leave hundreds of counts in the bright channels, which are not ambient light.
     least = int(plant.arrays.gain.max(axis=1).argmin())
     dark: NDArray[np.bool_] = np.where(room.fitted, room.counts[:, least], np.fmax.reduce(room.counts, axis=1)) < DARK

@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from sdl.arrays import Floats
 from sdl.twin.comparison import Check
 from sdl.twin.led.check import check
-from sdl.twin.led.evidence import Evidence, jitter_of, left_over
+from sdl.twin.led.evidence import Evidence, jitter_of, twin_residuals
 from sdl.twin.led.model import Plant
 from sdl.twin.led.state import Dimming, Drift, TwinState
 
@@ -162,7 +162,7 @@ def _with_vector(state: TwinState, vector: Floats) -> TwinState:
 def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floats, Floats]:
     """One Gauss-Newton step: parameters (p,), their standard errors (p,), parameters used per channel (m,)."""
     plant = Plant(state)
-    residuals = left_over(data, plant)
+    residuals = twin_residuals(data, plant)
     gain, light, residual, due = plant.arrays.gain, residuals.light, residuals.counts, residuals.due
     group = np.where(residuals.room.fitted, data.session, -1)  # -1: the ambient light was measured
     d, m = data.X.shape[1], len(gain)
@@ -205,9 +205,9 @@ def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floa
 
 # Noise --------------------------------------------------------------------------------------------------------------
 def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Floats) -> tuple[TwinState, list[Parameter]]:
-    """Maximum-likelihood jitter of each window, with `spent` (m,) fitted parameters per channel."""
+    """The state with the jitter of each window fitted; `spent` (m,) are the degrees of freedom used in each channel."""
     plant = Plant(state)
-    residuals = left_over(data, plant)
+    residuals = twin_residuals(data, plant)
     residual, due = residuals.counts, residuals.due
     share = jitter_of(plant, data.X)  # (n, m) variance for a jitter of 1
     a = plant.arrays
@@ -264,7 +264,7 @@ def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift
 
 def _with_room(data: Evidence, state: TwinState, drift: Drift | None) -> TwinState:
     """The state with the median ambient light of the readings, dated to their last day."""
-    room = left_over(data, Plant(state)).room
+    room = twin_residuals(data, Plant(state)).room
     channels = dict(state.channels)
     for column, name in enumerate(channels):
         counts = room.counts[:, column]

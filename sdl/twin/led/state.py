@@ -35,7 +35,9 @@ class Dimming(Frozen):
 class Response(Frozen):
     """The response of one channel."""
 
-    window: str = Field(description="the read window: channels of one window share their jitter")
+    window: str = Field(
+        description="read window: the channels of one window are read at the same time and share their jitter"
+    )
     ambient: float = Field(default=0.0, ge=0, description="ambient light, counts")
     gain: dict[str, float] = Field(description="counts at input 1, by input")
     curve: dict[str, float] = Field(
@@ -55,7 +57,7 @@ class Drift(Frozen):
     """Relative change of the light of each input over the days."""
 
     slow: float = Field(ge=0, le=0.2, description="standard deviation over years")
-    days: float = Field(gt=0, description="approximate days that the slow change goes one way")
+    days: float = Field(gt=0, description="approximate days between two reversals of the slow change")
     daily: float = Field(ge=0, le=0.2, description="standard deviation from one day to the next")
 
 
@@ -67,7 +69,8 @@ class TwinState(Frozen):
     latency: float = Field(ge=0, description="seconds a reading takes")
     latencies: list[list[float]] = Field(
         default=[],
-        description="pairs [fraction of the readings, seconds they take at most], both rising, from fraction 0 to 1",
+        description="distribution of the reading time: pairs [fraction of the readings, largest seconds among them], "
+        "both rising, from fraction 0 to 1",
     )
     drift: Drift | None = None
     curve: float = Field(default=0.0, ge=0, le=1, description="a of light = d + a d (1 - d), before the dimming")

@@ -1,0 +1,35 @@
+"""Shared parts of the figures that show the forward model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sdl.arrays import Floats, Ints
+from sdl.report import style
+from sdl.report.table import TrialTable
+
+CLOSE = 0.01
+"""Points closer than this fraction of both axes hide each other; one of them is drawn."""
+
+
+def distinct(x: Floats, y: Floats, wide: float, high: float) -> Ints:
+    """Indices of points of which none hides another on axes of these ranges, the latest of those at one place."""
+    cells = np.round(np.array([x[::-1] / (CLOSE * wide), y[::-1] / (CLOSE * high)]))
+    kept = np.unique(cells, axis=1, return_index=True)[1]
+    return np.asarray(np.sort(len(x) - 1 - kept), dtype=np.intp)
+
+
+def two_lines(name: str, unit: str, limit: int = 16) -> str:
+    """The label of a small panel: the name, and below it the unit."""
+    return style.plain(name, limit) + (f"\n({style.plain(unit, limit)})" if unit else "")
+
+
+def thousands(value: float, _: object = None) -> str:
+    """`16k` for 16000; smaller numbers as they are."""
+    return f"{value / 1000:.6g}k" if abs(value) >= 10_000 else f"{value:g}"
+
+
+def band_of(table: TrialTable, channel: str) -> tuple[float, float] | None:
+    """The ends of the accepted range of a channel; None without a limit."""
+    band = table.goal.bands.get(channel) if table.goal else None
+    return None if band is None or band.direction is not None else (band.low, band.high)
