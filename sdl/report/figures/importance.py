@@ -14,8 +14,8 @@ from sdl.report.style import FAINT, INK, LINE, OKABE_ITO
 from sdl.report.table import TrialTable
 
 MOST_INPUTS, MOST_CHANNELS = 8, 12
-POWER = 10
-"""2^POWER settings are drawn for the indices: their error is then about .02."""
+POWER = 9
+"""2^POWER settings are drawn for the indices: their error is then about .03."""
 SEED = 0
 
 
