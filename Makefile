@@ -20,7 +20,7 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test test-slow check format docs docs-site golden install clean
+.PHONY: help demo test test-slow check format docs docs-site dist release bench golden install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -59,6 +59,18 @@ docs-site:  ## builds the documentation as a site that works offline, into build
 	@$(BIN)/python tools/notebooks.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 	@echo build/site/index.html
+
+dist:  ## builds wheel and sdist into dist/, and tries the wheel in an empty environment
+	$(call ready,--dev)
+	@$(BIN)/python tools/dist.py $(ARGS)
+
+release:  ## VERSION=0.2.0: writes the version into changelog and citation files; then commit and tag
+	$(call ready,--dev)
+	@$(BIN)/python tools/release.py $(VERSION)
+
+bench:  ## every table of the solvers in one report; ARGS="--only peers --sets 10 --peers" for a part of it
+	$(call ready,--dev)
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 golden:  ## writes the golden runs anew, after a change that is meant to change decisions
 	$(call ready,--dev)

@@ -33,7 +33,7 @@ READ, CONNECT, WAIT = 1.0, 1.0, 0.2
 """Seconds: the driver's time-outs, and the first pause before another attempt."""
 SAFE, SLACK = 5.0, 1.0
 """Seconds after the end within which the light must be off; seconds that a busy machine may add to a reading."""
-SOMETIMES, OFTEN = 0.08, 0.3
+SOMETIMES = 0.08
 """Chances that a fault befalls a request; every reading is two requests."""
 
 

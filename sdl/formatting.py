@@ -32,7 +32,8 @@ CAUSES = {
     "InstrumentError": "the instrument",
 }
 
-# Display text of the stored outcomes and verdicts. Change words here: those of `sdl.types` are stored in records.
+# Display text of the stored outcomes and verdicts. Change words here: those of `sdl.types` are stored in records. The
+# sentences of their reasons are in `sdl.core.stopping`, `sdl.models.verdict` and `sdl.inverse.propose`.
 DISPLAY = {
     "reached": "reached",
     "done": "done",

@@ -26,7 +26,38 @@ def pages() -> dict[Path, str]:
     made[DOCS / "how-to" / "lab.md"] = _replace(DOCS / "how-to" / "lab.md", "keys", _lab_keys())
     made[DOCS / "reference" / "cli.md"] = _replace(DOCS / "reference" / "cli.md", "commands", _commands())
     made[DOCS / "reference" / "constants.md"] = _replace(DOCS / "reference" / "constants.md", "constants", _constants())
+    made[DOCS / "reference" / "record.md"] = _replace(DOCS / "reference" / "record.md", "events", _events())
     return made
+
+
+def _events() -> str:
+    """Each event with its fields, their types and the comments beside them."""
+    source = (DOCS.parent / "sdl" / "core" / "events.py").read_text(encoding="utf-8")
+    lines, parts = source.splitlines(), []
+    for one in ast.parse(source).body:
+        if not isinstance(one, ast.ClassDef) or one.name == "Propose":
+            continue
+        fields = [field for field in one.body if isinstance(field, ast.AnnAssign)]
+        if one.name in ("Measure", "Stop"):  # actions, which are not recorded
+            continue
+        parts += [f"### `{one.name}`", "", f"{ast.get_docstring(one)}", "", "| field | type | |", "|---|---|---|"]
+        for field in fields:
+            name, kind = ast.unparse(field.target), ast.unparse(field.annotation).replace("|", "\\|")
+            parts.append(f"| `{name}` | `{kind}` | {_comment(lines, field.lineno - 1, field.end_lineno or 0)} |")
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def _comment(lines: list[str], first: int, after: int) -> str:
+    """The comment at the end of a field, else the comment lines right above it."""
+    _, mark, text = lines[after - 1].partition("  # ")
+    if mark:
+        return text.replace("|", "\\|")
+    above: list[str] = []
+    while lines[first - 1].strip().startswith("# "):
+        first -= 1
+        above.insert(0, lines[first].strip().removeprefix("# "))
+    return " ".join(above).replace("|", "\\|")
 
 
 def _constants() -> str:
@@ -83,7 +114,7 @@ def _keys(schema: dict[str, Any]) -> str:
         "",
         "### `goal.<channel>`",
         "",
-        "A number of counts, or one of these ([goals.md](../explanation/goals.md)):",
+        "A number in the unit of the channel, or one of these ([goals.md](../explanation/goals.md)):",
         "",
     ]
     parts.append(_table(_rows(target)))
@@ -173,12 +204,14 @@ def _commands() -> str:
 
 
 def _help(group: Any, above: Any) -> list[str]:
-    """The help text of every command below `group`, those of its groups included."""
+    """The help text of every command below `group`, those of its groups included; old names are hidden."""
     import click
 
     parts: list[str] = []
     for name in group.list_commands(above):
         command = group.get_command(above, name)
+        if command.hidden:
+            continue
         with click.Context(command, info_name=name, parent=above, terminal_width=100) as context:
             if hasattr(command, "list_commands"):
                 parts += _help(command, context)

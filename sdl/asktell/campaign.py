@@ -6,10 +6,11 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sdl.asktell.told import beyond_limits, checked_settings, told_channels, told_reading
 from sdl.clock import Clock, RealClock, VirtualClock
@@ -45,6 +46,7 @@ from sdl.store.record import CAMPAIGN, Line, Position, Record, check_prior, scan
 from sdl.types import Channel, Outcome, Reading, Settings
 
 log = logging.getLogger("sdl")
+T = TypeVar("T")
 
 LOCK_SECONDS = 10.0  # how long another call may hold the lock of the record
 PAUSE = 0.01  # longest wait in seconds before the lock is tried again
@@ -450,7 +452,8 @@ class OpenCampaign:
         Raises:
             InUse: another process holds its lock for longer than a call takes.
         """
-        with contextlib.closing(self._locked()) as record:
+        opened = partial(Record.open, self.folder, after=self._position)
+        with contextlib.closing(wait_for_lock(opened)) as record:
             for note in record.notes:
                 log.warning("%s: %s", self.folder, note)
             for event in record.events:
@@ -458,20 +461,26 @@ class OpenCampaign:
             self._position = record.position
             yield record, bool(record.events)
 
-    def _locked(self) -> Record:
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                return Record.open(self.folder, after=self._position)
-            except InUse:
-                if time.monotonic() > until:
-                    raise
-            time.sleep(random.uniform(0.1, 1.0) * PAUSE)
-
     def _write(self, record: Record, event: Event) -> None:
         record.append(event)
         self._fold(event)
         self._position = record.position
+
+
+def wait_for_lock(acquire: Callable[[], T]) -> T:
+    """What `acquire` returns, called again while another process has the lock.
+
+    Raises:
+        InUse: it has it for longer than `LOCK_SECONDS`.
+    """
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return acquire()
+        except InUse:
+            if time.monotonic() > until:
+                raise
+        time.sleep(random.uniform(0.1, 1.0) * PAUSE)
 
 
 def _place(request: Place) -> tuple[int, int]:

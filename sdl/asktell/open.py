@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdl.asktell.campaign import LOCK_SECONDS, PAUSE, OpenCampaign
+from sdl.asktell.campaign import OpenCampaign, wait_for_lock
 from sdl.clock import RealClock
 from sdl.config import CampaignFile
 from sdl.core.campaign import State
-from sdl.errors import ConfigError, InUse, RecordError, SdlError, translated_os_errors
+from sdl.errors import ConfigError, RecordError, SdlError, translated_os_errors
 from sdl.runner.observers import Watch
 from sdl.runner.setup import begin, load_priors, new_name, warn_of_lines
 from sdl.runner.start import allowed_changes, resolve_campaign
@@ -99,15 +98,7 @@ def _one_at_a_time(place: Path) -> Iterator[None]:
     Raises:
         InUse: it takes another process too long.
     """
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            lock = Lock(place / LOCK)
-            break
-        except InUse:
-            if time.monotonic() > until:
-                raise
-        time.sleep(PAUSE)
+    lock = wait_for_lock(lambda: Lock(place / LOCK))
     try:
         yield
     finally:

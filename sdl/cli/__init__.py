@@ -21,7 +21,7 @@ import typer
 from sdl.cli import ask, bench, campaign_files, instrument, mcp, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
-from sdl.cli.runs import compare, report, show, watch
+from sdl.cli.runs import archive, compare, report, show, watch
 from sdl.cli.terminal import escaped
 from sdl.cli.twin import commands as twin
 from sdl.cli.twin import serve
@@ -79,6 +79,7 @@ COMMANDS = (
         show.check,
         report.export,
         report.import_run,
+        archive.archive_runs,
         watch.watch,
         report.report,
     ),
@@ -96,7 +97,9 @@ COMMANDS = (
 )
 """In the order of the help."""
 for command in COMMANDS:
-    app.command({show.list_runs: "list", report.import_run: "import"}.get(command))(command)
+    app.command({show.list_runs: "list", report.import_run: "import", archive.archive_runs: "archive"}.get(command))(
+        command
+    )
 for command in (serve.serve, serve.device):
     twin.twin.command()(command)
 app.add_typer(twin.twin, name="twin")

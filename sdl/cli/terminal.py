@@ -45,8 +45,8 @@ def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) 
 def print_table(rows: Sequence[Sequence[str]], left_aligned: Container[int]) -> None:
     """Print a table as by `aligned`; on a terminal its lines are truncated to the width."""
     columns = width()
-    for line in map(visible, aligned(rows, left_aligned)):
-        print(line if columns is None else truncate(line, columns))
+    lines = [visible(line) for line in aligned(rows, left_aligned)]
+    print("\n".join(lines if columns is None else [truncate(line, columns) for line in lines]))
 
 
 class Escaped:

@@ -122,11 +122,12 @@ def _narrow(campaign: CampaignFile) -> list[str]:
     def passes(readings: int) -> float:
         return math.prod(math.erf(width / sd * math.sqrt(readings / 2)) for width, sd in widths if sd > 0)
 
-    if passes(campaign.average) >= MIN_HIT_RATE:
+    share = passes(campaign.average)
+    if share >= MIN_HIT_RATE:
         return []
     enough = next((n for n in range(campaign.average, MAX_AVERAGE) if passes(n) >= MIN_HIT_RATE), None)
-    remedy = f"average {enough} readings per trial" if enough else "averaging does not help"
+    remedy = f"average {enough} readings per trial, or" if enough else "averaging is not enough;"
     return [
-        f"tolerance: even at the best settings only {passes(campaign.average):.0%} of trials would lie within it, "
-        f"because readings are noisy; {remedy}, or widen the tolerance"
+        f"tolerance: even at the best settings only {100 * share:.0f} % of trials would lie within it, "
+        f"because readings are noisy; {remedy} widen the tolerance"
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sdl import registry
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.inputs import input_problems
@@ -14,6 +16,8 @@ from sdl.solvers.base import optimises, require_choices
 from sdl.twin.led.state import known_state
 from sdl.types import Input, Value
 
+MAX_COMBINATIONS = 10_000  # of choices; memory and time grow with their number
+
 
 def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
     """All such mistakes of a campaign."""
@@ -24,7 +28,7 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
         problems += goal_problems(campaign.goal or {}, campaign.tolerance, channels)
         if campaign.prefer is not None:
             problems += prefer_problems(campaign.prefer, campaign.free_inputs)
-        if wrong := _constraint_problems(campaign):
+        if wrong := _choice_problems(campaign) or _constraint_problems(campaign):
             problems += wrong
         else:
             problems += _design_problems(campaign)
@@ -57,6 +61,15 @@ def _objective_problems(campaign: ResolvedCampaign) -> list[Problem]:
         message = f"{solver.kind} cannot {direction} {name}{options}; use auto, gp, quadratic or linear"
         problems.append(Problem(message, "solver"))
     return problems
+
+
+def _choice_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """More combinations of choices than designs and solvers can handle."""
+    count = math.prod(len(item.choices or ()) or 1 for item in campaign.free_inputs)
+    if count <= MAX_COMBINATIONS:
+        return []
+    message = f"{count:,} combinations of choices; at most {MAX_COMBINATIONS:,}: fix or narrow some of these inputs"
+    return [Problem(message, "inputs")]
 
 
 def _constraint_problems(campaign: ResolvedCampaign) -> list[Problem]:

@@ -209,9 +209,7 @@ def implausible(target: Target) -> str:
     return f"{wrong[0]:g} is no plausible reading; allowed: -{MAX_READING:g} to {MAX_READING:g}" if wrong else ""
 
 
-def goal_problems(
-    goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel], where: str = "goal"
-) -> list[Problem]:
+def goal_problems(goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel]) -> list[Problem]:
     """Mistakes in a goal: unknown channels, targets outside a channel's range, and bands without width."""
     problems: list[Problem] = []
     for name, target in goal.items():
@@ -222,13 +220,13 @@ def goal_problems(
             messages = [f"unknown channel; the instrument has: {', '.join(channels)}{hint}"]
         else:
             messages = list(_conflicts(target, target.tolerance or tolerance, channels[name].high))
-        problems += [Problem(message, f"{where}.{name}") for message in messages]
+        problems += [Problem(message, f"goal.{name}") for message in messages]
     objectives = [name for name, target in goal.items() if target.objective is not None]
     if len(objectives) > 1:
         message = (
             f"only one channel can be maximised or minimised, not {' and '.join(objectives)}; give the others limits"
         )
-        problems.append(Problem(message, f"{where}.{objectives[1]}"))
+        problems.append(Problem(message, f"goal.{objectives[1]}"))
     return problems
 
 

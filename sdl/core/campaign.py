@@ -111,7 +111,7 @@ class State(StrEnum):
 # Outcomes that changed rules can undo before they are written.
 _BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
 
-# Proposals running that must expect less improvement than is asked for.
+# Proposals in a row that must expect less improvement than is asked for.
 CONVERGED = 2
 
 
@@ -133,7 +133,7 @@ class Campaign:
     wait: float = 0.0
     stop: Stop | None = None
     safe: Safe | None = None
-    converged: int = 0  # proposals running that expected less improvement than the plan asks for
+    converged: int = 0  # proposals in a row that expected less improvement than the plan asks for
     _at: float = 0.0
     _dearest: float = 0.0  # price of the dearest reading so far
     _attempts_before: int = 0  # attempts at readings before the last resume, from which `history.active` counts
@@ -173,6 +173,15 @@ class Campaign:
             The actions that are due now, as from `due`.
 
         Raises:
+            OutOfTurn: as `fold`.
+        """
+        self.fold(event)
+        return self.due()
+
+    def fold(self, event: Event) -> None:
+        """Fold one event into the state.
+
+        Raises:
             OutOfTurn: the event is not expected now, or has other inputs than the instrument; the state is unchanged.
         """
         handler = self._table[self.state].get(type(event))
@@ -189,7 +198,6 @@ class Campaign:
             self.history.active += max(event.at - self._at, 0.0)
         self._at = event.at
         handler(event)
-        return self.due()
 
     def due(self) -> list[Action]:
         """The outstanding action: none before Opened, after Stopped, while paused or interrupted; otherwise one."""
@@ -243,8 +251,7 @@ class Campaign:
         if self.state is State.STOPPED:
             self.history.failures = self.history.unreachable = 0
         if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
-            self.history.outcome, self.stop = None, None
-            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
+            self._reopen()
         self._ask_rules()  # the plan may have changed
 
     def _proposed(self, event: Proposed) -> None:
@@ -323,16 +330,15 @@ class Campaign:
         """Decide anew whether a finished trial has reached the goal, and what follows for the campaign."""
         if trial.failed or trial.skipped or self.history.optimum is not None:
             return
-        before, reached = trial.reached, trial.inside and trial.readings >= self._all_readings
-        if reached == before:
+        reached = trial.inside and trial.readings >= self._all_readings
+        if reached == trial.reached:
             return
         trial.state = TrialState.REACHED if reached else TrialState.NOT_CONFIRMED
         ended = self.stop.outcome if self.stop is not None else None
         if reached and ended in (None, *_BY_RULE):
             self._stop_reached(trial)
         elif not reached and ended is Outcome.REACHED and not any(t.reached for t in self.history.closed):
-            self.history.outcome, self.stop = None, None
-            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
+            self._reopen()
 
     def _note(self, event: Paused | Continued | Interrupted | Safe) -> None:
         match event:
@@ -365,6 +371,10 @@ class Campaign:
         if self.history.optimum is not None:
             self.history.optimum.least = self.plan.improvement
             self.history.optimum.enough = self.plan.average * (1 + self.plan.confirm)
+
+    def _reopen(self) -> None:
+        self.history.outcome, self.stop = None, None
+        self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
 
     def _trial(self) -> Trial:
         if self.history.open_trial is None:

@@ -7,6 +7,7 @@ Rows are in the order of measurement, prior rows first; Y is readings − backgr
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdl.space import Space
+
+ATTACHED = -1
+"""In place of a trial: a row that belongs to none."""
 
 
 class GrowingArray:
@@ -113,7 +117,7 @@ class History:
         self._session = GrowingArray(1)
         self._resolution_limited: set[tuple[Value, ...]] = set()
         self._own: list[Reading | Measured | None] = []  # the rows after those of the priors; None: excluded
-        self._places: dict[tuple[int, int], int] = {}  # of the readings in `_own`, by trial and repeat
+        self._trial_of = array("q")  # by row in `_own`: its trial; ATTACHED without one
         objective = self.goal.objective if self.goal is not None else None
         direction = self.goal.direction if self.goal is not None else None
         if self.goal is not None and objective is not None and direction is not None:
@@ -171,22 +175,27 @@ class History:
     def add_reading(self, reading: Reading | Measured) -> None:
         """Append a reading of the open trial."""
         if self.open_trial is not None:
-            self._places[self.open_trial.trial, self.open_trial.taken] = len(self._own)
+            self._trial_of.append(self.open_trial.trial)
             self.open_trial.add(reading)
             if self.optimum is not None:
                 self.optimum.add(reading, self.open_trial)
-        self.attach(reading)
+        else:
+            self._trial_of.append(ATTACHED)
+        self._own.append(reading)
+        self.add_row(reading, self.current_session)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
 
     def attach(self, reading: Reading | Measured) -> None:
         """Append a row of the current session that belongs to no trial."""
+        self._trial_of.append(ATTACHED)
         self._own.append(reading)
         self.add_row(reading, self.current_session)
 
     def has_reading(self, trial: int, repeat: int) -> bool:
-        return (trial, repeat) in self._places
+        count = self.trials + (self.open_trial is not None)
+        return 0 <= trial < count and 0 <= repeat < self.trial(trial).taken
 
     def trial(self, number: int) -> Trial:
         """A trial by its number."""
@@ -194,17 +203,22 @@ class History:
 
     def correct(self, event: Corrected) -> Trial:
         """Replace or exclude a reading in the rows, its trial and the ranking; returns the trial."""
-        place, trial = self._places[event.trial, event.repeat], self.trial(event.trial)
+        trial = self.trial(event.trial)
+        place = [row for row, number in enumerate(self._trial_of) if number == event.trial][event.repeat]
         before, self._own[place] = self._own[place], trial.correct(event)
         self.readings += (self._own[place] is not None) - (before is not None)
-        for array in (self._x, self._y, self._saturated, self._session):
-            array.cut(self.prior_rows)
+        for column in (self._x, self._y, self._saturated, self._session):
+            column.cut(self.prior_rows)
         for reading in self._own:
             if reading is not None:
                 self.add_row(reading, self.current_session)
         if self.optimum is not None:
-            counted = ((self._own[at], self.trial(number)) for (number, _), at in self._places.items())
-            self.optimum.count_again((reading, one) for reading, one in counted if reading is not None)
+            counted = zip(self._own, self._trial_of, strict=True)
+            self.optimum.count_again(
+                (reading, self.trial(number))
+                for reading, number in counted
+                if reading is not None and number != ATTACHED
+            )
             self._take_incumbent()
             return trial
         self.best, self.misses = None, []

@@ -60,10 +60,13 @@ class Trial:
     faults: tuple[str, ...] = ()
     last_error: str = ""
     why_skipped: str = ""
+    # Of the readings that count; of a single one, its values: a record may have a hundred thousand such trials.
     _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _single: Mapping[str, float] | None = None
+    _miss: float | None = None
     _taken: list[Reading | Measured] = field(default_factory=list)
-    _corrected: set[int] = field(default_factory=set)
-    _excluded: set[int] = field(default_factory=set)
+    _corrected: frozenset[int] = frozenset()
+    _excluded: frozenset[int] = frozenset()
 
     def add(self, reading: Reading | Measured) -> None:
         self._taken.append(reading)
@@ -73,13 +76,14 @@ class Trial:
     def correct(self, event: Corrected) -> Reading | Measured | None:
         """Replace or exclude a reading, and average the others anew; the reading as it counts now, None if excluded."""
         if event.readings is None:
-            self._excluded.add(event.repeat)
+            self._excluded |= {event.repeat}
         else:
-            self._excluded.discard(event.repeat)
-            self._corrected.add(event.repeat)
+            self._excluded -= {event.repeat}
+            self._corrected |= {event.repeat}
             corrected = replace(self._taken[event.repeat], readings=event.readings, saturated=event.saturated)
             self._taken[event.repeat] = corrected
-        self.readings, self.applied, self.saturated, self.faults, self._sums = 0, None, frozenset(), (), {}
+        self.readings, self.applied, self.saturated, self.faults = 0, None, frozenset(), ()
+        self._sums, self._single, self._miss = {}, None, None
         for repeat, reading in enumerate(self._taken):
             if repeat not in self._excluded:
                 self._include(reading)
@@ -91,12 +95,18 @@ class Trial:
 
     def _include(self, reading: Reading | Measured) -> None:
         values, applied = reading.readings, self.applied
+        self._miss = None
         if not self.readings:
-            self._sums = {name: (float(value), 0.0) for name, value in values.items()}
+            self._single = values
             self.applied = reading.applied
         else:
+            if self._single is not None:
+                self._sums = {name: (float(value), 0.0) for name, value in self._single.items()}
+                self._single = None
             self._sums = {name: _add(total, values.get(name, math.nan)) for name, total in self._sums.items()}
-            if applied is not None and not all(_same(reading.applied[name], value) for name, value in applied.items()):
+            if applied is not None and not all(
+                same_value(reading.applied[name], value) for name, value in applied.items()
+            ):
                 self.applied = None
         self.readings += 1
         if reading.saturated:
@@ -109,7 +119,8 @@ class Trial:
         self.last_error = error
 
     def close(self, state: TrialState) -> None:
-        self.state = state
+        """End the trial in a state, which decides whether its readings count."""
+        self.state, self._miss = state, None
 
     @property
     def taken(self) -> int:
@@ -129,19 +140,28 @@ class Trial:
     @property
     def mean(self) -> Mapping[str, float]:
         """Mean raw reading of each channel; empty without a reading, NaN for a channel that a later reading lacks."""
+        return {name: float(value) for name, value in self._mean().items()}
+
+    def _mean(self) -> Mapping[str, float]:
+        """As `mean`, without a copy of a single reading."""
+        if self._single is not None:
+            return self._single
         return {name: _total(total) / self.readings for name, total in self._sums.items()}
 
     @property
     def miss(self) -> float:
         """Tolerance ratio of the worst channel; inf if it failed or was skipped, without a goal or common settings."""
-        if self.goal is None or self.applied is None or self.failed or self.skipped:
-            return math.inf
-        return self.goal.miss(self.mean, self.saturated)
+        if self._miss is None:
+            if self.goal is None or self.applied is None or self.failed or self.skipped:
+                self._miss = math.inf
+            else:
+                self._miss = self.goal.miss(self._mean(), self.saturated)
+        return self._miss
 
     @property
     def inside(self) -> bool:
         """Whether the mean of every channel of the goal lies within its tolerance."""
-        return self.goal is not None and self.applied is not None and self.goal.reached(self.mean, self.saturated)
+        return self.goal is not None and self.applied is not None and self.goal.reached(self._mean(), self.saturated)
 
     @property
     def trial(self) -> int:
@@ -179,7 +199,7 @@ class Trial:
     @property
     def worst(self) -> str:
         """The channel of the goal with the largest tolerance ratio; empty without one."""
-        return self.goal.worst_channel(self.mean) if self.goal is not None and self.judged else ""
+        return self.goal.worst_channel(self._mean()) if self.goal is not None and self.judged else ""
 
     @property
     def worst_error(self) -> float | None:
@@ -208,8 +228,8 @@ class Trial:
         return self.state is TrialState.SKIPPED
 
 
-def _same(value: Value, other: Value) -> bool:
-    """Whether two applied settings are equal, but for the rounding of a number that was read back."""
+def same_value(value: Value, other: Value) -> bool:
+    """Whether two values of an input are equal, but for the rounding of a number that was read back."""
     if isinstance(value, str) or isinstance(other, str):
         return value == other
     return abs(value - other) <= SAME * max(1.0, abs(other))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -260,13 +261,16 @@ class DesignInside:
     def _codes_of(self, trials: Ints) -> Floats:
         """(n, p) columns of the choices of trials.
 
-        The choices of each input take turns, shifted after each period in common with the inputs before.
+        The choices of each input take turns, shifted by one each time that they have met the same combinations of the
+        inputs before. So every combination occurs before one occurs again.
         """
-        codes, period = np.zeros((len(trials), len(self.space.columns))), 1
-        for shift, item in enumerate(self.space.choices):
+        codes, combinations = np.zeros((len(trials), len(self.space.columns))), 1
+        for item in self.space.choices:
             texts = item.choices or ()
-            period = math.lcm(period, len(texts))
-            turn = (trials + shift * (trials // period)) % len(texts)
+            period = min(math.lcm(combinations, len(texts)), sys.maxsize)  # numpy has no larger numbers
+            shift = trials // period % math.gcd(combinations, len(texts))
+            turn = (trials + shift) % len(texts)
+            combinations *= len(texts)
             for j, text in enumerate(texts[1:], 1):
                 codes[turn == j, self.space.columns.index(f"{item.name}={text}")] = 1.0
         return codes

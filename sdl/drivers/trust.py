@@ -66,7 +66,7 @@ def _state_problems(given: Any, path: str = "") -> Iterator[Problem]:
         for key, value in given.items():
             yield from _state_problems(value, f"{path}.{key}".lstrip("."))
     elif isinstance(given, str) and path.rpartition(".")[2] in ("watch", "state") and not NAME.fullmatch(given):
-        yield Problem("a submitted campaign must name a shipped twin here, not a path", path)
+        yield Problem("a submitted campaign must not name a path here; name a shipped twin", path)
 
 
 def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:

@@ -14,13 +14,11 @@ import re
 import shutil
 import stat
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote
 
 from sdl.config.mistakes import NAME
@@ -30,15 +28,10 @@ from sdl.errors import ConfigError, Damaged, RecordError, translated_os_errors
 from sdl.export.crate import METADATA, RECORD
 from sdl.store import datasets, record
 from sdl.store.plainfile import open_existing, open_new
+from sdl.store.zipfiles import MOST_BYTES, UNREADABLE, Entry, entries_of, limited
 
-MOST_FILES = 10_000
-MOST_BYTES = 10 << 30
-MOST_RATIO, UNSUSPICIOUS = 100, 100 << 20  # an archive may unpack to so many times its size, or to so many bytes
 MOST_METADATA = 64 << 20
 BLOCK = 1 << 20
-# What zipfile raises for archives that it cannot read: NotImplementedError for a compression that it does not know,
-# RuntimeError for an encrypted member.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 OF_LABS = ".lab"  # end of the names of the directories of labs (`sdl.lab.journal`)
 
@@ -58,14 +51,6 @@ class ImportedRun:
     checked: record.Checked
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file of an archive or a crate: its size in bytes, and how it is opened."""
-
-    size: int
-    open: Callable[[], IO[bytes]]
-
-
 def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
     """Copy the runs of an `.eln` file, or of the directory of a crate, below `runs`.
 
@@ -73,7 +58,7 @@ def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
 
     Raises:
         ConfigError: it is no such file, holds no run, or is not safe to unpack; or another run has that name.
-        Damaged, RecordError: a file or record is not as it was written. Nothing of that run is kept.
+        Damaged, RecordError: a file or record was changed. Nothing of that run is kept.
     """
     with _opened(source) as entries:
         found = sorted(place for place in entries if place.name == record.FILE and place.parent.name == RECORD)
@@ -82,7 +67,7 @@ def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
         return [_import(source, entries, place.parent, runs) for place in found]
 
 
-def _import(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PurePosixPath, runs: Path) -> ImportedRun:
+def _import(source: Path, entries: Mapping[PurePosixPath, Entry], inside: PurePosixPath, runs: Path) -> ImportedRun:
     """Import the run whose files lie in the directory `inside`."""
     hashes = _hashes(source, entries, inside)
     name = inside.parent.name
@@ -127,7 +112,7 @@ def _campaign(source: Path, run: str, opened: Opened | None) -> str:
     return campaign
 
 
-def _copy(source: Path, path: PurePosixPath, entry: _Entry, target: Path, hashes: Mapping[str, str]) -> None:
+def _copy(source: Path, path: PurePosixPath, entry: Entry, target: Path, hashes: Mapping[str, str]) -> None:
     """Copy one file, and check its size and its hash."""
     digest, left = hashlib.sha256(), entry.size
     try:
@@ -150,7 +135,7 @@ def _copy(source: Path, path: PurePosixPath, entry: _Entry, target: Path, hashes
         raise Damaged(str(source), 1, f"{path} {why}")
 
 
-def _hashes(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PurePosixPath) -> dict[str, str]:
+def _hashes(source: Path, entries: Mapping[PurePosixPath, Entry], inside: PurePosixPath) -> dict[str, str]:
     """The sha256 of every file that the metadata of the crate describe, by its place in the archive.
 
     Raises:
@@ -170,7 +155,7 @@ def _hashes(source: Path, entries: Mapping[PurePosixPath, _Entry], inside: PureP
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[dict[PurePosixPath, _Entry]]:
+def _opened(source: Path) -> Iterator[dict[PurePosixPath, Entry]]:
     """The files of an archive or of a directory.
 
     Raises:
@@ -178,53 +163,13 @@ def _opened(source: Path) -> Iterator[dict[PurePosixPath, _Entry]]:
     """
     with translated_os_errors(source, "read"):
         if source.is_dir():
-            yield _checked(source, dict(_in_folder(source)), MOST_BYTES)
+            yield limited(source, dict(_in_folder(source)), MOST_BYTES)
             return
-        with open_existing(source, follow=True) as stream:
-            try:
-                archive = zipfile.ZipFile(stream)
-            except (*UNREADABLE, OverflowError) as error:
-                raise ConfigError(f"{source}: no .eln file, which is a ZIP archive: {error}") from error
-            with archive:
-                allowed = min(max(MOST_RATIO * source.stat().st_size, UNSUSPICIOUS), MOST_BYTES)
-                yield _checked(source, _in_archive(source, archive), allowed)
+        with entries_of(source, ".eln file") as entries:
+            yield entries
 
 
-def _checked(source: Path, entries: dict[PurePosixPath, _Entry], allowed: int) -> dict[PurePosixPath, _Entry]:
-    """The entries, unless they are too many or too large."""
-    total = sum(entry.size for entry in entries.values())
-    if total > allowed or len(entries) > MOST_FILES:
-        raise ConfigError(
-            f"{source}: {len(entries)} files with {total / 1e6:.0f} MB when unpacked; allowed are {MOST_FILES} files "
-            f"and {allowed / 1e6:.0f} MB"
-        )
-    return entries
-
-
-def _in_archive(source: Path, archive: zipfile.ZipFile) -> dict[PurePosixPath, _Entry]:
-    """The files of an archive, by name; directories are left out."""
-    entries: dict[PurePosixPath, _Entry] = {}
-    for info in archive.infolist():
-        name, path = info.filename, PurePosixPath(info.filename)
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
-        if not inside or "\\" in name or ":" in path.parts[0]:
-            raise ConfigError(f"{source}: the name {name!r} leads out of the archive")
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ConfigError(f"{source}: {name} is a link or no plain file")
-        if info.flag_bits & 1:
-            raise ConfigError(f"{source}: {name} is encrypted; decrypt it first")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ConfigError(f"{source}: {name} is compressed by a method that .eln files do not use")
-        if info.is_dir():
-            continue
-        if path in entries:
-            raise ConfigError(f"{source}: the name {name} occurs twice")
-        entries[path] = _Entry(info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
-    return entries
-
-
-def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, _Entry]]:
+def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, Entry]]:
     """The files of a directory, under its own name; links are refused."""
     for path in sorted(source.rglob("*")):
         place = PurePosixPath(source.name, path.relative_to(source).as_posix())
@@ -233,7 +178,7 @@ def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, _Entry]]:
             continue
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{source}: {place} is a link or no plain file")
-        yield place, _Entry(status.st_size, lambda path=path: open_existing(path))  # type: ignore[misc]
+        yield place, Entry(status.st_size, lambda path=path: open_existing(path))  # type: ignore[misc]
 
 
 def plain(imported: ImportedRun) -> dict[str, Any]:

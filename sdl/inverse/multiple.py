@@ -53,9 +53,7 @@ class Mode:
     continuum: bool = False
 
 
-def solutions(
-    fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
-) -> list[Mode]:
+def solutions(fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator) -> list[Mode]:
     """List the different settings that reach `goal`, the preferred first, or else sorted by the inputs.
 
     Args:
@@ -63,7 +61,6 @@ def solutions(
         data: the rows.
         goal: the goal, in raw readings.
         rng: generator for starting points and samples.
-        background: raw readings with the instrument off; None if unknown.
 
     Returns:
         An empty list if the model finds no settings that reach the goal.
@@ -74,7 +71,7 @@ def solutions(
     space = data.space
     low, high = space.low, space.high
     region = space.region.scaled(low, space.width)
-    targets = targets_of(goal, data.channels, background)
+    targets = targets_of(goal, data.channels, None)
     one = Targets(*(part[0] for part in targets))
     predict, sample = getattr(fitted, "predict", None), getattr(fitted, "sample", None)
     if predict is None and sample is None:
@@ -98,7 +95,7 @@ def solutions(
     distinct = _farthest_first(candidates)
     if data.prefer is None:
         distinct = distinct[np.lexsort(distinct.T[::-1])] if len(distinct) else distinct
-    named = [_named(low + u * (high - low), predict, data, one, background or {}) for u in distinct]
+    named = [_named(low + u * (high - low), predict, data, one) for u in distinct]
     return [_likely(one, u, modes) for one, u in zip(named, distinct, strict=True)]
 
 
@@ -192,16 +189,14 @@ def _farthest_first(candidates: Floats) -> Floats:
     return distinct
 
 
-def _named(
-    x: Floats, predict: Callable[[Floats], Any] | None, data: Data, target: Targets, base: Mapping[str, float]
-) -> Mode:
+def _named(x: Floats, predict: Callable[[Floats], Any] | None, data: Data, target: Targets) -> Mode:
     space = data.space
     settings, _ = space.project(space.decode(x))
     if predict is None:
         return Mode(settings, {}, None)
     mean = predict(space.encode(settings)[None])[0]
     known = zip(data.channels, mean[0].tolist(), strict=True)
-    expected = {channel.name: value + base.get(channel.name, 0.0) for channel, value in known if np.isfinite(value)}
+    expected = {channel.name: value for channel, value in known if np.isfinite(value)}
     return Mode(settings, expected, float(tolerance_ratios(target, mean)[0]))
 
 

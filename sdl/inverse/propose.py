@@ -99,10 +99,6 @@ def data_of(
     inputs: tuple[Input, ...],
     channels: tuple[Channel, ...],
     wanted: Sequence[str],
-    *,
-    objective: Objective | None = None,
-    prefer: tuple[float, ...] | None = None,
-    average: int = 1,
     constraints: tuple[LinearConstraint, ...] = (),
 ) -> Data:
     """The rows of a history as data for a solver; the arrays are views, nothing is copied."""
@@ -119,10 +115,7 @@ def data_of(
         inputs,
         channels,
         current_session=history.current_session,
-        prefer=prefer,
-        average=average,
         constraints=constraints,
-        objective=objective,
     )
 
 
@@ -257,12 +250,12 @@ class ModelOptimum:
     estimate_error: float
 
 
-def optimum(fitted: Any, data: Data, goal: Goal, background: Mapping[str, float] | None = None) -> ModelOptimum:
+def optimum(fitted: Any, data: Data, goal: Goal) -> ModelOptimum:
     """The settings with the best mean of a fitted model that keeps the constraints."""
-    space, base = data.space, background or {}
-    target = Targets(*(part[0] for part in targets_of(goal, data.channels, background)))
+    space = data.space
+    target = Targets(*(part[0] for part in targets_of(goal, data.channels, None)))
     row, mean, sd = fitted.optimum(target, space)
-    expected, column = _raw(mean, data.channels, base), data.objective.column if data.objective is not None else 0
+    expected, column = _raw(mean, data.channels, {}), data.objective.column if data.objective is not None else 0
     settings, _ = space.project(space.decode(row))
     return ModelOptimum(settings, expected, expected[data.channels[column].name], float(sd[column]))
 

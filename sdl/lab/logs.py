@@ -100,8 +100,8 @@ class LogFile(logging.handlers.RotatingFileHandler):
         """Ignore the error, most likely a full disk."""
 
 
-def open_log(folder: Path, *, level: int = logging.INFO) -> LogFile:
-    """Write the log of `sdl` and its HTTP server, from a level on, also to `lab.log` in a folder, created if missing.
+def open_log(folder: Path) -> LogFile:
+    """Write the log of `sdl` and its HTTP server also to `lab.log` in a folder, which is created if missing.
 
     Raises:
         OSError: the file cannot be opened.
@@ -109,12 +109,12 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> LogFile:
     folder.mkdir(parents=True, exist_ok=True)
     handler = LogFile(folder / FILE, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
     handler.setFormatter(JsonFormatter())
-    handler.setLevel(level)
+    handler.setLevel(logging.INFO)
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
     logger = logging.getLogger("sdl")
-    if logger.getEffectiveLevel() > level:
-        logger.setLevel(level)
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
     return handler
 
 

@@ -42,17 +42,8 @@ def command(*words: str, seconds: float = SECONDS) -> dict[str, Any]:
         ConfigError: it refused, gave no answer, or took longer than `seconds`; or too many others are running.
     """
     try:
-        with one_of_few(), children.child_environment():
-            done = subprocess.run(
-                children.command(words[0], "--json", *words[1:]),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=seconds,
-                check=False,
-            )
+        with one_of_few():
+            done = children.finished((words[0], "--json", *words[1:]), seconds)
         given: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         raise ConfigError(f"it did not end within {seconds:g} s; ask for less") from None

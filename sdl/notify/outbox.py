@@ -146,7 +146,7 @@ class Outbox:
         self._database = _connect(self._path)
 
     def _identity(self) -> tuple[int, int, int] | None:
-        """Which file has the name now, and its length."""
+        """Device and number of the file that now has the name, and its length."""
         with contextlib.suppress(OSError):
             status = self._path.lstat()
             return status.st_dev, status.st_ino, status.st_size

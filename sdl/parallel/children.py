@@ -47,6 +47,7 @@ def finished(words: Sequence[str], seconds: float) -> subprocess.CompletedProces
             capture_output=True,
             text=True,
             encoding="utf-8",
+            errors="replace",
             timeout=seconds,
             check=False,
         )

@@ -69,6 +69,7 @@ def each(
     again: int = 2,
     crashed: Callable[[Crashed], R] | None = None,
     limit: float | None = None,
+    preload: str = PRELOAD,
 ) -> Generator[tuple[int, R], None, None]:
     """Run a function on every item, in worker processes.
 
@@ -83,6 +84,7 @@ def each(
         again: number of retries of an item whose process died.
         crashed: returns the result of an item that failed every time or took too long; without it, the error is raised.
         limit: seconds after which the process of an item is killed; such an item is not retried.
+        preload: module that the process from which workers are copied loads; that of the first call in a process.
 
     Yields:
         (index of the item, result).
@@ -96,7 +98,9 @@ def each(
         for index, item in enumerate(items):
             yield index, function(item)
         return
-    with contextlib.closing(_run(function, iter(enumerate(items)), jobs, again, crashed, limit or math.inf)) as done:
+    with contextlib.closing(
+        _run(function, iter(enumerate(items)), jobs, again, crashed, limit or math.inf, preload)
+    ) as done:
         if not ordered:
             yield from done
             return
@@ -112,11 +116,11 @@ def each(
 class _Worker:
     """A process and its present item."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], preload: str) -> None:
         # On Linux, copies of a process that has loaded everything, which takes 3 s of the processor once; elsewhere new
         # processes: copying is not safe with the system libraries of macOS, and unknown to Windows.
         linux = sys.platform == "linux"
-        context: Any = children.fork_server([PRELOAD]) if linux else multiprocessing.get_context("spawn")
+        context: Any = children.fork_server([preload]) if linux else multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
         with children.child_environment(**ONE_THREAD), _ctrl_c_blocked():
@@ -153,6 +157,7 @@ def _run(
     again: int,
     crashed: Callable[[Crashed], R] | None,
     limit: float,
+    preload: str,
 ) -> Generator[tuple[int, R], None, None]:
     busy: dict[Any, _Worker] = {}  # by their pipes
     idle: list[_Worker] = []
@@ -167,7 +172,7 @@ def _run(
     try:
         while True:
             while len(busy) < jobs and (at := lost.pop() if lost else next(items, None)) is not None:
-                worker = idle.pop() if idle else _Worker(function)
+                worker = idle.pop() if idle else _Worker(function, preload)
                 busy[worker.pipe] = worker
                 worker.give(at, limit)
             if not busy:

@@ -48,7 +48,8 @@ class Proposer:
     def propose(self, trial: int, confirm: Settings | None = None) -> Proposed | Failed:
         """The next settings, or the reason why there are none; `confirm` are settings to be measured again."""
         if confirm is not None:
-            return self._again(trial, confirm)
+            why = "the best settings so far, measured again: the result is the mean of all readings there"
+            return self._without_model(trial, confirm, CONFIRMATION, why)
         history, goal = self._campaign.history, self._campaign.plan.goal
         why = ""
         if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
@@ -97,15 +98,15 @@ class Proposer:
             answer.expected_improvement,
         )
 
-    def _again(self, trial: int, settings: Settings) -> Proposed:
+    def _without_model(self, trial: int, settings: Settings, by: str, why: str) -> Proposed:
         feasible, clipped = self._space.project(settings)
         return Proposed(
             trial,
             feasible,
             self._targets(),
-            CONFIRMATION,
+            by,
             self._campaign.history.rows,
-            "the best settings so far, measured again: the result is the mean of all readings there",
+            cut(why),
             self._unknown,
             self._unknown,
             {},
@@ -130,21 +131,7 @@ class Proposer:
             raise
         except BaseException as error:  # a plug-in design may fail in any way
             return self._failed(trial, f"the design {design.kind} failed: {error!r}")
-        settings, clipped = self._space.project(self._space.decode(point))
-        return Proposed(
-            trial,
-            settings,
-            self._targets(),
-            design.kind if planned else FARTHEST,
-            history.rows,
-            cut(why),
-            self._unknown,
-            self._unknown,
-            {},
-            None,
-            clipped,
-            self._clock.now(),
-        )
+        return self._without_model(trial, self._space.decode(point), design.kind if planned else FARTHEST, why)
 
     def _rows(self) -> Data:
         """The rows for a design that learns from them; without a goal, all channels count."""
@@ -154,7 +141,7 @@ class Proposer:
 
     def _data(self, channels: Sequence[str]) -> Data:
         history, constraints = self._campaign.history, self._space.constraints
-        return data_of(history, self._inputs, self._channels, channels, constraints=constraints)
+        return data_of(history, self._inputs, self._channels, channels, constraints)
 
     def _failed(self, trial: int, error: str) -> Failed:
         return Failed(trial, 0, 0, "propose", cut(error), False, False, self._clock.now())

@@ -66,7 +66,7 @@ def user() -> str:
     """The user who runs it; `unknown` if the system does not say."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):  # ImportError: no module pwd, as on Windows and in a browser
         return "unknown"
 
 

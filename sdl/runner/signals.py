@@ -53,8 +53,9 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+            with contextlib.suppress(ValueError):  # no handlers in a sub-interpreter: the caller's stay there, too
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    self._before[number] = signal.signal(number, self._handle)
             self._guard = _guard(self._guarded) if self._guarded is not None else None
             _handling.append(self)
         return self

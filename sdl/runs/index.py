@@ -15,33 +15,38 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
+
 from sdl.errors import ConfigError
 from sdl.parallel import children
+from sdl.parallel.pool import cores, each
 from sdl.runs import notes
 from sdl.runs.query import Query
+from sdl.store.archived import CACHE, SUFFIX
 from sdl.store.lock import writing_process
 from sdl.store.resolve import FILE, start_time
 from sdl.types import Outcome
 
-CACHE = ".sdl-cache"
-"""Cache directory below the runs; may be deleted at any time."""
 VERSION = 4
 MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
 """Seconds between refreshes while pages are requested: a multiple of the duration of the last one, within limits."""
 REREAD_FACTOR = 20.0
 """A growing run is read again only after this multiple of the time that reading it took."""
+MANY, PART = 1000, 50
+"""Changed runs from which several processes read them, and how many each reads at a time."""
 COMMIT_SECONDS = 0.5
 """Seconds between commits while reading."""
 FINAL_OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 OPEN_OUTCOMES = ("running", "unfinished")
 COLUMNS = (
     "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "error", "ratio", "solver",
-    "instrument", "goal", "short_goal", "goals", "curve", "objective", "tags", "note", "version", "words", "row",
+    "instrument", "goal", "short_goal", "goals", "curve", "objective", "archived", "tags", "note", "version", "words",
+    "row",
 )  # fmt: skip
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -111,23 +116,25 @@ class Index:
             self._next = now + min(max(MIN_REFRESH, REFRESH_FACTOR * (now - begun)), MAX_REFRESH)
             self._thread = None
 
-    def update(self, progress: Progress = ignore) -> None:
+    def update(self, progress: Progress = ignore, jobs: int = 1) -> None:
         """Read the runs that have changed, after rebuilding a damaged index; `progress` gets the runs read and to read.
+
+        `jobs` processes read where many runs have changed.
 
         Raises:
             sqlite3.Error, OSError: the index cannot be written.
         """
         try:
-            self.refresh(progress)
+            self.refresh(progress, jobs)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):
                 raise  # another process is writing
             _log.warning("%s: %s; rebuilding", self._file, error)
             self._remove()
-            self.refresh(progress)
+            self.refresh(progress, jobs)
 
-    def refresh(self, progress: Progress = ignore) -> None:
-        """Read the runs that have changed.
+    def refresh(self, progress: Progress = ignore, jobs: int = 1) -> None:
+        """Read the runs that have changed, as `update`.
 
         Raises:
             sqlite3.Error, OSError: the index cannot be written.
@@ -148,13 +155,12 @@ class Index:
             db.commit()
             self.known, self.total, written = 0, len(changed), time.monotonic()
             progress(0, self.total)
-            for files in changed:
-                begun = time.monotonic()
-                self._read_run(db, files)
+            for files, listed, seconds in _listed_rows(self._runs, changed, jobs):
+                self._store(db, files, listed)
                 self.known += 1
                 progress(self.known, self.total)
                 now = time.monotonic()
-                self._again[files.key] = now + REREAD_FACTOR * (now - begun)
+                self._again[files.key] = now + REREAD_FACTOR * seconds
                 if now - written > COMMIT_SECONDS:
                     db.commit()
                     written = now
@@ -167,15 +173,13 @@ class Index:
         if before in OPEN_OUTCOMES and now != before:
             db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, *files.key))
 
-    def _read_run(self, db: sqlite3.Connection, files: RunFiles) -> None:
+    def _store(self, db: sqlite3.Connection, files: RunFiles, listed: Mapping[str, Any]) -> None:
+        """Store the row of a run, with its notes."""
         folder = self._runs / files.campaign / files.run
+        listed = dict(listed)
         try:
-            listed = read_row(folder)
-        except Exception as error:  # one unreadable record must not hide the others
-            why = f"{type(error).__name__}: {error}"
-            listed = {"run": str(folder), "campaign": folder.parent.name, "outcome": "unreadable", "reason": why}
-        try:
-            noted = notes.read(folder)
+            kept = listed.pop("notes", None)
+            noted = notes.Notes.model_validate(kept) if kept is not None else notes.read(folder)
         except ConfigError as error:
             noted = notes.Notes(note=str(error))
         texts = [*files.key, *map(listed.get, ("goal", "solver", "instrument", "reason")), noted.note, *noted.tags]
@@ -220,9 +224,11 @@ class Index:
         text = f"SELECT run, outcome, tags, row FROM runs WHERE {where} ORDER BY {query.order()}"
         found = []
         for run, outcome, tags, row in self._read(text, values):
-            known = json.loads(row)
+            known = from_json(row)
             known["run"] = os.path.join(self._runs, known["campaign"], os.path.basename(known["run"]))
-            found.append(known | {"outcome": outcome, "when": start_time(run), "tags": json.loads(tags)})
+            found.append(
+                known | {"outcome": outcome, "when": start_time(run), "tags": from_json(tags) if tags != "[]" else []}
+            )
         return found
 
     def choices(self, column: str) -> list[str]:
@@ -265,10 +271,37 @@ class Index:
 
 
 def read_row(folder: Path) -> dict[str, Any]:
-    """The row of a run, from its record."""
+    """The row of a run, from its record; of one that cannot be read the reason."""
     from sdl.runs.listing import list_row  # only where a record has changed: it needs numpy
 
-    return list_row(folder)
+    try:
+        return list_row(folder)
+    except Exception as error:  # one unreadable record must not hide the others
+        why = f"{type(error).__name__}: {error}"
+        return {"run": str(folder), "campaign": folder.parent.name, "outcome": "unreadable", "reason": why}
+
+
+def read_rows(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of several runs, for a process that reads a part of them."""
+    return [read_row(folder) for folder in folders]
+
+
+def _listed_rows(
+    runs: Path, changed: Sequence[RunFiles], jobs: int
+) -> Iterator[tuple[RunFiles, dict[str, Any], float]]:
+    """The runs with their rows, and the seconds that reading one took."""
+    folders = [runs / files.campaign / files.run for files in changed]
+    if jobs == 1 or len(changed) < MANY:
+        for files, folder in zip(changed, folders, strict=True):
+            begun = time.monotonic()
+            listed = read_row(folder)
+            yield files, listed, time.monotonic() - begun
+        return
+    parts = [folders[n : n + PART] for n in range(0, len(folders), PART)]
+    with contextlib.closing(each(read_rows, parts, jobs, preload="sdl.runs.listing")) as done:
+        for n, rows in done:
+            for files, listed in zip(changed[n * PART : (n + 1) * PART], rows, strict=True):
+                yield files, listed, 0.0
 
 
 def began_before(age: float) -> str:
@@ -292,7 +325,7 @@ def list_indexed(runs: Path, query: Query | None = None, progress: Progress = ig
 
 
 def _listed(index: Index, query: Query | None, progress: Progress) -> list[dict[str, Any]]:
-    index.update(progress)
+    index.update(progress, cores())
     return index.rows(query)
 
 
@@ -308,7 +341,7 @@ def cache_folder(runs: Path) -> Path:
 
 
 class RunFiles(NamedTuple):
-    """A run on disk: size and time of its record, time of its notes (0 without notes)."""
+    """A run on disk: size and time of its record or archive, time of its notes (0 without notes)."""
 
     campaign: str
     run: str
@@ -327,16 +360,28 @@ def _scan(runs: Path) -> Iterator[RunFiles]:
             if campaign.name.startswith(".") or not campaign.is_dir():
                 continue
             with os.scandir(campaign.path) as entries:
+                archives, found = [], set()
                 for run in entries:
+                    if run.name.startswith("."):
+                        continue
                     try:
-                        info = os.stat(os.path.join(run.path, FILE))
+                        info = os.stat(f"{run.path}/{FILE}")
                     except OSError:
+                        if run.name.endswith(SUFFIX):
+                            archives.append(run)
                         continue
                     noted = 0
                     with contextlib.suppress(OSError):
-                        noted = os.stat(os.path.join(run.path, notes.FILE)).st_mtime_ns
+                        noted = os.stat(f"{run.path}/{notes.FILE}").st_mtime_ns
+                    found.add(run.name)
                     names = str(_storable(campaign.name)), str(_storable(run.name))
                     yield RunFiles(*names, info.st_size, info.st_mtime_ns, noted)
+                for archive in archives:
+                    name = archive.name.removesuffix(SUFFIX)
+                    if name not in found and archive.is_file(follow_symlinks=False):
+                        info = archive.stat()
+                        names = str(_storable(campaign.name)), str(_storable(name))
+                        yield RunFiles(*names, info.st_size, info.st_mtime_ns, 0)
 
 
 def _storable(value: Any) -> Any:

@@ -12,10 +12,12 @@ from sdl.core.goal import Goal
 from sdl.core.trials import Trial
 from sdl.errors import SdlError
 from sdl.notebook import table
+from sdl.runs import notes
 from sdl.runs.runs import data_frame, fold, result_of
+from sdl.store.archived import unpacked
 from sdl.store.lock import writing_process
 from sdl.store.record import read
-from sdl.store.resolve import RUNS, folders, start_time
+from sdl.store.resolve import RUNS, every_run, start_time
 
 CURVE_POINTS = 40
 """Most points of a sparkline."""
@@ -44,7 +46,7 @@ def list_runs(runs: str | Path = RUNS) -> Listing:
 
     Each is a dictionary as printed by `sdl list --json`; `sdl.open_run(row["run"])` opens one.
     """
-    return Listing(list_row(folder) for folder in reversed(folders(Path(runs))))
+    return Listing(list_row(folder) for folder in reversed(every_run(Path(runs))))
 
 
 def _cell(key: str, value: Any) -> str:
@@ -55,16 +57,27 @@ def _cell(key: str, value: Any) -> str:
 
 
 def list_row(folder: Path) -> dict[str, Any]:
-    """The row of a run: goal, outcome, error; `unreadable` and the reason where its record is damaged."""
+    """The row of a run: goal, outcome, error; `unreadable` and the reason where its record is damaged.
+
+    Of an archived run, `folder` is what would be its directory; the row has its notes.
+    """
     names: dict[str, Any] = {"run": str(folder), "campaign": folder.parent.name, "id": folder.name.rpartition("-")[2]}
     try:
-        folded = fold(read(folder), folder)
+        with unpacked(folder) as place:
+            row = _row(place)
+            if place != folder:
+                row |= {"archived": True, "notes": notes.read(place).model_dump()}
+            return names | row
     except SdlError as error:
         return names | {"outcome": "unreadable", "reason": str(error), "when": start_time(folder.name)}
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    folded = fold(read(folder), folder)
     campaign = folded.campaign
     done, goal, best = result_of(campaign, folder), campaign.plan.goal, campaign.history.best
     outcome: str = done.outcome or ("running" if writing_process(folder) else "unfinished")
-    return names | {
+    return {
         "when": start_time(folder.name),
         "outcome": outcome,
         "reason": done.reason,

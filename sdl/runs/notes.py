@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from sdl.errors import ConfigError
+from sdl.store.archived import refuse_change
 from sdl.store.plainfile import open_existing
 from sdl.store.record import write_file
 
@@ -69,8 +70,9 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
 
     Raises:
         ConfigError: too long, or changed by another author meanwhile; nothing was written.
-        RecordError: the file cannot be written.
+        RecordError: the file cannot be written, or the run is archived.
     """
+    refuse_change(folder)
     tags = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
     if len(note) > MAX_NOTE:
         raise ConfigError(f"note: at most {MAX_NOTE} characters")

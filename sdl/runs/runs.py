@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -30,7 +31,7 @@ from sdl.space import Space
 from sdl.store import datasets
 from sdl.store.record import FILE, Line, plain_prior, scan
 from sdl.store.resolve import RUNS, find
-from sdl.types import Input
+from sdl.types import Channel, Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,23 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
         Damaged: an event cannot follow the ones before it.
         RecordError: there is no event.
     """
-    every = deque(fold_stepwise(events, folder), maxlen=1)
+    with _without_collection():
+        every = deque(fold_stepwise(events, folder), maxlen=1)
     if not every:
         raise RecordError(f"{folder}: empty: the process ended before the campaign began; run it again")
     return every[0][1]
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Have Python look for no cycles meanwhile: events have none, and among millions of them it looks for long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event, Folded]]:
@@ -102,7 +116,7 @@ class Folding:
         if isinstance(event, Resumed) and event.changes:
             self._tree, campaign.plan = apply_changes(self._tree, event, folder, self._number)
         try:
-            campaign.handle(event)
+            campaign.fold(event)
         except OutOfTurn as error:
             message = f"cannot follow what is before it: {error}"
             raise Damaged(str((folder or Path()) / FILE), self._number, message) from error
@@ -116,11 +130,11 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
 
     Without a plan, that of the event's configuration is used.
     """
-    inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
+    file = (folder or Path()) / FILE
+    inputs, channels, space = _instrument(opened, file)
     if plan is None:
         with _as_written(folder, 1):
-            plan = plan_of(opened.config)
-    space = _recorded_space(opened, inputs, (folder or Path()) / FILE)
+            plan = _plan(opened.config)
     names = tuple(item.name for item in inputs), tuple(item.name for item in channels)
     history = History(*names, plan.goal, space=None if space.is_box else space)
     if opened.prior and folder is not None:
@@ -128,6 +142,42 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
         rows = datasets.load(plain_prior(folder), known, channels, (), tolerated=0).rows
         history.add_prior([(row.reading, row.session) for row in rows])
     return Campaign(plan, history)
+
+
+class _Kept(dict[str, Any]):
+    """Values made of parts of a configuration, by their text; the runs of a lab have few different ones."""
+
+    MOST = 64
+
+    def of(self, parts: object, make: Callable[[], Any]) -> Any:
+        """The value of these parts, made where it is not kept."""
+        key = repr(parts)
+        if key not in self:
+            if len(self) >= self.MOST:
+                self.clear()
+            self[key] = make()
+        return self[key]
+
+
+_plans, _instruments = _Kept(), _Kept()
+
+
+def _plan(tree: Mapping[str, Any]) -> Plan:
+    """The plan of a recorded configuration; it is frozen, and shared by equal ones."""
+    parts = [tree.get(key, ...) for key in (*config.CampaignRules.model_fields, "instrument", "inputs")]
+    plan: Plan = _plans.of(parts, lambda: plan_of(tree))
+    return plan
+
+
+def _instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...], Space]:
+    """Inputs, channels and space of a record's instrument; they are frozen, and shared by equal ones."""
+
+    def make() -> tuple[tuple[Input, ...], tuple[Channel, ...], Space]:
+        inputs, channels = datasets.recorded_instrument(opened, file)
+        return inputs, channels, _recorded_space(opened, inputs, file)
+
+    made: tuple[tuple[Input, ...], tuple[Channel, ...], Space] = _instruments.of(opened.instrument, make)
+    return made
 
 
 def _recorded_space(opened: Opened, inputs: tuple[Input, ...], file: Path) -> Space:
@@ -190,12 +240,20 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder if folder.is_dir() else folder.parent
-        lines = [item for item in scan(folder) if isinstance(item, Line)]
-        self.events: tuple[Event, ...] = tuple(line.event for line in lines)
-        self.sha = lines[-1].sha if lines else ""
-        folded = fold(iter(self.events), self.folder)
+        self.sha = ""
+        events: list[Event] = []
+        folded = fold(self._read(folder, events), self.folder)
+        self.events: tuple[Event, ...] = tuple(events)
         self.opened, self.campaign = folded.opened, folded.campaign
         self.config, self.trials = folded.tree, folded.trials
+
+    def _read(self, folder: Path, events: list[Event]) -> Iterator[Event]:
+        """The events of the record, which are also appended to a list."""
+        for item in scan(folder):
+            if isinstance(item, Line):
+                self.sha = item.sha
+                events.append(item.event)
+                yield item.event
 
     @cached_property
     def result(self) -> Result:

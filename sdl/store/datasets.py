@@ -26,11 +26,12 @@ from typing import Any, NamedTuple
 
 from sdl.core.corrections import corrected
 from sdl.core.events import Attached, Measured, Opened
+from sdl.core.trials import same_value
 from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings, Value
+from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -144,7 +145,7 @@ def load(
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
-        Damaged: a record that is not as it was written.
+        Damaged: a record was changed after it was written.
     """
     path = (base or Path()) / source
     file = path / FILE if path.is_dir() else path
@@ -328,7 +329,7 @@ def read_opened(file: Path) -> Opened | None:
 
     Raises:
         OSError: it cannot be read.
-        Damaged: it is not as it was written.
+        Damaged: it was changed after it was written.
     """
     with plainfile.open_existing(file, follow=True) as stream:
         if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
@@ -345,16 +346,9 @@ def one_line(error: Exception) -> str:
 def _reason_unused(reading: Reading, required: Sequence[str], held: Settings) -> str:
     if missing := [name for name in required if name not in reading.readings]:
         return f"without {', '.join(missing)}"
-    if other := [name for name, value in held.items() if not _is_at(reading.applied[name], value)]:
+    if other := [name for name, value in held.items() if not same_value(reading.applied[name], value)]:
         return f"at another {', '.join(other)} than this campaign"
     return "saturated in a channel of the goal" if any(name in reading.saturated for name in required) else ""
-
-
-def _is_at(value: Value, wanted: Value) -> bool:
-    """Whether an input was at the value at which a campaign keeps it."""
-    if isinstance(value, str) or isinstance(wanted, str):
-        return value == wanted
-    return math.isclose(value, wanted, rel_tol=BOUNDS_ROUNDING, abs_tol=BOUNDS_ROUNDING)
 
 
 def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
@@ -403,7 +397,12 @@ _Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 @dataclass(frozen=True, slots=True)
 class _ReadRow:
-    """A reading with its line number; `at` is NaN without a time, `local` (s) without a time of day beside the day."""
+    """A reading with its line number.
+
+    Attributes:
+        at: seconds since 1970 UTC; NaN without a time.
+        local: seconds since 1970 in an unknown time zone, from a day with a time of day; NaN without one.
+    """
 
     line: int
     reading: Reading

@@ -117,7 +117,12 @@ else:
 
     def acquire(fd: int, *, shared: bool = False) -> None:
         """Lock an open file, or raise OSError at once; closing the file unlocks it."""
-        import fcntl
+        try:
+            import fcntl
+        except ImportError:
+            raise RecordError(
+                "this system has no file locks, which a record needs; runs=None keeps it in memory"
+            ) from None
 
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 

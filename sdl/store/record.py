@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic_core import from_json
 
 from sdl.core.events import SCHEMA, Attached, Corrected, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
-from sdl.store import lock, resolve
+from sdl.store import archived, lock, resolve
 from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
@@ -122,6 +123,13 @@ CAMPAIGN = EventSchema(
         "Measured": {"note": ""},
     },
 )
+Shared = dict[str, Mapping[str, Any]]
+"""The latest mapping of each field in `SHARED`."""
+SHARED = {
+    "Proposed": ("settings", "targets", "spread", "uncertainty", "expected", "lack_of_fit", "expected_error"),
+    "Measured": ("applied",),
+}
+"""Fields, by kind of event, whose values are often those of an earlier event."""
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -167,8 +175,10 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
     return text + f', "sha": "{sha}"}}\n'.encode(), sha
 
 
-def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[Any, str]:
+def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Shared | None = None) -> tuple[Any, str]:
     """Decode one line without its newline: its event and its sha.
+
+    `shared` has the mappings of the events before, which equal ones of this event are replaced by: it saves memory.
 
     Raises:
         ValueError: it is not the line that was written after `previous`; the message says why.
@@ -180,10 +190,18 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[An
     if sha != _sha(previous, text):
         raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
     try:
-        body = json.loads(text + b"}")
-        return _build(form.kinds[body.pop("event")], body, form), sha
+        body = _object(text + b"}")
+        return _build(form.kinds[body.pop("event")], body, form, shared), sha
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
+
+
+def _object(text: bytes) -> Any:
+    """A JSON object; read by pydantic's parser, which is quicker and keeps one copy of each key."""
+    try:
+        return from_json(text)
+    except ValueError:  # what it refuses but json accepts, such as half a surrogate pair in a name
+        return json.loads(text)
 
 
 def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None) -> Iterator[Line | Tail]:
@@ -197,6 +215,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None
     file = path / form.file if inside else path
     after = after or Position()
     sha, end, number = after.sha, after.end, after.number
+    shared: Shared = {}
     try:
         with open_existing(file, follow=not inside) as stream:
             if not _seek(stream, after):
@@ -204,7 +223,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None
             for number, raw in enumerate(stream, after.number + 1):
                 whole = raw.endswith(b"\n")
                 try:
-                    event, sha = decode(raw[:-1] if whole else raw, sha, form)
+                    event, sha = decode(raw[:-1] if whole else raw, sha, form, shared)
                 except ValueError as error:
                     if whole or _one_byte_off(raw, sha, form):
                         raise Damaged(str(file), number, str(error)) from error
@@ -355,7 +374,9 @@ class Record:
         Raises:
             InUse: another process writes to it.
             Damaged: a line differs from what was written; nothing is changed.
+            RecordError: it is archived.
         """
+        archived.refuse_change(folder)
         if not (folder / form.file).is_file():
             what = "run" if form.once else "lab"
             raise RecordError(f"{folder}: no {form.file} here; name the directory of a {what}")
@@ -468,7 +489,7 @@ class Record:
         return None
 
 
-def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIGN) -> None:
+def write_whole(folder: Path, events: Sequence[Any]) -> None:
     """Write a whole record at once, without fsync, for a campaign that ran in memory and could not be resumed.
 
     Raises:
@@ -476,14 +497,14 @@ def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIG
     """
     lines, sha, finished = [], START, False
     for event in events:
-        line, sha = encode(event, sha, form)
+        line, sha = encode(event, sha)
         lines.append(line)
-        finished = form.finished(event, finished)
+        finished = CAMPAIGN.finished(event, finished)
     try:
         folder.mkdir(parents=True)
-        (folder / form.file).write_bytes(b"".join(lines))
+        (folder / CAMPAIGN.file).write_bytes(b"".join(lines))
         if finished:
-            (folder / form.seal).write_text(_seal(len(lines), sha), encoding="utf-8")
+            (folder / CAMPAIGN.seal).write_text(_seal(len(lines), sha), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 
@@ -632,22 +653,50 @@ def plain_prior(folder: Path) -> Path:
     return file
 
 
-def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
+def _build(kind: type[Any], body: dict[str, Any], form: EventSchema, shared: Shared | None = None) -> Any:
     """Build an event from its JSON object; unknown or missing fields and values of other types are errors."""
     name = kind.__name__
-    missing = {key: value for key, value in form.added_in.get(name, {}).items() if key not in body}
-    body = {**copy.deepcopy(missing), **body}
-    if wrong := body.keys() ^ form.fields[name].keys():  # also a missing one that has a default
-        raise ValueError(f"{name} has other fields: {', '.join(sorted(wrong))}")
+    if body.keys() != form.fields[name].keys():
+        missing = {key: value for key, value in form.added_in.get(name, {}).items() if key not in body}
+        body = {**copy.deepcopy(missing), **body}
+        if wrong := body.keys() ^ form.fields[name].keys():  # also a missing one that has a default
+            raise ValueError(f"{name} has other fields: {', '.join(sorted(wrong))}")
     for field, value in body.items():
-        if isinstance(value, list):
+        if type(value) is list:
             body[field] = tuple(value)
-        elif value is not None and field in form.enums[name]:
-            body[field] = form.enums[name][field](value)
+    for field, enum in form.enums[name].items():
+        if (value := body[field]) is not None:
+            body[field] = enum._value2member_map_.get(value) or enum(value)  # a call takes five times as long
     event = kind(**body)
     try:
         form.adapters[name].validate_python(event)  # the event itself is kept: a whole number stays one
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
         raise ValueError(f"{name}.{field} is {str(body[field])[:80]!r}") from error
+    if shared is not None:
+        _share(event, name, shared)
     return event
+
+
+def _share(event: Any, name: str, shared: Shared) -> None:
+    """Replace mappings of an event by earlier ones of the same field, or by the settings asked for, that equal them."""
+    for field in SHARED.get(name, ()):
+        value = getattr(event, field)
+        if value is None:
+            continue
+        for place in (field, "settings") if field == "applied" else (field,):
+            if (before := shared.get(place)) is not None and _identical(before, value):
+                object.__setattr__(event, field, before)
+                break
+        else:
+            shared[field] = value
+
+
+def _identical(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two flat mappings are equal also in order and types, and have no zeros, whose signs may differ."""
+    return (
+        one == other
+        and [*one] == [*other]
+        and [*map(type, one.values())] == [*map(type, other.values())]
+        and 0 not in one.values()
+    )

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from sdl.errors import ConfigError
+from sdl.store import archived
 from sdl.store.plainfile import open_existing
 
 RUNS = Path("runs")  # default directory of runs
@@ -21,8 +22,14 @@ FILE = "record.jsonl"  # the record; a directory that has one is a run
 
 
 def folders(runs: Path = RUNS) -> list[Path]:
-    """The directories of all runs below `runs`, oldest first."""
-    return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=_order)
+    """The directories of all runs below `runs`, oldest first; without archived ones."""
+    found = (file.parent for file in runs.glob(f"*/*/{FILE}"))
+    return sorted((folder for folder in found if not folder.name.startswith(".")), key=_order)
+
+
+def every_run(runs: Path = RUNS) -> list[Path]:
+    """As `folders`, with the archived runs by what would be their directories."""
+    return sorted([*folders(runs), *archived.archived(runs)], key=_order)
 
 
 def _order(folder: Path) -> tuple[str, str]:
@@ -39,15 +46,15 @@ def _order(folder: Path) -> tuple[str, str]:
 
 
 def lies_below(runs: Path, campaign: str, run: str) -> bool:
-    """Whether this is a run below `runs`, and no link to somewhere else."""
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        place = Path(campaign, run, FILE)
-        return (runs / place).resolve(strict=True) == runs.resolve() / place
+    """Whether this is a run below `runs`, perhaps an archived one, and no link to somewhere else."""
+    for place in (Path(campaign, run, FILE), archived.archive_of(Path(campaign, run))):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            return (runs / place).resolve(strict=True) == runs.resolve() / place
     return False
 
 
 def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
-    """The directory of a run.
+    """The directory of a run; of an archived one that of its unpacked copy.
 
     Args:
         name: a run's directory or its record.jsonl; a directory of runs, for the newest of them; `latest`; the name of
@@ -56,20 +63,32 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
         goal: prefer the newest run with a goal to newer runs without one.
 
     Raises:
+        ConfigError: no run matches, or several do. Damaged: its archive is damaged.
+    """
+    return archived.opened(locate(name, runs, goal=goal))
+
+
+def locate(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
+    """As `find`; of an archived run what would be its directory.
+
+    Raises:
         ConfigError: no run matches, or several do.
     """
-    given, text = Path(name), _plain(name, runs)
+    given, text = Path(str(name).removesuffix(archived.SUFFIX)), _plain(name, runs).removesuffix(archived.SUFFIX)
+    if given.name and archived.is_archived(given):
+        return given
+    given = Path(name)
     if os.path.isfile(given / FILE):  # unlike Path.is_file, False where a name is too long
         return given
     if os.path.isfile(given):
         if given.name == FILE:
             return given.parent
         raise ConfigError(f"{name} is a file, not a run; a run is a directory with a {FILE} in it")
-    every = folders(runs)
-    inside = _inside(given) if os.path.isdir(given) else []
+    every = every_run(runs)
+    inside = runs_inside(given) if os.path.isdir(given) else []
     fits = inside or [f for f in every if text == "latest" or text.removesuffix("/latest") == f.parent.name]
     if fits:
-        return next((run for run in reversed(fits) if goal and has_goal(run)), fits[-1])
+        return next((run for run in reversed(fits) if goal and has_goal(archived.opened(run))), fits[-1])
     fits = [folder for folder in every if text and text in _short(folder)]
     if len(fits) == 1:
         return fits[0]
@@ -122,10 +141,11 @@ def _short(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def _inside(folder: Path) -> list[Path]:
-    """The runs in the directory of a campaign, or in a directory of campaigns."""
-    runs = sorted((file.parent for file in folder.glob(f"*/{FILE}")), key=_order)
-    return runs or folders(folder)
+def runs_inside(folder: Path) -> list[Path]:
+    """The runs in the directory of a campaign, or in a directory of campaigns, as by `every_run`."""
+    inside = [file.parent for file in folder.glob(f"*/{FILE}") if not file.parent.name.startswith(".")]
+    runs = sorted([*inside, *archived.archived(folder, "*")], key=_order)
+    return runs or every_run(folder)
 
 
 def _several(name: str | Path, fits: Sequence[Path]) -> str:

@@ -1,7 +1,8 @@
 """Tables from files: JSON lines, a JSON array, CSV or Parquet, optionally compressed with gzip.
 
-This module knows file formats, not instruments: each row is a mapping from column to cell, with its line number. The
-format is recognised from the content of a file, not from its name.
+This module knows file formats, not instruments: each row is a mapping from column to cell, with its line number;
+`sdl.store.datasets` makes rows for solvers of them. The format is recognised from the content of a file, not from its
+name.
 
 Rules for CSV files:
 

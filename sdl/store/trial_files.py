@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.errors import ConfigError, RecordError
+from sdl.store.archived import refuse_change
 from sdl.store.plainfile import open_existing
 from sdl.store.record import write_file
 
@@ -72,6 +73,7 @@ def add(folder: Path, trial: int, name: str, content: bytes) -> str:
         ConfigError: empty, too large, of a type that is not accepted, or one too many; nothing was written.
         RecordError: it cannot be written.
     """
+    refuse_change(folder)
     title = safe_name(name)
     _require_type(title, content)
     stored = f"trial-{trial:04d}-{hashlib.sha256(content).hexdigest()[:12]}-{title}"

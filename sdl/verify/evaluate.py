@@ -99,7 +99,7 @@ def evaluate(expect: Expect, seen: Sequence[SeedResult]) -> tuple[Evaluation, ..
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A claim about a fraction of all seeds: its limit, the size that is compared with it, and the size as text."""
+    """A claim about a fraction of all seeds: its limit, the quantity compared with it, and that quantity as text."""
 
     claim: str
     expected: str
@@ -192,7 +192,7 @@ def describe_end(seen: SeedResult) -> str:
 
 def describe_kept(finding: Evaluation) -> str:
     """The number of seeds that meet a claim, as text."""
-    must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
+    must = f"{100 * finding.share:.0f} % must" if finding.share < 1 else "all must"
     return f"{finding.within} of {count(finding.of, 'seed')} within the limit, {must}"
 
 
@@ -203,7 +203,7 @@ def describe_certainty(finding: Evaluation) -> str:
         return f"{describe_kept(finding)}; needed to be sure: {more}"
     if finding.level is Level.NOT:
         return ""
-    return "at 95% confidence" if finding.share < 1 else f"by at least {finding.at_least:.0%} of all seeds"
+    return "at 95 % confidence" if finding.share < 1 else f"by at least {100 * finding.at_least:.0f} % of all seeds"
 
 
 def _number(value: float) -> str:

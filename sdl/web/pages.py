@@ -28,6 +28,7 @@ from sdl.report.page import inline_figures
 from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
+from sdl.store.archived import CACHE, opened
 from sdl.store.resolve import lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
@@ -155,6 +156,7 @@ class _Pages:
             trouble=trouble,
             notes_trouble=notes_trouble,
             downloads=DOWNLOADS,
+            archived=CACHE in folder.parts,
         )
 
     @_page
@@ -316,13 +318,16 @@ class _Pages:
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
-        """The directory of a run.
+        """The directory of a run; of an archived one that of its unpacked copy.
 
         Raises:
-            HTTPException: no such run.
+            HTTPException: no such run, or its archive is damaged.
         """
         names = str(params["campaign"]), str(params["run"])
         strange = any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names)
         if not strange and lies_below(self._runs, *names):
-            return self._runs.joinpath(*names)
+            try:
+                return opened(self._runs.joinpath(*names))
+            except SdlError as error:
+                raise HTTPException(503, str(error)) from error
         raise HTTPException(404, f"no run {quoted('/'.join(names))}")

@@ -522,7 +522,7 @@ def test_a_record_that_was_changed_under_an_open_campaign_is_refused(runs: Path)
     asked(opened)
     file = opened.folder / "record.jsonl"
     file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
-    with pytest.raises(Damaged, match="not as it was"):
+    with pytest.raises(Damaged, match="changed since it was read before"):
         opened.ask()
 
 

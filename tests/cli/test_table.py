@@ -42,11 +42,11 @@ def trials(channels: tuple[str, ...], goal: Goal | None) -> list[Trial]:
 
     far, near, failed = trial(0, "latin-hypercube", Verdict.UNREACHABLE), trial(1, "gmm"), trial(12345, "gmm")
     far.add(Reading(SETTINGS, dict.fromkeys(channels, 65535.0), fault="not-applied"))
-    far.close(TrialState.CLOSED)
+    far.state = TrialState.CLOSED
     near.add(Reading(SETTINGS, dict.fromkeys(channels, 65535.0) | {channels[0]: LOW}))
-    near.close(TrialState.REACHED)
+    near.state = TrialState.REACHED
     failed.fail("no answer: refused by the other side")
-    failed.close(TrialState.FAILED)
+    failed.state = TrialState.FAILED
     return [far, near, failed]
 
 

@@ -95,6 +95,14 @@ def test_a_choice_is_fixed_or_narrowed():
         CampaignInput.model_validate({"choices": ("water", "oil")}).narrowed(solvent)
 
 
+def test_more_combinations_of_choices_than_can_be_searched_are_refused():
+    inputs = {name: {"choices": list("abcdefghij")} for name in "vwxyz"}
+    given = {"name": "many", "instrument": {"kind": "manual", "inputs": inputs}, "goal": {"445nm": 5}, "tolerance": 1}
+    with pytest.raises(ConfigError, match="100,000 combinations of choices; at most 10,000"):
+        config.parse(given)
+    assert len(config.parse(given | {"inputs": {"v": "a"}}).free_inputs) == 4
+
+
 def test_a_constraint_without_free_inputs_is_left_out():
     both = [parse_constraint("a + b <= 3"), parse_constraint("a <= 2"), parse_constraint("c <= 1")]
     assert [str(c) for c in free_constraints({"a": 1.0}, both)] == ["b <= 2", "c <= 1"]

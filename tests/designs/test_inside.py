@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,3 +105,11 @@ def test_an_instrument_of_choices_alone_has_a_design_of_them() -> None:
     for design in (Axis(), Factorial(), Sobol(trials=6), Farthest(trials=6)):
         points = walk(design, space, placed(design, space.inputs).size)
         assert {space.decode(point)["solvent"] for point in points} == set(SOLVENT.choices or ())
+
+
+@pytest.mark.parametrize("counts", [(2, 2, 2), (2, 3, 2), (3, 2, 4), (2, 2, 3, 2)])
+def test_every_combination_of_choices_occurs_before_one_occurs_again(counts: tuple[int, ...]) -> None:
+    choices = [Input(name=f"c{i}", choices=tuple("abcd"[:n])) for i, n in enumerate(counts)]
+    space = Space((Input(name="T"), *choices), ())
+    rows = walk(Sobol(trials=math.prod(counts)), space, math.prod(counts))
+    assert len({tuple(row) for row in rows[:, 1:]}) == len(rows)

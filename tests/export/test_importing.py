@@ -21,7 +21,7 @@ from sdl.export import importing
 from sdl.export.importing import import_runs
 from sdl.lab.http.named_tokens import NamedTokens
 from sdl.replay import replay
-from sdl.store import record
+from sdl.store import record, zipfiles
 
 LED: dict[str, Any] = {"name": "led", "instrument": "twin", "goal": {"515nm": 16384}, "solver": "linear"}
 Files = dict[str, bytes]
@@ -104,14 +104,14 @@ def test_a_link_in_the_directory_of_a_crate_is_refused(content: Files, tmp_path:
 
 
 def test_an_archive_that_unpacks_to_much_more_is_refused(content: Files, eln: Path, tmp_path: Path) -> None:
-    bomb = {**content, "a/zeros": bytes(importing.UNSUSPICIOUS + 1)}
+    bomb = {**content, "a/zeros": bytes(zipfiles.UNSUSPICIOUS + 1)}
     with pytest.raises(ConfigError, match=r"105 MB when unpacked; allowed are 10000 files and 105 MB"):
         import_runs(packed(bomb, eln), tmp_path / "runs")
     assert eln.stat().st_size < 1_000_000
 
 
 def test_too_many_files_are_refused(content: Files, eln: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "MOST_FILES", len(content) - 1)
+    monkeypatch.setattr(zipfiles, "MOST_FILES", len(content) - 1)
     with pytest.raises(ConfigError, match=r"4 files .* allowed are 3 files"):
         import_runs(packed(content, eln), tmp_path / "runs")
 

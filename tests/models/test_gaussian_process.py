@@ -13,7 +13,6 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel,
 
 from sdl.arrays import Floats
 from sdl.models.data import Data
-from sdl.models.forward.forward_model import Prediction, log_density
 from sdl.models.forward.gaussian_process import GaussianProcess, fit_gaussian_process
 from sdl.models.forward.gp.censored import censored_sites
 from sdl.models.forward.gp.channel import Processes
@@ -244,15 +243,6 @@ def test_readings_at_full_scale_raise_what_is_expected_there() -> None:
     assert prediction.mean[0, 0] > 22000
     assert abs(prediction.mean[0, 0] - truth) < 3 * np.sqrt(prediction.model_var[0, 0])
     assert prediction.model_var[0, 0] < other.model_var[0, 0]
-
-
-def test_the_density_of_a_censored_reading_is_the_probability_beyond_it() -> None:
-    prediction = Prediction(np.array([[10.0, 5.0, 7.0]]), np.full((1, 3), 3.0), np.full((1, 3), 1.0))
-    Y, censored = np.array([[11.0, 6.0, np.nan]]), np.array([[True, False, False]])
-    expected = stats.norm(10, 2).logsf(11) + stats.norm(5, 2).logpdf(6)
-    assert log_density(prediction, Y, censored, np.ones((1, 3), bool)) == pytest.approx(expected)
-    below = stats.norm(10, 2).logcdf(11) + stats.norm(5, 2).logpdf(6)
-    assert log_density(prediction, Y, censored, np.zeros((1, 3), bool)) == pytest.approx(below)
 
 
 # Transforms ----------------------------------------------------------------------------------------------------------

@@ -14,13 +14,14 @@ from sdl.cli.display.table import trial_table
 from sdl.core import events
 from sdl.core.events import Event, Failed, Measured, Opened, Skipped
 from sdl.formatting import (
+    InstrumentSpec,
     best_so_far,
     cause,
     count,
     goal_line,
     headline,
+    instrument_spec,
     reading,
-    settings,
     tolerance_ratio,
     trial_remarks,
     visible,
@@ -92,7 +93,7 @@ class PlainView:
             return
         first_result = isinstance(event, Measured) and trial.readings == campaign.plan.average
         if first_result or (trial.over and trial.trial == event.trial):
-            self._print(line(trial, campaign.plan, self._opened))
+            self._print(line(trial, campaign.plan, instrument_spec(self._opened)))
 
     def _print(self, text: str) -> None:
         print(visible(text), file=self._out, flush=True)
@@ -225,13 +226,13 @@ def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
 MOST_CHANNELS = 4  # most channels in a plain line without a goal; the record has them all
 
 
-def line(trial: Trial, plan: Plan, opened: Opened) -> str:
+def line(trial: Trial, plan: Plan, spec: InstrumentSpec) -> str:
     """One trial as plain text."""
-    goal = plan.goal
-    settings_text = " ".join(f"{name} {text}" for name, text in settings(trial.settings, opened).items())
-    channels = [name for name in (goal.channels if goal else trial.mean) if name in trial.mean]
+    goal, mean = plan.goal, trial.mean
+    settings_text = " ".join(f"{name} {text}" for name, text in spec.settings(trial.settings).items())
+    channels = [name for name in (goal.channels if goal else mean) if name in mean]
     shown = channels if goal else channels[:MOST_CHANNELS]
-    means = [f"{name} {reading(trial.mean[name], goal.bands[name] if goal else None)}" for name in shown]
+    means = [f"{name} {reading(mean[name], goal.bands[name] if goal else None)}" for name in shown]
     means += [f"+{len(channels) - len(shown)}"] if len(shown) < len(channels) else []
     means += [f"(mean of {trial.readings})"] if trial.readings > 1 else []
     judged = trial.judged and (goal is None or goal.objective is None or trial.miss > 1)  # or constraints that are kept

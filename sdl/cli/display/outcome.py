@@ -31,6 +31,7 @@ def print_outcome(
     done: Result,
     *,
     json: bool,
+    run: Run | None = None,
     reason: str | None = None,
     more: Mapping[str, Any] | None = None,
     running: bool = False,
@@ -41,6 +42,7 @@ def print_outcome(
     Args:
         done: the result.
         json: print JSON.
+        run: of the result, if it is open already.
         reason: replaces the campaign's own.
         more: further keys of the object; their texts are also printed, one line each.
         running: a process is still writing to the run, so that no advice is needed.
@@ -48,7 +50,7 @@ def print_outcome(
     """
     from sdl.runs.runs import open_run
 
-    run = open_run(done.run)
+    run = run or open_run(done.run)
     advice, more = advise(done, run.campaign, run.opened, run.config), more or {}
     reason = advice.reason if reason in (None, done.reason) else cause(reason or "")
     then = NextStep() if running else advice.next

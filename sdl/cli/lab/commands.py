@@ -82,6 +82,8 @@ def run(
 
 
 def _run(file: Path, port: int, verbose: bool) -> int:
+    if not hasattr(os, "killpg"):  # Windows
+        raise ConfigError("a lab needs POSIX signals and process groups (Linux, macOS); sdl run, web and sweep do not")
     from sdl.extras import require
     from sdl.lab.journal import folder
     from sdl.lab.logs import FILE as LOG

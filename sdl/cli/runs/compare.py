@@ -11,7 +11,8 @@ from sdl.cli.options import RUNS, Json, Quiet, Runs, argument, emit, option
 from sdl.cli.terminal import say, width
 from sdl.errors import ConfigError, RecordError, near, translated_os_errors
 from sdl.formatting import count, truncate, visible
-from sdl.store.resolve import FILE, find, folders
+from sdl.store.archived import opened
+from sdl.store.resolve import FILE, every_run, locate, runs_inside
 
 if TYPE_CHECKING:
     from sdl.report.comparison import RunGroup
@@ -49,8 +50,8 @@ def compare(
     results, left_out = [], []
     for folder, named in tracked(list(_folders(names, runs).items()), "runs", quiet=quiet or json):
         try:
-            results.append(run_result(Run(folder)))
-        except RecordError as error:
+            results.append(run_result(Run(opened(folder))))
+        except (RecordError, ConfigError) as error:
             if named:
                 raise
             left_out.append(str(error))
@@ -86,13 +87,13 @@ def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     for name in names:
         given = Path(name)
         if not (given / FILE).is_file() and given.is_dir():
-            inside = sorted({file.parent for form in (f"*/{FILE}", f"*/*/{FILE}") for file in given.glob(form)})
+            inside = runs_inside(given)
             if not inside:
                 raise ConfigError(f"{name}: has no run")
             named = dict.fromkeys(inside, False) | named
         else:
-            campaign = [folder for folder in folders(runs) if folder.parent.name == name]
-            named = dict.fromkeys(campaign, False) | named if campaign else named | {find(name, runs): True}
+            campaign = [folder for folder in every_run(runs) if folder.parent.name == name]
+            named = dict.fromkeys(campaign, False) | named if campaign else named | {locate(name, runs): True}
     return named
 
 

@@ -23,6 +23,7 @@ from sdl.formatting import (
     display,
     goal_line,
     headline,
+    instrument_spec,
     is_external,
     percent,
     reading,
@@ -80,9 +81,17 @@ def list_runs(
     from sdl.runs.index import began_before, list_indexed
 
     query = Query(
-        " ".join(words or ()), _outcome(outcome), solver, tag, _date("--since", since), _date("--until", until),
-        goal=goal, instrument=instrument, before=began_before(_age(older_than)) if older_than else "", sort=sort,
-    )  # fmt: skip
+        text=" ".join(words or ()),
+        outcome=_outcome(outcome),
+        solver=solver,
+        tag=tag,
+        since=_date("--since", since),
+        until=_date("--until", until),
+        goal=goal,
+        instrument=instrument,
+        before=began_before(age_in_seconds(older_than)) if older_than else "",
+        sort=sort,
+    )
     with ProgressBar("runs", quiet=json, after=1.0) as bar:
         rows = list_indexed(runs, query, bar)
     if json:
@@ -114,7 +123,8 @@ def _date(name: str, text: str) -> str:
     return text
 
 
-def _age(text: str) -> float:
+def age_in_seconds(text: str) -> float:
+    """The seconds of an age such as 90d."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -161,7 +171,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
         _print_trials(run)
         for text in filter(None, map(note, run.events)):
             say(f"     {text}", 7)
-    print_outcome(run.result, json=json, reason=reason, running=bool(by))
+    print_outcome(run.result, run=run, json=json, reason=reason, running=bool(by))
 
 
 WAITING = "it waits for a reading, or to be asked"
@@ -173,8 +183,9 @@ def _print_trials(run: Run) -> None:
     """Print the trials: a table on a terminal, plain lines elsewhere."""
     plan, columns = run.campaign.plan, width()
     if not columns:
+        spec = instrument_spec(run.opened)
         for trial in run.trials:
-            print(line(trial, plan, run.opened))
+            print(line(trial, plan, spec))
         return
     from rich.console import Console
 

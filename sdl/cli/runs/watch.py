@@ -21,7 +21,7 @@ POLL = 0.25  # seconds between two checks of the record
 
 
 def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Runs = RUNS) -> None:
-    """Follow a run from another terminal: deviations, colour, trials.
+    """Follow a run from another terminal: deviations and trials.
 
     \b
     sdl watch
@@ -52,7 +52,7 @@ def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Ru
         return
     run = open_run(folder)
     killed = run.result.outcome is None and not run.campaign.interrupted and not is_external(run.opened)
-    print_outcome(run.result, json=False, reason="its process was killed" if killed else None)
+    print_outcome(run.result, run=run, json=False, reason="its process was killed" if killed else None)
 
 
 def _view() -> contextlib.AbstractContextManager[LiveTable | PlainView]:

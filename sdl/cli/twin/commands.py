@@ -198,8 +198,8 @@ def _table(checked: Check, detail: str) -> list[str]:
     head = f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}"
     lines = [f"{checked.readings} readings compared, {checked.unused} not; {detail}", head]
     lines += [
-        f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
-        f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"
+        f"{c.channel:8}{c.readings:6}{c.rmse:9.4g}{c.noise:9.4g}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
+        f"{c.coverage:7.2f}{c.typical:9.2f}{'  no longer matches' if c.left else ''}"
         for c in checked.channels
     ]
     lines += [

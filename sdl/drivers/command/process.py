@@ -113,9 +113,9 @@ class LineProcess:
         with contextlib.suppress(OSError, ValueError):
             self._input.close()
         if not gently or not self._has_ended(GRACE):
-            self._signal(signal.SIGTERM)
+            self._end_all(kill=False)
             self._has_ended(GRACE)
-        self._signal(signal.SIGKILL)  # what it started and left behind
+        self._end_all(kill=True)  # what it started and left behind
         self._process.wait()
         for reader in self._readers:
             reader.join(GRACE)
@@ -134,6 +134,8 @@ class LineProcess:
 
         It stays a zombie until `stop`, so that no other process can take the number of its group.
         """
+        if not hasattr(os, "waitid"):
+            return self._process.poll()
         end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None:
             return None
@@ -148,9 +150,13 @@ class LineProcess:
             time.sleep(0.01)
         return True
 
-    def _signal(self, kind: signal.Signals) -> None:
+    def _end_all(self, *, kill: bool) -> None:
+        """End it with all that it started; where there are no process groups (Windows), itself alone."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, kind)
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+            else:
+                self._process.terminate()
 
     def _end(self) -> str:
         """How it ended, with the last line that it wrote to stderr: ` (exit code 1): KeyError: 'red'`."""

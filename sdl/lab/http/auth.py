@@ -91,19 +91,18 @@ class RequestFilter:
         app: ASGIApp,
         credentials: Credentials,
         port: int,
-        clock: Callable[[], float] = time.monotonic,
         *,
         url: str | None = None,
         note_refused: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self._note_refused = note_refused
-        self._app, self._credentials, self._clock = app, credentials, clock
+        self._app, self._credentials = app, credentials
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._origins = {f"http://{host}" for host in self._hosts}
         if url:
             self._hosts.add(url.partition("://")[2])
             self._origins.add(url)
-        self._minute, self._lines = clock(), 0
+        self._minute, self._lines = time.monotonic(), 0
         self._ending = asyncio.Event()
         self._answering: set[tuple[str, int]] = set()
 
@@ -215,7 +214,7 @@ class RequestFilter:
             _log.warning("a refusal could not be recorded: %s", error)
 
     def _log_refusal(self, scope: Scope, status: int, why: str) -> None:
-        now = self._clock()
+        now = time.monotonic()
         if now - self._minute >= 60:
             if self._lines > LINES_A_MINUTE:
                 _log.warning("refused %d further requests", self._lines - LINES_A_MINUTE)

@@ -22,7 +22,6 @@ from sdl.parallel import children
 from sdl.store.record import write_file
 
 SECONDS = 120.0  # after which a rehearsal is ended
-DIVERGENT = 1  # exit code of `sdl twin check`
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import log_ndtr
 from scipy.stats import t as student_t
 
-from sdl.arrays import Bools, Floats
+from sdl.arrays import Floats
 from sdl.models.constants import NOMINAL
 from sdl.models.forward.linear_model import LinearModel, t_factor
 from sdl.models.training_set import TrainingSet
@@ -51,22 +50,7 @@ class ForwardModel(Protocol):
     def mean(self, U: Floats) -> Floats: ...  # (k, m) the mean of `predict`, computed faster
     def jacobian(self, U: Floats) -> Floats: ...  # (k, m, d) derivatives of the mean
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths: ...
-    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float: ...  # sum of log densities of new rows
     def leave_one_out(self) -> Floats: ...  # (n, m) log density of each row of `training` given the others; NaN unknown
-
-
-def log_density(prediction: Prediction, Y: Floats, censored: Bools, upper: Bools) -> float:
-    """Sum of the log densities of readings Y (k, m), NaN where missing, under independent normal predictions.
-
-    A censored reading contributes the log probability of a reading beyond it: above if `upper`, else below.
-    """
-    sd = np.sqrt(prediction.model_var + prediction.noise_var)
-    z = (Y - prediction.mean) / sd
-    known = np.isfinite(z)
-    z, sd = np.where(known, z, 0.0), np.where(known, sd, 1.0)
-    exact = -0.5 * z**2 - np.log(sd) - 0.5 * np.log(2.0 * np.pi)
-    beyond = log_ndtr(np.where(upper, -z, z))
-    return float(np.where(known, np.where(censored, beyond, exact), 0.0).sum())
 
 
 def leave_one_out_t(residual: Floats, leverage: Floats, variance: Floats, size: Floats, dof: Floats) -> Floats:
@@ -89,13 +73,6 @@ def leave_one_out_t(residual: Floats, leverage: Floats, variance: Floats, size: 
     with np.errstate(divide="ignore", invalid="ignore"):
         density = np.asarray(student_t.logpdf(residual / rest, dof - 1, scale=scale), dtype=np.float64)
     return np.where(np.isfinite(density), density, np.nan)
-
-
-def at_upper_end(training: TrainingSet, Y: Floats) -> Bools:
-    """(k, m) whether censored readings Y are at the upper end of their channel: above the mean of usable readings."""
-    count = np.maximum(training.usable.sum(axis=0), 1)
-    upper: Bools = (training.Y * training.usable).sum(axis=0) / count <= Y
-    return upper
 
 
 @dataclass(frozen=True)
@@ -151,9 +128,6 @@ class LinearForward:
         heavy = np.where(unknown, 1.0, heavy)
         drawn = coef.T + heavy[..., None] * np.einsum("mpq,nmq->nmp", symmetric_root(np.nan_to_num(spread)), z)
         return _Lines(drawn, self.linear.origin)
-
-    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
-        return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
     def leave_one_out(self) -> Floats:
         training, linear = self.training, self.linear

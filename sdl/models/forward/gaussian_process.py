@@ -26,7 +26,7 @@ import numpy as np
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data, Objective
-from sdl.models.forward.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
+from sdl.models.forward.forward_model import Paths, Prediction, symmetric_root
 from sdl.models.forward.gp.censored import add_sites
 from sdl.models.forward.gp.channel import ChannelProcess, ChannelRows, Processes
 from sdl.models.forward.gp.fit import LEAST_LOG, fit_channels, pick_rows
@@ -60,9 +60,9 @@ def fit_processes(
 ) -> GaussianProcess:
     """Fit a process to each channel of the goal, from the usable rows and `bounds`.
 
-    With an objective no row is taken for wrong, because an optimum may look like one. And the logarithm of a reading
-    close to 0 has so large a variance that nothing is known there, and the best is expected there: the logarithm of the
-    objective is that of its distance from the smallest reading; of another channel with such readings none is taken.
+    With an objective no row is taken for wrong, because an optimum may look like one. The logarithm of a reading close
+    to 0 has so large a variance that the best would be expected there. So the logarithm of the objective is that of its
+    distance from the smallest reading, and a constraint's channel with such readings is not transformed.
     """
     goal, n = training.goal, len(training.Y)
     pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
@@ -177,9 +177,6 @@ class GaussianProcess:
         return ProcessPaths(
             n, len(self.training.channels), self.training.goal, self.channels, drawn, between, self.offset
         )
-
-    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
-        return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
     def leave_one_out(self) -> Floats:
         """As in `ForwardModel`; a row that was left out as wrong has the density of wrong rows."""

@@ -19,15 +19,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from sdl.arrays import Bools, Floats
+from sdl.arrays import Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import NOMINAL
 from sdl.models.forward.forward_model import (
     Paths,
     Prediction,
-    at_upper_end,
     leave_one_out_t,
-    log_density,
     symmetric_root,
 )
 from sdl.models.forward.linear_model import POOL, TIE, t_factor
@@ -118,9 +116,6 @@ class QuadraticModel:
             drawn[..., : between.shape[1]] += moved
             drawn[..., 0] += 0.5 * moved[..., 1:].sum(axis=-1)  # the surface is centred at the middle of the range
         return _Surfaces(drawn, self._products)
-
-    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
-        return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
     def leave_one_out(self) -> Floats:  # without drift
         """As in `ForwardModel`; NaN if there are no more rows than coefficients, because then the prior decides."""

@@ -205,9 +205,7 @@ def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
     return np.asarray(np.where(inside[..., None], 0.0, scaled), dtype=np.float64)
 
 
-def starting_points(
-    training: TrainingSet, bands: Bands, region: Region, rng: np.random.Generator, *, random: int = RANDOM
-) -> Floats:
+def starting_points(training: TrainingSet, bands: Bands, region: Region, rng: np.random.Generator) -> Floats:
     """(k, d) starting points of a search: the settings of the rows closest to the goal, and random settings.
 
     With choices, both in every block of the region, or in MOST_BLOCKS of them.
@@ -216,10 +214,10 @@ def starting_points(
     off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
     nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
     if region.is_box:
-        return region.project(np.vstack([nearest, region.sample(random, rng)]))
+        return region.project(np.vstack([nearest, region.sample(RANDOM, rng)]))
     codes = region.codes[rng.permutation(len(region.codes))[:MOST_BLOCKS]]
-    points = np.vstack([nearest, region.sample(random * len(codes), rng)])
-    blocks = np.vstack([np.repeat(codes, len(nearest), axis=0), np.tile(codes, (random, 1))])
+    points = np.vstack([nearest, region.sample(RANDOM * len(codes), rng)])
+    blocks = np.vstack([np.repeat(codes, len(nearest), axis=0), np.tile(codes, (RANDOM, 1))])
     points = np.vstack([np.tile(nearest, (len(codes), 1)), points[len(nearest) :]])
     return region.project(np.where(region.categorical, blocks, points))
 
@@ -261,7 +259,7 @@ def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, co
     return u
 
 
-def maximise(function: Function, candidates: Floats, region: Region, steps: int = STEPS) -> Floats:
+def maximise(function: Function, candidates: Floats, region: Region) -> Floats:
     """(d,) the settings inside a region with the greatest value of a function (k, d) -> (k,).
 
     The best CLIMBS of the candidates (k, d) that lie apart are climbed from, each with its own choices, by L-BFGS-B
@@ -293,7 +291,7 @@ def maximise(function: Function, candidates: Floats, region: Region, steps: int 
             jac=True,
             bounds=Bounds(*region.bounds_at(candidates[i])),
             constraints=kept,
-            options={"maxiter": steps, "ftol": FLAT},
+            options={"maxiter": STEPS, "ftol": FLAT},
         )
         if -end.fun > greatest:
             inside = region.project(end.x)
