@@ -93,7 +93,9 @@ def _change(table: TrialTable, model: RunModel, names: list[str]) -> Floats:
 
 
 def _signed(value: float) -> str:
-    return "–" if not np.isfinite(value) else f"{'+' if value >= 0 else '−'}{abs(value):.2g}"
+    if not np.isfinite(value):
+        return "–"
+    return f"{'+' if value >= 0 else '−'}{abs(value):{'.0f' if abs(value) >= 10 else '.2g'}}"
 
 
 def _cells(axes: Axes, values: Floats, depth: Floats, texts: list[str], names: list[str], labels: list[str]) -> None:
