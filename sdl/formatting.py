@@ -369,7 +369,8 @@ def off(band: Band, value: float, unit: str = "") -> str:
         if beyond := band.beyond(value):
             side, edge = ("above", band.high) if value > band.high else ("below", band.low)
             return f"reads {reading(value, band)}{unit}, {format_reading(beyond)}{unit} {side} {edge:g}"
-        return f"reads {reading(value, band)}{unit}, inside {band}"
+        inside = f"inside {band}" if math.isfinite(band.high - band.low) else f"within its limit, {band}"
+        return f"reads {reading(value, band)}{unit}, {inside}"
     error = value - band.target
     tolerance = band.high - band.target if error > 0 else band.target - band.low
     sign = "\N{MINUS SIGN}" if error < 0 else "+"

@@ -6,12 +6,15 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import DaysScore
 from sdl.formatting import count
-from sdl.sweep.summary import align, beside, format_trials, quantile, row_figure
+from sdl.sweep.summary import PAPER, align, beside, format_trials, quantile, row_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Difference between two solvers, in standard errors, from which one of them counts as better.
 SIGNIFICANT = 2.0
@@ -143,8 +146,8 @@ def recommend(summaries: Sequence[SolverSummary], goals: int, scores: Sequence[D
     return Recommendation(taken.solver, others, " ".join(sentences))
 
 
-def solver_table(summaries: Sequence[SolverSummary]) -> list[str]:
-    """The lines of a table, header first."""
+def solver_rows(summaries: Sequence[SolverSummary]) -> list[list[str]]:
+    """The rows of a table, header first."""
     rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
     for line in summaries:
         more = "" if line is summaries[0] else f"{line.more:+.2f} ± {line.error:.2f}"
@@ -153,20 +156,32 @@ def solver_table(summaries: Sequence[SolverSummary]) -> list[str]:
         rows.append(
             [line.solver, reached, format_trials(line.median), format_trials(line.p95), f"{line.mean:.2f}", more, ms]
         )
-    return align(rows, 1)
+    return rows
 
 
-def days_table(missed: Sequence[DaysScore]) -> list[str]:
-    """The lines of a table of days left out, header first."""
+def solver_table(summaries: Sequence[SolverSummary]) -> list[str]:
+    """The lines of a table, header first."""
+    return align(solver_rows(summaries), 1)
+
+
+def days_rows(missed: Sequence[DaysScore]) -> list[list[str]]:
+    """The rows of a table of days left out, header first."""
     rows = [["solver", "settings off by", "readings", "days"]]
     for miss in sorted(missed, key=lambda m: (math.isnan(m.rms), m.rms)):
         off = miss.why[:60] if math.isnan(miss.rms) else f"{miss.rms:.4f}"
         rows.append([miss.solver, off, str(miss.readings), str(miss.days)])
-    return align(rows, 1)
+    return rows
 
 
-def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str) -> bytes:
-    """The fraction of goals that each solver has reached after a number of trials, as a PNG.
+def days_table(missed: Sequence[DaysScore]) -> list[str]:
+    """The lines of a table of days left out, header first."""
+    return align(days_rows(missed), 1)
+
+
+def figure_of(
+    ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str
+) -> Figure:
+    """The fraction of goals that each solver has reached after a number of trials.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -182,7 +197,7 @@ def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max
     share = [[np.mean(np.array(mine) <= n) for n in range(1, last + 1)] for mine in trials]
     extent = (0.5, last + 0.5, len(summaries) - 0.5, -0.5)
     image = axes.imshow(share, aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=extent)
-    axes.hlines(np.arange(len(summaries) - 1) + 0.5, 0.5, last + 0.5, color="white", lw=3)
+    axes.hlines(np.arange(len(summaries) - 1) + 0.5, 0.5, last + 0.5, color=PAPER, lw=3)
     for row, line in enumerate(summaries):
         if not math.isinf(line.median):
             axes.plot([line.median], [row], "o", color="#d55e00", ms=5)
@@ -193,6 +208,15 @@ def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max
     bar.ax.set_yticklabels(["0", "50 %", "all"], fontsize=8)
     bar.set_label("goals reached so far", fontsize=8)
     bar.outline.set_visible(False)
+    return figure
+
+
+def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str) -> bytes:
+    """The figure as a PNG.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
     png = io.BytesIO()
-    figure.savefig(png, dpi=130)
+    figure_of(ended, summaries, max_trials, title).savefig(png, dpi=130)
     return png.getvalue()

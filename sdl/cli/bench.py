@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +33,9 @@ from sdl.twin.fitted.state import FittedState, is_fitted
 from sdl.twin.led.state import TwinState, load
 
 if TYPE_CHECKING:
+    from sdl.bench.campaigns import BenchCampaign
+    from sdl.bench.days import DaysScore
+    from sdl.bench.report import SolverSummary
     from sdl.twin.led.evidence import Evidence
 
 
@@ -79,7 +81,7 @@ def bench(
     from sdl.bench import BenchGoals, campaigns, days_left_out, recommend, solver_of, summarise
     from sdl.bench import fitted as of_any
     from sdl.bench.campaigns import channels_of, goals_of
-    from sdl.bench.report import days_table, draw, solver_table
+    from sdl.bench.report import days_table, solver_table
     from sdl.parallel.pool import cores
 
     if out is not None and out.suffix not in (".png", ".html"):
@@ -128,27 +130,41 @@ def bench(
             print("\n".join([head, "", *days_table(scores), ""]))
         say(advice.sentence)
     if out is not None:
-        tables = {f"On the twin: {description}": solver_table(summaries)}
-        if scores:
-            tables["Days left out"] = days_table(scores)
-        _write_report(out, draw(ended, summaries, trials, description), advice.sentence, tables)
+        _write_report(out, (ended, summaries, trials, description), advice.sentence, scores)
         if not json:
             print(f"written: {out}")
 
 
-def _write_report(file: Path, picture: bytes, advice: str, tables: Mapping[str, Sequence[str]]) -> None:
+def _write_report(
+    file: Path,
+    drawn: tuple[Sequence[BenchCampaign], Sequence[SolverSummary], int, str],
+    advice: str,
+    scores: Sequence[DaysScore],
+) -> None:
     """Write the figure as .png, or a page with the figure and the tables as .html."""
-    from sdl.report import page
+    from sdl.bench.report import days_rows, draw, figure_of, solver_rows
+    from sdl.report import page, style
+    from sdl.report.tables_page import TableSection, tables_page
 
-    if file.suffix == ".html":
-        source = "data:image/png;base64," + base64.b64encode(picture).decode()
-        alt, title = "goals reached by trial, one row per solver", "Which solver for this instrument?"
-        page.write(
-            file, page.render("bench.html.j2", title=title, advice=advice, alt=alt, source=source, tables=tables)
-        )
+    _, summaries, trials, description = drawn
+    if file.suffix != ".html":
+        with translated_os_errors(file, kind=RecordError):
+            page.save(file, draw(*drawn))
         return
-    with translated_os_errors(file, kind=RecordError):
-        page.save(file, picture)
+    head, *rows = solver_rows(summaries)
+    sections = [TableSection(f"On the twin: {description}", head, rows)]
+    if scores:
+        head, *rows = days_rows(scores)
+        note = "Settings of each day predicted from all others; fractions of an input's range."
+        sections.append(TableSection("Days left out", head, rows, note=note))
+    with style.styled():
+        figure = figure_of(*drawn[:3], "")
+        figure.set_size_inches(style.WIDTH, figure.get_figheight())  # its text is readable on a phone
+    caption = f"Goals reached by trial, one row per solver; the point is the median; at most {trials} trials."
+    page.write(
+        file,
+        tables_page("Which solver for this instrument?", advice, sections, [(figure, "Goals reached", caption)]),
+    )
 
 
 def _fitted(instrument: Path | None, twin: str, data: Sequence[str]) -> tuple[dict[str, Any], FittedState]:

@@ -91,6 +91,20 @@ def emit(value: Mapping[str, Any]) -> None:
     print(json.dumps(_finite(value), allow_nan=False), file=Emitted.to)
 
 
+def check_page(file: Path) -> None:
+    """Check before the work that a page can be written to a file.
+
+    Raises:
+        ConfigError: it is no .html file, a package is missing, or the file was not made by sdl.
+    """
+    from sdl.report import page
+
+    if file.suffix != ".html":
+        raise ConfigError(f"--report {file}: must end in .html")
+    page.environment()
+    page.check(file)
+
+
 def campaign_run(name: str, runs: Path) -> Path:
     """The newest run of this name that has a goal; a newer one without a goal is reported on stderr."""
     run, newest = find(name, runs, goal=True), find(name, runs)

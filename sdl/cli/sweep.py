@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.options import LIMIT, Jobs, Json, Limit, OnTwin, Quiet, argument, emit, option
+from sdl.cli.options import LIMIT, Jobs, Json, Limit, OnTwin, Quiet, argument, check_page, emit, option
 from sdl.errors import SolverError
 from sdl.formatting import count
 
@@ -31,6 +31,9 @@ def sweep(
         bool, option("--dry-run", "Validate everything and print the number of campaigns; run none.")
     ] = False,
     plot: Annotated[Path | None, option("--plot FILE.png", "Draw the summary; needs the extra `report`.")] = None,
+    report: Annotated[
+        Path | None, option("--report FILE.html", "Also write a page with table and figure; needs the extra `report`.")
+    ] = None,
     limit: Limit = LIMIT,
     on_twin: OnTwin = False,
     json: Json = False,
@@ -47,6 +50,8 @@ def sweep(
     """
     from sdl.sweep import load
 
+    if report is not None:
+        check_page(report)
     plan = load(file, on_twin=on_twin)
     if dry:
         _print_plan(plan, json=json)
@@ -61,8 +66,35 @@ def sweep(
         from sdl.sweep.summary import draw, groups
 
         draw(groups(outcome.data, list(plan.sweep.grid)), list(plan.sweep.grid), plot, plan.sweep.name)
+    if report is not None:
+        _write_page(report, plan, outcome)
     if outcome.cannot:
         raise typer.Exit(SolverError.exit_code)
+
+
+def _write_page(file: Path, plan: SweepPlan, outcome: SweepOutcome) -> None:
+    """Write a page with the groups of the grid, and their figure unless there are too many."""
+    from sdl.report import page, style
+    from sdl.report.tables_page import TableSection, tables_page
+    from sdl.sweep.summary import MAX_DRAWN, figure_of, groups, table_rows
+
+    keys = list(plan.sweep.grid)
+    found = groups(outcome.data, keys) if outcome.data.exists() else []
+    head, *rows = table_rows(found, keys)
+    total = count(outcome.before + outcome.ran, "campaign")
+    note = f"{total}, one row for each in {outcome.data.name}."
+    if len(found) > MAX_DRAWN:
+        note += f" No figure: {len(found)} groups do not fit in one; at most {MAX_DRAWN}."
+    figures = []
+    if 0 < len(found) <= MAX_DRAWN:
+        with style.styled():
+            drawn = figure_of(found, keys, "")
+            drawn.set_size_inches(style.WIDTH, drawn.get_figheight())  # its text is readable on a phone
+        caption = f"Trials until the goal is reached, by {', '.join(keys) or 'all campaigns'}: from the fewest to the "
+        figures.append((drawn, "Trials to reach the goal", caption + "95th percentile; mark: median."))
+    lead = f"{total} of `{plan.base}`" + (f"; {len(outcome.cannot)} without a result" if outcome.cannot else "")
+    section = TableSection("Results", head, rows, len(keys), note)
+    page.write(file, tables_page(plan.sweep.name, lead, [section], figures, good=False if outcome.cannot else None))
 
 
 def _run(

@@ -10,7 +10,7 @@ import typer
 
 from sdl import verify as verifying
 from sdl.cli.display.progress import working
-from sdl.cli.options import LIMIT, Json, Limit, OnTwin, Set, argument, emit, option
+from sdl.cli.options import LIMIT, Json, Limit, OnTwin, Set, argument, check_page, emit, option
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.formatting import count, truncate
@@ -23,6 +23,7 @@ def verify(
     jobs: Annotated[int, option("--jobs -j", "Processes on this machine.", min=1)] = 1,
     sure: Annotated[bool, option("--sure", "Exit 1 also if there are too few seeds to tell.")] = False,
     junit: Annotated[Path | None, option("--junit FILE", "Also write a JUnit XML file.")] = None,
+    report: Annotated[Path | None, option("--report FILE.html", "Also write a page.")] = None,
     limit: Limit = LIMIT,
     changes: Set = None,
     on_twin: OnTwin = False,
@@ -38,6 +39,8 @@ def verify(
     file. A median or p95 that holds for too few seeds to be sure is reported and counts as met.
     A campaign whose solver hangs or ends its process does not meet its expectation; the others continue.
     """
+    if report is not None:
+        check_page(report)
     plans, without = _plans(files, changes or [], seeds, on_twin=on_twin)
     if not json:
         for file in without:
@@ -51,15 +54,40 @@ def verify(
     if junit is not None:
         _write_junit(junit, results)
     failed = [v for v in results if v.level is Level.NOT or (sure and v.level is not Level.MET)]
+    if report is not None:
+        _write_page(report, results, without, failed)
     if json:
         emit({"met": not failed, "without": [str(f) for f in without], "files": [verifying.plain(v) for v in results]})
-    elif failed:
-        names = ", ".join(v.plan.file for v in failed)
-        print(f"{len(failed)} of {count(len(results), 'file')} not as expected: {names}")
     else:
-        print(f"all as expected: {count(len(results), 'file')}, {count(sum(len(v.seen) for v in results), 'campaign')}")
+        print(_conclusion(results, failed))
     if failed:
         raise typer.Exit(1)
+
+
+def _conclusion(results: list[Verified], failed: list[Verified]) -> str:
+    if failed:
+        names = ", ".join(v.plan.file for v in failed)
+        return f"{len(failed)} of {count(len(results), 'file')} not as expected: {names}"
+    return f"all as expected: {count(len(results), 'file')}, {count(sum(len(v.seen) for v in results), 'campaign')}"
+
+
+def _write_page(file: Path, results: list[Verified], without: list[Path], failed: list[Verified]) -> None:
+    """Write a page with a table of claims for each file."""
+    from sdl.report import page
+    from sdl.report.tables_page import TableSection, tables_page
+
+    head = ("claim", "expected", "seen", "result")
+    sections = []
+    for verified in results:
+        rows = [(f.claim, f.expected, f.seen, f"{f.level}{_certainty(f)}") for f in verified.findings]
+        missed = [(n, finding) for n, finding in enumerate(verified.findings) if finding.level is Level.NOT]
+        facts = {f"{f.claim} is not met": list(_facts(verified, f).items()) for _, f in missed}
+        note = f"{count(len(verified.seen), 'seed')}. {verified.plan.note}".strip()
+        sections.append(TableSection(verified.plan.file, head, rows, 4, note, facts, frozenset(n for n, _ in missed)))
+    conclusion = _conclusion(results, failed)
+    skipped = f" Without `expect:` and skipped: {', '.join(map(str, without))}." if without else ""
+    text = f"{conclusion[0].upper()}{conclusion[1:]}.{skipped}"
+    page.write(file, tables_page("Campaigns tested against their expectations", text, sections, good=not failed))
 
 
 def _plans(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+FAINT, LINE, PAPER = "#5c5c5e", "#d2d2d4", "#fefefe"
+"""Secondary text, grid and background, as in `sdl.report.style`, which replaces them in dark mode."""
 MAX_DRAWN = 60  # largest number of groups in a figure
 
 
@@ -105,14 +107,19 @@ def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     return summaries
 
 
-def table(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
-    """The lines of a table, header first."""
+def table_rows(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[list[str]]:
+    """The rows of a table, header first."""
     rows = [[*keys, "campaigns", "reached", "trials: median", "p95", "error"]]
     for group in summaries:
         error = "" if math.isnan(group.error) else f"{100 * group.error:.2f} %"
         counts = [str(group.campaigns), f"{100 * group.reached / group.campaigns:.3g} %"]
         rows.append([*group.values, *counts, format_trials(group.median), format_trials(group.p95), error])
-    return align(rows, len(keys))
+    return rows
+
+
+def table(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
+    """The lines of a table, header first."""
+    return align(table_rows(summaries, keys), len(keys))
 
 
 def align(rows: Sequence[Sequence[str]], texts: int) -> list[str]:
@@ -144,16 +151,16 @@ def row_figure(labels: Sequence[str], purpose: str, title: str, x_label: str) ->
     return figure, axes
 
 
-def beside(axes: Axes, row: float, text: str, color: str = "0.35") -> None:
+def beside(axes: Axes, row: float, text: str, color: str = FAINT) -> None:
     """Write a text to the right of a row."""
     axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", size=8, color=color)
 
 
-def draw(summaries: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
-    """Draw the trials of each group: a bar from the fewest to the p95, a mark at the median.
+def figure_of(summaries: Sequence[GridGroup], keys: Sequence[str], title: str) -> Figure:
+    """The trials of each group: a bar from the fewest to the p95, a mark at the median.
 
     Raises:
-        ConfigError: matplotlib is not installed, there are too many groups, or the file cannot be written.
+        ConfigError: matplotlib is not installed, or there are too many groups.
     """
     if len(summaries) > MAX_DRAWN:
         raise ConfigError(f"--plot: {len(summaries)} groups do not fit in one figure; at most {MAX_DRAWN}")
@@ -167,15 +174,25 @@ def draw(summaries: Sequence[GridGroup], keys: Sequence[str], file: Path, title:
         axes.plot([low, high], [row, row], color="#9ec9e2", lw=8, solid_capstyle="butt")
         axes.plot([middle], [row], "|", color="#0072b2", ms=13, mew=3)
         part = f"{100 * group.reached / group.campaigns:.3g} % of {group.campaigns}"
-        beside(axes, row, part, "#b2182b" if group.reached < group.campaigns else "0.35")
+        beside(axes, row, part, "#b2182b" if group.reached < group.campaigns else FAINT)
     beside(axes, -0.75, "reached")
     axes.set_ylim(len(summaries) - 0.5, -1.0)
     axes.set_xlim(0, end + 0.3)
     if any(math.isinf(g.p95) for g in summaries):
-        axes.axvline(end, color="0.7", lw=0.8, ls=":")
-        axes.text(end, -0.75, "never ", ha="right", va="center", size=8, color="0.35")
-    axes.grid(axis="x", color="0.9", lw=0.8)
+        axes.axvline(end, color=LINE, lw=0.8, ls=":")
+        axes.text(end, -0.75, "never ", ha="right", va="center", size=8, color=FAINT)
+    axes.grid(axis="x", color=LINE, lw=0.8)
     axes.set_axisbelow(True)
+    return figure
+
+
+def draw(summaries: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
+    """Write the figure to a file.
+
+    Raises:
+        ConfigError: as `figure_of`, or the file cannot be written.
+    """
+    figure = figure_of(summaries, keys, title)
     try:
         figure.savefig(file, dpi=130)
     except (OSError, ValueError) as error:

@@ -33,7 +33,7 @@ def test_with_a_log_a_twin_is_fitted_to_it_first(sdl, tmp_path):
     assert "a twin was fitted to them, from night-2025-10" in done.out
     page = Path("b.html").read_text()
     assert "Take <code>linear</code>" in page
-    assert "data:image/png;base64," in page
+    assert "data:image/svg+xml;base64," in page
     assert "http:" not in page
     assert "https:" not in page
 

@@ -84,6 +84,10 @@ def test_a_picture_is_drawn(sdl, many):
     done = sdl("sweep", many, "--jobs", "1", "--plot", "many.png", "-o", "out")
     assert done.code == 0
     assert Path("many.png").read_bytes().startswith(b"\x89PNG")
+    assert sdl("sweep", many, "--jobs", "1", "--report", "many.html", "-o", "out").code == 0
+    page = Path("many.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>\n<!-- made by sdl -->")
+    assert "data:image/svg+xml;base64," in page
     assert Path("out/results.parquet").exists()
 
 

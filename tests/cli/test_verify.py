@@ -108,3 +108,22 @@ def test_a_campaign_that_never_reaches_its_goal_is_valid_json_too(sdl: Sdl, file
     printed = sdl("verify", file, "--json", "--set", "stop.trials=2").json
     assert printed["files"][0]["findings"][0]["seen"] == "0 of 3"
     assert printed["files"][0]["findings"][1]["seen"] == "no end as expected"
+
+
+def test_a_page_has_a_table_for_each_file_and_names_what_is_not_met(sdl: Sdl, file: Path, tmp_path: Path) -> None:
+    assert sdl("verify", file, "--report", "good.html").code == 0
+    good = Path("good.html").read_text(encoding="utf-8")
+    assert '<p class="card outcome good">All as expected: 1 file, 3 campaigns.' in good
+    assert "prefers-color-scheme:dark" in good
+    worse = tmp_path / "worse.yaml"
+    worse.write_text(CAMPAIGN + "expect: {trials: 1, seeds: 1}\n# <b>\n", encoding="utf-8")
+    assert sdl("verify", file, worse, "--report", "bad.html").code == 1
+    bad = Path("bad.html").read_text(encoding="utf-8")
+    assert "1 of 2 files not as expected" in bad
+    assert "trials, most is not met" in bad
+    assert "<dt>again</dt>" in bad
+    Path("mine.html").write_text("mine", encoding="utf-8")
+    for name, said in (("x.pdf", "must end in .html"), ("mine.html", "was not made by sdl")):
+        done = sdl("verify", file, "--report", name)
+        assert done.code == 2
+        assert said in done.err
