@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from sdl.core.events import Event
@@ -38,7 +38,7 @@ class TailReader:
         """
         return list(self.each())
 
-    def each(self) -> Iterator[Event]:
+    def each(self) -> Generator[Event, None, None]:
         """As `new`, one event at a time; the events after the last one that was taken are left for the next call.
 
         Raises:

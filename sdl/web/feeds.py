@@ -23,6 +23,7 @@ from sdl.store.tail import TailReader
 from sdl.store.trial_files import FOLDER
 from sdl.web import person, render
 from sdl.web.run_view import RunView
+from sdl.web.start.launcher import Launcher
 
 STATUS_SECONDS = 0.5
 """Seconds for which a status of the lab is shared by all pages."""
@@ -41,10 +42,11 @@ class LabFeed:
 
     Args:
         control: of the lab; None without a lab.
+        launcher: starts campaigns where there is no lab; None: nothing does.
     """
 
-    def __init__(self, control: Controller | None) -> None:
-        self.control = control
+    def __init__(self, control: Controller | None, launcher: Launcher | None = None) -> None:
+        self.control, self.launcher = control, launcher
         self._lock, self._at = threading.Lock(), -float("inf")
         self._status: dict[str, Any] = {}
 
@@ -61,6 +63,15 @@ class LabFeed:
     def start_of(self, run: str) -> Mapping[str, Any] | None:
         """The running start of a run `campaign/run`."""
         return next((row for row in self.status().get("running", ()) if row["run"] == run), None)
+
+    @property
+    def starts(self) -> bool:
+        """Whether campaigns can be started and continued from the page."""
+        return self.control is not None or self.launcher is not None
+
+    def stoppable(self, run: str) -> bool:
+        """Whether a run `campaign/run` was started by this server and can be interrupted."""
+        return self.launcher is not None and self.launcher.is_running(run)
 
     def _ask(self, control: Controller) -> dict[str, Any]:
         try:
@@ -161,14 +172,23 @@ class RunFeed:
 
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
         """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
-        live = self.view.shown(self._process)
+        live, now = self.view.shown(self._process), time.time()
+        if self._process and live["opened"] and not live["ended"]:
+            live["times"] = self.view.times(now, _changed(self.folder / FILE) / 1e9)
+        if start and start["pauses"] and live["state"]["word"] == "running":
+            live["state"] = {**live["state"], "word": "pausing"}
         beside = trial_files.files(self.folder)
         path = f"/runs/{render.part(self.folder.parent.name)}/{render.part(self.folder.name)}"
+        name = f"{self.folder.parent.name}/{self.folder.name}"
+        idle = not self._process and not start and self._lab.starts
         values = {
-            "live": live, "start": start, "zone": self._lab.status().get("timezone", ""), "path": path,
+            "now": now, "run": name, "actions": self.view.actions() if idle else [],
+            "stoppable": self._lab.stoppable(name),
+            "can_start": self._lab.starts, "live": live, "start": start, "path": path,
+            "zone": self._lab.status().get("timezone", ""),
             "ask": person.request(self.view), "told": person.told(self.view, beside),
         }  # fmt: skip
-        names = ("state", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
+        names = ("state", "actions", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         announcement = f"{live['state']['word']}: {live['state']['text']}"
         return {"parts": drawn, "announcement": announcement, "asked": self.view.asked()}
@@ -216,13 +236,13 @@ class RunCache:
 class HomeFeed:
     """The feed of the home page: the lab's status, or without a lab the running and the newest runs.
 
-    `zone` is the time zone of all times on the page.
+    `zone` is the time zone of all times on the page, `runs` the directory of the runs as people name it.
     """
 
     every, ended = 1.0, False
 
-    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "") -> None:
-        self._lab, self._index, self._cache, self._zone = lab, index, cache, zone
+    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "", runs: str = "runs") -> None:
+        self._lab, self._index, self._cache, self._zone, self._runs = lab, index, cache, zone, runs
 
     def look(self) -> Mapping[str, Any]:
         """All parts of the page."""
@@ -235,6 +255,7 @@ class HomeFeed:
         values = {
             "status": status,
             "zone": self._zone,
+            "runs": self._runs,
             "latest": latest,
             "reading": (known, total) if not complete and (known < total or not latest) else None,
             "live": [
