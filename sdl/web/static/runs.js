@@ -29,6 +29,13 @@
     const list = found.getElementById("found");
     const said = list ? "" : found.querySelector("main p")?.textContent || "The server does not answer.";
     if (list) $("found").replaceChildren(...list.childNodes);
+    for (const field of form.querySelectorAll("select")) {
+      const fresh = found.getElementById(field.id);
+      if (!fresh || fresh.options.length === field.options.length) continue;
+      const chosen = field.value; // of now: it may have been chosen meanwhile
+      field.replaceChildren(...fresh.childNodes);
+      field.value = chosen;
+    }
     else $("found").querySelector("[role=status]").textContent = said;
     $("found").removeAttribute("aria-busy");
     tick();
