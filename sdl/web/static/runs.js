@@ -29,6 +29,7 @@
     const list = found.getElementById("found");
     const said = list ? "" : found.querySelector("main p")?.textContent || "The server does not answer.";
     if (list) $("found").replaceChildren(...list.childNodes);
+    else $("found").querySelector("[role=status]").textContent = said;
     for (const field of form.querySelectorAll("select")) {
       const fresh = found.getElementById(field.id);
       if (!fresh || fresh.options.length === field.options.length) continue;
@@ -36,7 +37,6 @@
       field.replaceChildren(...fresh.childNodes);
       field.value = chosen;
     }
-    else $("found").querySelector("[role=status]").textContent = said;
     $("found").removeAttribute("aria-busy");
     tick();
     follow(path);
