@@ -45,7 +45,12 @@
   // While the records are being read, the list is asked for again
   function follow(path) {
     const mine = asked;
-    if ($("found").querySelector(".card[role=status]")) setTimeout(() => { if (mine === asked) load(path); }, 1500);
+    if (!$("found").querySelector(".card[role=status]")) return;
+    setTimeout(() => {
+      if (mine !== asked) return;
+      if ($("found").querySelector(".editing")) follow(path); // what is typed there is kept
+      else load(path);
+    }, 1500);
   }
 
   function filter() {
