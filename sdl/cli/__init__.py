@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import ask, bench, campaign_files, instrument, mcp, paper, replay, run, solve, sweep, verify, web
+from sdl.cli import ask, bench, campaign_files, forecast, instrument, mcp, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
 from sdl.cli.runs import archive, compare, report, show, watch
@@ -71,7 +71,7 @@ def _common(
 COMMANDS = (
     *(run.run, run.resume, run.collect, run.measure),
     *(ask.ask, ask.tell, ask.attach, ask.skip, ask.correct),
-    *(campaign_files.validate, campaign_files.schema, campaign_files.init),
+    *(campaign_files.validate, forecast.forecast, campaign_files.schema, campaign_files.init),
     *(
         show.list_runs,
         show.show,

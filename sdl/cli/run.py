@@ -54,6 +54,7 @@ def run(
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
+    folder: Annotated[Path | None, typer.Option(hidden=True)] = None,  # of `sdl.web.start.launcher`
 ) -> None:
     """Run a campaign until its goal is reached or a rule stops it.
 
@@ -77,7 +78,7 @@ def run(
         campaign = config.on_twin(config.load(file, changes or (), runs=runs))
         act = partial(runner.run, campaign, runs=runs, guarded=True)
     else:
-        act = partial(runner.run, file, runs=runs, changes=changes or (), guarded=True)
+        act = partial(runner.run, file, runs=runs, changes=changes or (), guarded=True, folder=folder)
     _drive(act, json=json, quiet=quiet)
 
 

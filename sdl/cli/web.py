@@ -37,8 +37,9 @@ def web(
     sdl web --port 8080 --url https://bench.example.org
     sdl lab run lab.yaml                   the same page, with instruments, schedule and controls of the lab
 
-    With the access token the page changes notes and tags, and a person answers there what campaigns of kind manual
-    ask for. Ctrl-C or SIGTERM stops it, with exit code 0.
+    With the access token the page starts and continues campaigns, changes notes and tags, and a person answers there
+    what campaigns of kind manual ask for. Ctrl-C or SIGTERM stops it, with exit code 0; the campaigns that were
+    started from the page are interrupted, and can be continued.
     """
     from sdl.notify.model import parse_page
     from sdl.web.server import serve
@@ -52,7 +53,11 @@ def web(
         say(f"{url} shows the runs in {runs} until Ctrl-C; the access token for changes is in {token}")
         sys.stdout.flush()
 
-    serve(runs, port=port, url=address, on_listen=announce)
+    def interrupted(started: Sequence[str]) -> None:
+        for run in started:
+            say(f"interrupted: {run}; continue it with sdl resume {runs / run}")
+
+    serve(runs, port=port, url=address, on_listen=announce, on_close=interrupted)
 
 
 class LabPage:

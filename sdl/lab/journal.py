@@ -22,7 +22,7 @@ JOURNAL = record.EventSchema(
     once=False,
     last=None,
     file="journal.jsonl",
-    added_in={"Asked": {"campaign": {}}, "Ended": {"cost": 0.0}, "Died": {"cost": 0.0}},
+    added_in={"Asked": {"campaign": {}, "run": "", "changes": ()}, "Ended": {"cost": 0.0}, "Died": {"cost": 0.0}},
 )
 SUFFIX = ".lab"
 

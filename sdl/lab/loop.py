@@ -244,6 +244,8 @@ class LabLoop:
             event.instrument,
             lab.supervise.hung,
             lab.suspend_of(event.instrument).model_dump(mode="json"),
+            start.changes,
+            event.attempt,
         )
         self.live[start.number] = LiveStart(start.readings, cost=start.cost)
         with log_context(start=start.number, job=start.job, instrument=event.instrument, run=event.run):

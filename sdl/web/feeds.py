@@ -15,6 +15,7 @@ from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
 from sdl.runs.index import Index
 from sdl.runs.query import Query
+from sdl.runs.runs import without_collection
 from sdl.store import lease, trial_files
 from sdl.store.lock import is_attended, writing_process
 from sdl.store.resolve import FILE
@@ -22,11 +23,15 @@ from sdl.store.tail import TailReader
 from sdl.store.trial_files import FOLDER
 from sdl.web import person, render
 from sdl.web.run_view import RunView
+from sdl.web.start.launcher import Launcher
 
 STATUS_SECONDS = 0.5
 """Seconds for which a status of the lab is shared by all pages."""
 HOLDER_SECONDS = 2.0
 """Seconds between checks whether the process of a run is alive."""
+READ_SECONDS, READ_EVENTS = 0.7, 200
+"""Seconds for which a record is read at a time, and events between two looks at the clock: a page does not wait for a
+long record."""
 PAST_ROWS, LATEST_ROWS = 8, 10
 CACHED_RUNS, OTHER_RUNS = 24, 12
 """Folded runs in the cache; runs on the home page that no lab started."""
@@ -37,10 +42,11 @@ class LabFeed:
 
     Args:
         control: of the lab; None without a lab.
+        launcher: starts campaigns where there is no lab; None: nothing does.
     """
 
-    def __init__(self, control: Controller | None) -> None:
-        self.control = control
+    def __init__(self, control: Controller | None, launcher: Launcher | None = None) -> None:
+        self.control, self.launcher = control, launcher
         self._lock, self._at = threading.Lock(), -float("inf")
         self._status: dict[str, Any] = {}
 
@@ -57,6 +63,15 @@ class LabFeed:
     def start_of(self, run: str) -> Mapping[str, Any] | None:
         """The running start of a run `campaign/run`."""
         return next((row for row in self.status().get("running", ()) if row["run"] == run), None)
+
+    @property
+    def starts(self) -> bool:
+        """Whether campaigns can be started and continued from the page."""
+        return self.control is not None or self.launcher is not None
+
+    def stoppable(self, run: str) -> bool:
+        """Whether a run `campaign/run` was started by this server and can be interrupted."""
+        return self.launcher is not None and self.launcher.is_running(run)
 
     def _ask(self, control: Controller) -> dict[str, Any]:
         try:
@@ -82,7 +97,7 @@ class RunFeed:
 
     @property
     def ended(self) -> bool:
-        return self.view.ended
+        return self.view.ended and self.view.read_part is None
 
     def look(self) -> Mapping[str, Any] | None:
         """The parts of the page, rendered again; None if nothing has changed."""
@@ -100,16 +115,21 @@ class RunFeed:
         return self.parts(start)
 
     def _read(self) -> bool:
-        """Fold the new events of the record; whether there were any."""
+        """Fold the new events of the record, of a long one for a moment only; whether there were any."""
         try:
             size = os.stat(self.folder / FILE).st_size
         except OSError as error:
             raise RecordError(f"{self.folder.name}: the record is gone: {error.strerror}") from error
-        if size == self._size:
+        if size == self._size and self.view.read_part is None:
             return False
-        self._size = size
-        for event in self._tail.new():
-            self.view.take(event)
+        self._size, self.view.read_part = size, None
+        until = time.monotonic() + READ_SECONDS
+        with without_collection(), contextlib.closing(self._tail.each()) as events:
+            for number, event in enumerate(events, 1):
+                self.view.take(event)
+                if number % READ_EVENTS == 0 and time.monotonic() > until:
+                    self.view.read_part = min(self._tail.offset / max(size, 1), 1.0)
+                    break
         return True
 
     def _start(self) -> Mapping[str, Any] | None:
@@ -140,6 +160,8 @@ class RunFeed:
         """Number of trials that were proposed; thread-safe."""
         with self._lock:
             self._read()
+            while self.view.read_part is not None:
+                self._read()
             return self.view.trials[-1].trial + 1 if self.view.trials else 0
 
     def whole(self) -> Mapping[str, Any]:
@@ -150,14 +172,23 @@ class RunFeed:
 
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
         """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
-        live = self.view.shown(self._process)
+        live, now = self.view.shown(self._process), time.time()
+        if self._process and live["opened"] and not live["ended"]:
+            live["times"] = self.view.times(now, _changed(self.folder / FILE) / 1e9)
+        if start and start["pauses"] and live["state"]["word"] == "running":
+            live["state"] = {**live["state"], "word": "pausing"}
         beside = trial_files.files(self.folder)
         path = f"/runs/{render.part(self.folder.parent.name)}/{render.part(self.folder.name)}"
+        name = f"{self.folder.parent.name}/{self.folder.name}"
+        idle = not self._process and not start and self._lab.starts
         values = {
-            "live": live, "start": start, "zone": self._lab.status().get("timezone", ""), "path": path,
+            "now": now, "run": name, "actions": self.view.actions() if idle else [],
+            "stoppable": self._lab.stoppable(name),
+            "can_start": self._lab.starts, "live": live, "start": start, "path": path,
+            "zone": self._lab.status().get("timezone", ""),
             "ask": person.request(self.view), "told": person.told(self.view, beside),
         }  # fmt: skip
-        names = ("state", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
+        names = ("state", "actions", "ask", "story", "now", "channels", "spectrum", "error", "trials", "told")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         announcement = f"{live['state']['word']}: {live['state']['text']}"
         return {"parts": drawn, "announcement": announcement, "asked": self.view.asked()}
@@ -205,13 +236,13 @@ class RunCache:
 class HomeFeed:
     """The feed of the home page: the lab's status, or without a lab the running and the newest runs.
 
-    `zone` is the time zone of all times on the page.
+    `zone` is the time zone of all times on the page, `runs` the directory of the runs as people name it.
     """
 
     every, ended = 1.0, False
 
-    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "") -> None:
-        self._lab, self._index, self._cache, self._zone = lab, index, cache, zone
+    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "", runs: str = "runs") -> None:
+        self._lab, self._index, self._cache, self._zone, self._runs = lab, index, cache, zone, runs
 
     def look(self) -> Mapping[str, Any]:
         """All parts of the page."""
@@ -224,6 +255,7 @@ class HomeFeed:
         values = {
             "status": status,
             "zone": self._zone,
+            "runs": self._runs,
             "latest": latest,
             "reading": (known, total) if not complete and (known < total or not latest) else None,
             "live": [

@@ -34,26 +34,28 @@ from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, model_of, report_of
 from sdl.web.sse import Feed, Hub
+from sdl.web.start.api import Backend, backend, start_routes
+from sdl.web.start.launcher import Launcher
+from sdl.web.start.page import start_page
 from sdl.web.workbench import listing
 
 MOST_COMPARED = 200
 """Most runs in one comparison."""
-EXAMPLE = """\
-name: by-hand
-goal: {515nm: 20000}      # raw reading of a channel
-tolerance: 2%
-solver: auto
-stop: {trials: 30}
-"""
 
 
 def routes(
-    control: Controller | None, runs: Path, credentials: Credentials, *, name: str = "sdl", zone: str = ""
+    control: Controller | None,
+    runs: Path,
+    credentials: Credentials,
+    *,
+    name: str = "sdl",
+    zone: str = "",
+    launcher: Launcher | None = None,
 ) -> list[BaseRoute]:
     """The routes of all pages.
 
-    Without a lab (`control` is None) only notes can be changed. Pages show the path of the access token, not the token.
-    An empty `zone` is that of this machine.
+    Without a lab (`control` is None) campaigns are started by `launcher`; without that too only notes can be changed.
+    Pages show the path of the access token, not the token. An empty `zone` is that of this machine.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -61,10 +63,12 @@ def routes(
     render.environment()
     site = {
         "name": name, "lab": control is not None, "runs": str(runs), "token": str(credentials.folder / TOKEN),
-        "zone": zone, "version": own_version(),
+        "zone": zone, "version": own_version(), "starts": control is not None or launcher is not None,
     }  # fmt: skip
-    pages, run = _Pages(control, runs, site), "/runs/{campaign}/{run}"
+    behind = backend(control, runs, launcher)
+    pages, run = _Pages(control, runs, site, behind), "/runs/{campaign}/{run}"
     return [
+        *(start_routes(behind) if site["starts"] else ()),
         Route("/", pages.home),
         Route("/runs", pages.runs),
         Route("/compare", pages.compare),
@@ -104,11 +108,11 @@ def _page(view: Callable[[_Pages, Request], Response]) -> Callable[[_Pages, Requ
 class _Pages:
     """All pages of one server; `site` holds what they have in common."""
 
-    def __init__(self, control: Controller | None, runs: Path, site: Mapping[str, Any]) -> None:
-        self._runs, self._site = runs, site
+    def __init__(self, control: Controller | None, runs: Path, site: Mapping[str, Any], behind: Backend) -> None:
+        self._runs, self._site, self._behind = runs, site, behind
         folder = cache_folder(runs)
         self._index, self._made = Index(runs, folder), MadeFiles(folder)
-        self._lab, self._hub = LabFeed(control), Hub()
+        self._lab, self._hub = LabFeed(control, behind.launcher), Hub()
         self._cache, self._saving = RunCache(runs, self._lab), threading.Lock()
 
     def page(self, template: str, code: int = 200, **values: Any) -> Response:
@@ -146,6 +150,7 @@ class _Pages:
             "run.html.j2",
             title=folder.parent.name,
             events="" if source.ended or trouble else f"{path}/events",
+            later=f"{path}/events",
             campaign=folder.parent.name,
             started=start_time(folder.name),
             run=folder.name,
@@ -161,8 +166,8 @@ class _Pages:
 
     @_page
     def start(self, request: Request) -> Response:
-        instruments = self._lab.status().get("instruments", ())
-        return self.page("start.html.j2", here="/start", title="Start", instruments=instruments, example=EXAMPLE)
+        values = start_page(self._behind, self._lab.control, request.query_params)
+        return self.page("start.html.j2", here="/start", title="Start a campaign", **values)
 
     @_page
     def report(self, request: Request) -> Response:
@@ -314,7 +319,7 @@ class _Pages:
         return render.answer(b"", "text/event-stream") if request.method == "HEAD" else serve
 
     def _home(self) -> HomeFeed:
-        return HomeFeed(self._lab, self._index, self._cache, self._site["zone"])
+        return HomeFeed(self._lab, self._index, self._cache, self._site["zone"], self._site["runs"])
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:

@@ -7,13 +7,15 @@ escaped the escaping.
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup
 from starlette.responses import Response
 
 from sdl import yamlfile
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
+SCRIPTS = ("page", "dialog", "actions", "bench", "live", "patch", "times", "start", "theme", "runs", "making")
 STATIC = {
-    "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml",
-    "runs.css": "text/css", "runs.js": "text/javascript", "making.js": "text/javascript",
+    "page.css": "text/css", "runs.css": "text/css", "icon.svg": "image/svg+xml",
+    **{f"{name}.js": "text/javascript" for name in SCRIPTS},
 }  # fmt: skip
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -54,10 +57,11 @@ def environment() -> Environment:
     """
     made = page_environment(HERE / "templates", trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
-        "display": display, "when": when, "part": part, "stamp": stamp, "named": display_target,
+        "display": display, "when": when, "part": part, "stamp": stamp, "moment": moment,
+        "duration": duration, "begun": begun, "named": display_target,
         "paused_by": describe_pause, "yaml": yamlfile.dump,
     }  # fmt: skip
-    made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
+    made.globals |= {"static": {name: f"/static/{_mark()}/{name}" for name in STATIC}}
     return made
 
 
@@ -68,7 +72,7 @@ def text(template: str, **values: Any) -> str:
 
 def page(template: str, code: int = 200, **values: Any) -> Response:
     """A rendered page with the security headers."""
-    return answer(text(template, **values).encode(), "text/html; charset=utf-8", code)
+    return answer(text(template, now=time.time(), **values).encode(), "text/html; charset=utf-8", code)
 
 
 def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
@@ -80,20 +84,32 @@ def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
 
 def static(name: str, mark: str) -> Response | None:
     """A static file, cached by the browser until it changes; None if there is no such file."""
-    if name not in STATIC or mark != _mark(name):
+    if name not in STATIC or mark != _mark():
         return None
     return answer(_content(name), f"{STATIC[name]}; charset=utf-8", cache_control="max-age=31536000, immutable")
 
 
-@lru_cache(maxsize=len(STATIC))
-def _mark(name: str) -> str:
-    return hashlib.sha256(_content(name)).hexdigest()[:12]
+@lru_cache(maxsize=1)
+def _mark() -> str:
+    """Of all files together, because scripts import each other by relative paths."""
+    return hashlib.sha256(b"".join(map(_content, STATIC))).hexdigest()[:12]
 
 
 def _content(name: str) -> bytes:
     """A static file; the style sheet follows the one that all pages of sdl share."""
     shared = (TEMPLATES / "base.css").read_bytes() if name == "page.css" else b""
     return shared + (HERE / "static" / name).read_bytes()
+
+
+def moment(at: float, zone: str) -> Markup:
+    """A time of day as `when`, with what a script needs to say how long ago it was."""
+    iso = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}">{}</time>').format(iso, when(at, zone))
+
+
+def begun(started: str, zone: str) -> Markup:
+    """The start of a run as `stamp`, with what a script needs to say how long ago it was."""
+    return Markup('<time datetime="{}">{}</time>').format(started, stamp(started, zone))
 
 
 def part(name: str) -> str:
@@ -104,6 +120,18 @@ def part(name: str) -> str:
 def when(at: float, zone: str) -> str:
     """`Mon 23 Nov 15:40` in a time zone; empty: that of this machine."""
     return datetime.fromtimestamp(at, ZoneInfo(zone) if zone else None).strftime("%a %d %b %H:%M")
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min 05 s`, `2 h 03 min`, `4 d 2 h`, as the script counts on."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def stamp(started: str | None, zone: str) -> str:

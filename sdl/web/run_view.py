@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
 from sdl.runs.pooled import PooledMean, pooled_mean
 from sdl.runs.runs import apply_changes, result_of, unopened_campaign
-from sdl.store.resolve import FILE
+from sdl.store.resolve import FILE, start_time
 from sdl.types import Outcome
 from sdl.web import charts, story
+from sdl.web.start.actions import Action, continuations
 
 if TYPE_CHECKING:
     from sdl.core.campaign import Campaign
@@ -27,13 +29,20 @@ MOST_TRIALS = 30
 """Most trials on the page: the latest; the report has more."""
 
 
+SAME_CLOCK = 3600.0
+"""Seconds by which the first event may be away from the time in the run's name; more: it is in virtual time."""
+
+
 class RunView:
     """The contents of a run's page; `trials` are the latest ones.
 
     Attributes:
         attended: whether a process asks for the readings and waits until others have told them.
         at_terminal: whether they are typed at a terminal.
+        read_part: fraction of a long record that is read; None: all of it.
     """
+
+    read_part: float | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +74,7 @@ class RunView:
         if isinstance(event, Resumed) and event.changes:
             self.tree, campaign.plan = apply_changes(self.tree, event, self.folder, self._events)
         try:
-            campaign.handle(event)
+            campaign.fold(event)
         except OutOfTurn as error:
             raise Damaged(str(self.folder / FILE), self._events, f"cannot follow what is before it: {error}") from error
         trial = campaign.history.latest
@@ -90,6 +99,9 @@ class RunView:
         campaign = self.campaign
         if campaign is None or self.opened is None:
             return {"word": "beginning", "text": "nothing is written yet", "good": False}
+        if self.read_part is not None:
+            text = f"the record is long; {100 * self.read_part:.0f} % of it is read, and shown so far"
+            return {"word": "reading", "text": text, "good": True}
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
             advice = advise(result_of(campaign, self.folder), campaign, self.opened, self.tree)
@@ -110,6 +122,13 @@ class RunView:
         if campaign.paused:
             return {"word": "paused", "text": self._pause or "no reason given", "good": False}
         return {"word": "running", "text": self._progress(), "good": True}
+
+    def actions(self) -> list[Action]:
+        """The ways to continue it, where no process is writing to it."""
+        if self.campaign is None or self.opened is None:
+            return []
+        advice = advise(result_of(self.campaign, self.folder), self.campaign, self.opened, self.tree)
+        return continuations(self.campaign, self.opened, self.tree, advice.next)
 
     def _progress(self) -> str:
         if not self.trials:
@@ -138,14 +157,44 @@ class RunView:
     def asked(self) -> dict[str, Any] | None:
         """The reading that others are asked for; None where nothing is asked, or sdl drives the instrument."""
         due = self.campaign.due() if self.campaign is not None and self.told_by_others else []
+        due = due if self.read_part is None else []
         if not due or not isinstance(due[0], Measure):
             return None
         return {"trial": due[0].trial, "repeat": due[0].repeat, "settings": dict(due[0].settings)}
 
+    def times(self, now: float, written: float) -> dict[str, float | None]:
+        """When it began and was last written to, seconds since 1970 UTC, and how many seconds are left at most.
+
+        Args:
+            now: seconds since 1970 UTC.
+            written: when its record was last changed; its own times may be virtual.
+        """
+        began = start_time(self.folder.name)
+        campaign, opened = self.campaign, self.opened
+        if campaign is None or opened is None or began is None:
+            return {}
+        first = datetime.fromisoformat(began).timestamp()
+        history, stop = campaign.history, self.tree.get("stop", {})
+        real = abs(opened.at - first) < SAME_CLOCK
+        used = history.active if real else now - first
+        left = [used / history.trials * (campaign.plan.collect - history.trials)] if history.trials else []
+        if real and isinstance(minutes := stop.get("minutes"), (int, float)) and campaign.plan.goal is not None:
+            left.append(60.0 * minutes - history.active - (now - written))
+        return {
+            "began": first,
+            "reading": written if history.readings else None,
+            "left": max(min(left), 0.0) if left else None,
+        }
+
     def shown(self, process: str) -> dict[str, Any]:
         """All values for the templates, not yet escaped."""
         opened, campaign = self.opened, self.campaign
-        values: dict[str, Any] = {"state": self.state(process), "opened": opened is not None, "ended": self.ended}
+        values: dict[str, Any] = {
+            "state": self.state(process),
+            "times": {},
+            "opened": opened is not None,
+            "ended": self.ended,
+        }
         values["others"] = formatting.told_by_others(opened)
         if opened is None or campaign is None:
             return values
@@ -166,7 +215,7 @@ class RunView:
             "of": measured.trial if measured else None,
             "story": self._story(),
             "spectrum": charts.spectrum(self.spec.channels, goal, mean),
-            "error": charts.error(self._ratios) if goal is not None and goal.objective is None else None,
+            "error": charts.error(self._ratios) if history.trials > story.MOST_TRIALS else None,
             "inputs": self.spec.inputs,
             "rows": [
                 trial_cells(trial, self.spec)
@@ -195,11 +244,15 @@ class RunView:
     def _now(self) -> dict[str, Any]:
         trial = self._current()
         if trial is None:
-            return {"trial": None, "rgb": None, "settings": []}
+            return {"trial": None, "rgb": None, "settings": [], "exact": ""}
         texts = self.spec.settings(trial.shown_settings)
         best = self.ended and self.campaign is not None and trial is self.campaign.history.best
         cells = [(self.spec.title(name), texts[name]) for name in self.spec.inputs]
-        return {"trial": trial.trial, "rgb": self._colour(trial), "settings": cells, "best": best}
+        exact = " ".join(
+            f"{name}={value!r}" if not isinstance(value, str) else f"{name}={value}"
+            for name, value in trial.shown_settings.items()
+        )  # as `sdl measure` takes them
+        return {"trial": trial.trial, "rgb": self._colour(trial), "settings": cells, "best": best, "exact": exact}
 
     def _colour(self, trial: Trial) -> tuple[int, int, int] | None:
         return swatch(trial.shown_settings, self.opened.instrument["inputs"] if self.opened else ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sdl.errors import ConfigError
@@ -12,10 +12,22 @@ from sdl.extras import require
 from sdl.lab.http.token import TOKEN, Credentials
 
 
-def serve(runs: Path, *, port: int = 0, url: str | None = None, on_listen: Callable[[str, Path], None]) -> str:
-    """Serve until a signal stops the server; `on_listen` is called with its address and the file of the token.
+def serve(
+    runs: Path,
+    *,
+    port: int = 0,
+    url: str | None = None,
+    on_listen: Callable[[str, Path], None],
+    on_close: Callable[[Sequence[str]], None] = lambda runs: None,
+) -> str:
+    """Serve until a signal stops the server.
 
-    `url` is an address at which a proxy serves the page; requests to it are accepted.
+    Args:
+        runs: directory of the runs; made if only that is missing.
+        port: 0 for any free one.
+        url: at which a proxy serves the page; requests to it are accepted.
+        on_listen: called with the address of the server and the file of the token.
+        on_close: called with the campaigns that were started from the page and are interrupted now.
 
     Returns:
         The name of the signal.
@@ -29,15 +41,18 @@ def serve(runs: Path, *, port: int = 0, url: str | None = None, on_listen: Calla
     from sdl.lab.http.asking import ask_routes
     from sdl.lab.http.auth import filtered_app
     from sdl.web.pages import routes
+    from sdl.web.start.launcher import Launcher
 
-    if not runs.is_dir():
-        raise ConfigError(f"--runs {runs}: no such directory")
+    _make_folder(runs)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(port)))
         number = listener.getsockname()[1]
         credentials = stack.enter_context(contextlib.closing(Credentials(f"web-{number}", runs, runs)))
-        app = filtered_app([*routes(None, runs, credentials), *ask_routes(runs)], credentials, number, url=url)
+        launcher = Launcher(runs)
+        pages = routes(None, runs, credentials, launcher=launcher)
+        app = filtered_app([*pages, *ask_routes(runs)], credentials, number, url=url)
         server = HttpServer(app, listener, "sdl web")
+        stack.callback(lambda: on_close(launcher.close()))
         signals = stack.enter_context(stop_signals(lambda: None))
         stack.callback(server.close)
         server.start()
@@ -47,3 +62,17 @@ def serve(runs: Path, *, port: int = 0, url: str | None = None, on_listen: Calla
             if not server.alive:
                 raise ConfigError("the server stopped unexpectedly")
     return signals[0]
+
+
+def _make_folder(runs: Path) -> None:
+    """Make the directory of the runs, before the first one.
+
+    Raises:
+        ConfigError: it cannot be made, or the directory around it is missing.
+    """
+    try:
+        runs.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"--runs {runs}: there is no directory {runs.parent}") from error
+    except OSError as error:
+        raise ConfigError(f"--runs {runs}: no directory: {error.strerror}") from error

@@ -21,7 +21,7 @@ MOST_TRIALS = 60
 MOST_READINGS = 40
 """Readings of one trial that are drawn: of more, evenly spaced ones."""
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 560.0, 44.0, 552.0, 18.0, 206.0
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 560.0, 56.0, 552.0, 18.0, 206.0
 LINEAR_PART = 1.6 / 0.9  # of the axis up to LINEAR tolerances, in decades, as `symlog` with linscale 1.6 draws it
 
 SHAPES = (

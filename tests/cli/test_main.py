@@ -30,6 +30,7 @@ COMMANDS = [
     "collect",
     "measure",
     "validate",
+    "forecast",
     "schema",
     "init",
     "list",

@@ -168,7 +168,7 @@ def test_a_start_that_is_asked_for_names_itself_and_what_it_waits_for(
 def buttons(asking: Asking, start: int) -> dict[tuple[str, str], str]:
     """The controls of a run's page, as (verb, target), with their labels."""
     row = next(row for row in asking("status")["running"] if row["start"] == start)
-    live = {"state": {"word": "paused", "text": "", "good": False}, "opened": False, "ended": False}
+    live = {"state": {"word": "paused", "text": "", "good": False}, "opened": False, "ended": False, "times": {}}
     drawn = render.text("live/state.html.j2", live=live, start=row, zone="UTC")
     return {(verb, target): label for verb, target, label in BUTTON.findall(drawn)}
 

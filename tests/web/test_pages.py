@@ -24,11 +24,14 @@ from sdl.lab.http.token import Credentials, read
 from sdl.runner import user
 from sdl.runs import notes
 from sdl.store import record
+from sdl.web import feeds
 from sdl.web.made_files import MAX_WAITING, Job, MadeFiles, report_of
-from sdl.web.pages import EXAMPLE, routes
+from sdl.web.pages import routes
+from sdl.web.start.page import FIRST
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
 PORT = 8000
+EXAMPLE = "name: by-hand\ngoal: {515nm: 20000}\n"
 STAMP = "20261101T120000.000000Z-a1"
 RUN = f"/runs/evening/{STAMP}"
 PAGES = ["/", "/runs", "/start", RUN, "/runs/no/such"]
@@ -124,13 +127,13 @@ def test_every_control_of_a_page_has_a_name(inside: Http, path: str) -> None:
         if tag in ("input", "select", "textarea"):
             assert given.get("id") in labelled or given.get("aria-label")
         if tag == "svg":
-            assert given.get("aria-label")
+            assert given.get("aria-label") or given.get("aria-hidden") == "true"
 
 
 def test_what_a_page_brings_is_ours_and_kept_until_it_changes(alone: Http) -> None:
     links = [given.get("src") or given.get("href") or "" for tag, given in Elements(alone.get("/").text).elements]
     files = [path for path in links if path.startswith("/static/")]
-    assert len(files) == 3
+    assert len(files) == 4
     for path in files:
         assert "immutable" in alone.get(path).headers["cache-control"]
     assert alone.get(re.sub("[0-9a-f]{12}", "0" * 12, files[0])).status_code == 404
@@ -145,11 +148,11 @@ def test_a_run_shows_its_outcome_its_colour_its_readings_and_its_trials_without_
         "Best settings",
         "16384 ± 327.68",
         'class="swatch"',
-        "Error per trial",
+        "Deviation from the goal",
     ):
         if piece != "Settings of trial":
             assert piece in text
-    assert text.count("<tr>") >= 5
+    assert text.count("<tr") >= 5
     assert "data-events" not in text, "it has ended: nothing is followed"
 
 
@@ -285,11 +288,12 @@ def test_what_waits_for_approval_is_shown_with_its_campaign_and_two_buttons(insi
     assert [given["data-verb"] for given in buttons] == ["approve", "refuse"]
 
 
-def test_the_example_on_the_page_is_a_campaign() -> None:
-    from sdl import config, yamlfile
+def test_only_the_goal_of_the_campaign_to_begin_with_is_missing() -> None:
+    from sdl import config
 
-    tree = {**yamlfile.parse(EXAMPLE).value, "instrument": {"kind": "twin"}}
-    assert config.parse(tree).name == "by-hand"
+    assert config.parse({**FIRST, "instrument": "twin", "goal": {"515nm": 20000}}).stop.trials == 40
+    with pytest.raises(ConfigError, match="goal: missing"):
+        config.parse({**FIRST, "instrument": "twin"})
 
 
 # Attacks ----------------------------------------------------------------------------------------------------------
@@ -431,3 +435,17 @@ def test_requests_for_reports_that_are_being_made_occupy_few_threads(
         go_on.set()
         assert [one.result() for one in waiting] == [b"report"] * MAX_WAITING
     assert made.content(job) == b"report"
+
+
+def test_a_long_record_is_shown_while_it_is_read(alone: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "READ_SECONDS", 0.0)
+    monkeypatch.setattr(feeds, "READ_EVENTS", 3)
+    first = alone.get(RUN).text
+    assert "<strong>reading</strong>: the record is long; " in first
+    assert f'data-events="{RUN}/events"' in first, "the rest comes by itself"
+    seen = [int(number) for text in (first, alone.get(RUN).text) for number in re.findall(r"long; (\d+) % of", text)]
+    assert 0 < seen[0] < seen[1] < 100
+    while "<strong>reading</strong>" in (text := alone.get(RUN).text):
+        pass
+    assert "<strong>reached</strong>" in text
+    assert "data-events" not in text

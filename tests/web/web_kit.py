@@ -15,6 +15,7 @@ import httpx
 import sdl
 from sdl.core.events import Event, Opened
 from sdl.errors import ConfigError
+from sdl.lab.config.instruments import describe_instrument
 from sdl.store import record
 from tests.lab.surface_kit import ListLab
 
@@ -74,6 +75,19 @@ class Append:
 
 class PageLab(ListLab):
     """A small lab that takes campaigns in."""
+
+    base = Path()
+
+    def instrument(self, instrument: str) -> tuple[Any, Path]:
+        if instrument != "led-1":
+            raise ConfigError(f"unknown instrument {instrument!r}; allowed: led-1")
+        return {"kind": "twin"}, self.runs
+
+    def instruments(self) -> Sequence[Mapping[str, Any]]:
+        return [describe_instrument("led-1", {"kind": "twin"})]
+
+    def resume_run(self, run: str, changes: str, by: str) -> str:
+        return self._did("resume-run", run, changes, by)
 
     def check(self, campaign: str, instrument: str) -> str:
         if "goal" not in campaign:

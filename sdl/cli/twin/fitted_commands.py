@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sdl import config, yamlfile
 from sdl.cli.options import emit
 from sdl.cli.terminal import aligned
-from sdl.drivers.base import constraints_of, session_gap
-from sdl.drivers.declared.config import Declared, SettleUntil
 from sdl.drivers.trust import USE
+from sdl.drivers.twin.fitted import declaration
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.formatting import count
 from sdl.store import resolve
@@ -84,20 +83,6 @@ def declared_in(file: Path) -> Any:
     if isinstance(tree, Mapping) and "instrument" in tree and "kind" not in tree:
         return config.parse_kind("instrument", tree["instrument"], file.parent)
     return config.parse_kind("instrument", {USE: file.name}, file.parent)
-
-
-def declaration(instrument: Any) -> Declaration:
-    """What a twin takes over from an instrument."""
-    from sdl.twin.fitted.fit import Declaration
-
-    off, gap = getattr(instrument, "off", None), session_gap(instrument)
-    constraints = constraints_of(instrument)
-    if not isinstance(instrument, Declared):
-        seconds = instrument.reading_seconds
-        return Declaration(instrument.inputs, instrument.channels, constraints, off, seconds, 0.0, gap)
-    wait = instrument.settle.window if isinstance(instrument.settle, SettleUntil) else instrument.settle or 0.0
-    channels = instrument.raw_channels
-    return Declaration(instrument.inputs, channels, constraints, off, instrument.takes, wait, gap)
 
 
 def _rows(

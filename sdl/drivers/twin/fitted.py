@@ -18,9 +18,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 from sdl import registry
 from sdl.clock import Clock
 from sdl.core.prices import Prices
-from sdl.drivers.base import Driver, SessionGap
+from sdl.drivers.base import Driver, SessionGap, constraints_of, session_gap
 from sdl.drivers.baseline import Background
-from sdl.drivers.declared.config import Declared
+from sdl.drivers.declared.config import Declared, SettleUntil
 from sdl.drivers.declared.driver import DeclaredDriver
 from sdl.drivers.twin.config import Start
 from sdl.errors import ConfigError, Problem, near
@@ -30,6 +30,7 @@ from sdl.twin.fitted.state import FittedState, fingerprint, is_fitted, load, loc
 from sdl.types import Channel, Frozen, Input, Value
 
 if TYPE_CHECKING:
+    from sdl.twin.fitted.fit import Declaration
     from sdl.twin.fitted.surrogate import Surrogate
 
 
@@ -222,3 +223,17 @@ def _misfit(declared: Declared, state: FittedState) -> str:
             return f"{item.name} was {mine.low:g} … {mine.high:g} there"
     missing = [channel.name for channel in declared.raw_channels if channel.name not in state.channels]
     return f"it has no channel {missing[0]}; allowed: {', '.join(state.channels)}" if missing else ""
+
+
+def declaration(instrument: Any) -> Declaration:
+    """What a fitted twin takes over from an instrument."""
+    from sdl.twin.fitted.fit import Declaration
+
+    off, gap = getattr(instrument, "off", None), session_gap(instrument)
+    constraints = constraints_of(instrument)
+    if not isinstance(instrument, Declared):
+        seconds = instrument.reading_seconds
+        return Declaration(instrument.inputs, instrument.channels, constraints, off, seconds, 0.0, gap)
+    wait = instrument.settle.window if isinstance(instrument.settle, SettleUntil) else instrument.settle or 0.0
+    channels = instrument.raw_channels
+    return Declaration(instrument.inputs, channels, constraints, off, instrument.takes, wait, gap)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 3  # version of the event schema
+SCHEMA = 4  # version of the event schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,10 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A command from outside: abort, run-now, skip, start, resume.
+    """A command from outside: abort, run-now, skip, start, resume, continue.
 
-    `campaign` is the resolved campaign of `start`, since schema 2; empty for the other commands.
+    `campaign` is the resolved campaign of `start` and `continue`, since schema 2; empty for the other commands.
+    `continue`, since schema 4, goes on with an ended `run` after `changes`, `key=value` each.
     """
 
     verb: str
@@ -163,6 +164,8 @@ class Asked:
     by: str
     at: float
     campaign: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 class PendingStart(NamedTuple):
     """A start requested, or triggered by another, that is not yet Due; `spec` if no job of the file has it.
 
-    `agent` submitted it, and `reserved` are the most readings and cost that it can take.
+    `agent` submitted it, and `reserved` are the most readings and cost that it can take. With `run` it goes on with
+    that one, after `changes`.
     """
 
     job: str
@@ -46,6 +47,8 @@ class PendingStart(NamedTuple):
     spec: Job | None = None
     agent: str = ""
     reserved: tuple[int, float] = (0, 0.0)
+    run: str = ""
+    changes: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class Start:
         agent: who submitted its campaign, if that was an agent.
         reserved: the most readings and cost that it can take.
         cost: of its run, as far as the journal says.
+        run: directory of its record; before it begins only where it goes on with an ended run.
+        changes: of that run, `key=value` each; None: it is a new run.
     """
 
     number: int
@@ -88,6 +93,7 @@ class Start:
     agent: str = ""
     reserved: tuple[int, float] = (0, 0.0)
     cost: float = 0.0
+    changes: tuple[str, ...] | None = None
 
     @property
     def instrument(self) -> str:
@@ -303,6 +309,7 @@ class Lab:
         start = self.starts[event.start] = Start(event.start, *key, event.by, spec, single=own_spec is not None)
         if pending is not None:
             start.agent, start.reserved = pending.agent, pending.reserved
+            start.run, start.changes = pending.run, pending.changes
         if pending is not None:
             self.pending.remove(pending)
         if scheduled:
@@ -344,9 +351,12 @@ class Lab:
         kind, _, name = event.target.partition(" ")
         if event.verb == "run-now":
             self.pending.append(PendingStart(name, event.at, "asked", event.by))
-        elif event.verb == "start":
+        elif event.verb in ("start", "continue"):
             job = Job(campaign=event.campaign, instrument=name, when=When(asked=True))
-            self.pending.append(PendingStart(single_job_name(event.campaign), event.at, "asked", event.by, job))
+            pending = PendingStart(single_job_name(event.campaign), event.at, "asked", event.by, job)
+            if event.verb == "continue":
+                pending = pending._replace(run=event.run, changes=event.changes)
+            self.pending.append(pending)
         elif event.verb == "skip" and kind == "job":
             self.skips[name] = (event.reason, event.by)
         elif event.verb in ("skip", "abort"):

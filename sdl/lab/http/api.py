@@ -5,6 +5,7 @@
           /api/v1/resume                        {"target": "start 7", "since": "AT"}: that pause only
           /api/v1/run-now                       {"job": "NAME"}
           /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME"}
+          /api/v1/resume-run                    {"run": "CAMPAIGN/RUN", "changes": "stop.trials=80"}: one a line
           /api/v1/whoami                        {}: name and scopes of the token, limits of an agent
           /api/v1/rehearse                      {"campaign": "YAML", "instrument": "NAME"}
           /api/v1/submit                        {"campaign": "YAML", "instrument": "NAME", "rehearsal": "…"}
@@ -66,6 +67,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "run-now": ("job", "by"),
     "start": ("campaign", "instrument", "by"),
     "check": ("campaign", "instrument"),
+    "resume-run": ("run", "changes", "by"),
     "rehearse": ("campaign", "instrument"),
     "submit": ("campaign", "instrument", "rehearsal"),
     "approve": ("submission", "reason"),
@@ -77,11 +79,14 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 OF_AGENTS = ("rehearse", "submit", "stop", "approve", "refuse")
 """Commands of `Submissions`; the last two are for people."""
 MAX_LENGTH = {"reason": 500, "since": 40}
+MAX_LINES = {"changes": (20, 500)}
+"""Keys of several lines: their number, and the characters of each."""
 NAMES = {
     "target": (TARGET, "lab, instrument NAME, job NAME or start NUMBER"),
     "job": (NAME, "the name of a job"),
     "instrument": (NAME, "the name of an instrument"),
     "rehearsal": (re.compile(r"(?:[0-9a-f]{32})?"), "what `rehearse` returned, or empty"),
+    "run": (asking.RUN, "CAMPAIGN/RUN"),
     "submission": (re.compile(r"[0-9]{1,9}"), "the number of a submission"),
 }
 
@@ -223,6 +228,10 @@ def _arguments(command: str, body: bytes, by: str) -> list[str]:
         values[key] = values[key].strip()
         if len(values[key]) > MAX_LENGTH[key] or not values[key].isprintable():
             raise HTTPException(400, f"{key}: must be one line of at most {MAX_LENGTH[key]} characters")
+    for key in values.keys() & MAX_LINES.keys():
+        lines, (most, length) = values[key].splitlines(), MAX_LINES[key]
+        if len(lines) > most or not all(len(line) <= length and line.isprintable() for line in lines):
+            raise HTTPException(400, f"{key}: must be at most {most} lines of at most {length} characters")
     for key in values.keys() & NAMES.keys():
         pattern, allowed = NAMES[key]
         if not pattern.fullmatch(values[key]):

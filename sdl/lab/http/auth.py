@@ -39,7 +39,8 @@ MAX_DRAINED = 4 * 1024 * 1024  # bytes of a refused body that are still read, so
 BODY_SECONDS, UPLOAD_SECONDS = 10.0, 120.0
 LINES_A_MINUTE = 60  # in the log
 SCOPE_OF = {
-    "/api/v1/check": "read", "/api/v1/start": "submit", "/api/v1/rehearse": "submit", "/api/v1/submit": "submit",
+    "/api/v1/check": "read", "/api/v1/draft": "read", "/api/v1/forecast": "read",
+    "/api/v1/start": "submit", "/api/v1/rehearse": "submit", "/api/v1/submit": "submit",
     "/api/v1/approve": "approve", "/api/v1/refuse": "approve", "/api/v1/stop": "", "/api/v1/whoami": "",
 }  # fmt: skip
 """By path, the scope that a token needs; empty: any token will do. Every other path needs `operate`. Any scope includes

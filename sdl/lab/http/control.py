@@ -23,11 +23,13 @@ from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
 from sdl.lab.config.instruments import describe_instrument
+from sdl.lab.config.model import LabInstrument
 from sdl.lab.core import scheduler
 from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.state import Start, covering_targets, single_job_name, submission_row
 from sdl.lab.core.views import describe_pause, display_target, pause_reason
+from sdl.lab.http.continuation import continuation
 from sdl.lab.loop import LabLoop
 
 ANSWER_SECONDS = 20.0
@@ -78,7 +80,7 @@ class Controller:
     """
 
     def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
-        self._base = base
+        self.base = base
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.answer_seconds = answer_seconds
         self._loop: LabLoop | None = None
@@ -277,9 +279,37 @@ class Controller:
             json.loads(json.dumps(self._campaign(campaign, instrument).plain())), instrument, by
         )
 
+    def resume_run(self, run: str, changes: str, by: str) -> str:
+        """Queue an ended or interrupted run, to be continued with changed rules.
+
+        Args:
+            run: `CAMPAIGN/RUN`.
+            changes: `key=value`, one a line, of the keys that a resume may change.
+            by: the name of the token.
+        """
+        name, runs = self.perform(lambda loop: (_instruments_by_identity(loop.lab.lab.instruments), loop.runs))
+        lines = tuple(line.strip() for line in changes.splitlines() if line.strip())
+        found = continuation(runs, run, lines)
+        if found.identity not in name:
+            known = ", ".join(name) or "none"
+            raise ConfigError(f"{run} is of {found.identity}, which is no instrument of this lab; it has: {known}")
+        return self._queue_run(run, lines, json.loads(json.dumps(found.campaign)), name[found.identity], by)
+
+    @_in_loop
+    def _queue_run(
+        self, run: str, changes: tuple[str, ...], campaign: Mapping[str, Any], instrument: str, by: str
+    ) -> str:
+        self._require(f"instrument {instrument}")
+        lab = self.loop.lab
+        if run in [*(start.run for start in lab.starts.values()), *(pending.run for pending in lab.pending)]:
+            raise ConfigError(f"{run} is running or waiting already")
+        at = self.loop.clock.now()
+        self.loop.write(Asked("continue", f"instrument {instrument}", "", by, at, campaign, run, changes))
+        return self._queued(single_job_name(campaign), instrument)
+
     def _campaign(self, text: str, instrument: str) -> config.CampaignFile:
         plain, runs = self.instrument(instrument)
-        return parse_text(text, plain, base=self._base, runs=runs)
+        return parse_text(text, plain, base=self.base, runs=runs)
 
     @_in_loop
     def instrument(self, instrument: str) -> tuple[Any, Path]:
@@ -381,6 +411,11 @@ class Controller:
                 skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
                 rows.append(_row(None, name, job.instrument, at, skipped))
         return sorted(rows, key=lambda row: row["due"])
+
+
+def _instruments_by_identity(instruments: Mapping[str, LabInstrument]) -> dict[str, str]:
+    """The names of a lab's instruments, by what a record calls them."""
+    return {_identity(json.dumps(one.instrument)): name for name, one in instruments.items()}
 
 
 def _without_instrument(campaign: Mapping[str, Any]) -> dict[str, Any]:

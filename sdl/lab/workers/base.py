@@ -33,6 +33,8 @@ class JobOrder:
         folder: directory of the run, recorded before anything begins; an existing record in it is resumed.
         hung: seconds without an event after which the process counts as hung.
         suspend: the resolved pause conditions (`sdl.lab.config.model`) as plain values.
+        changes: `key=value` each, where an ended run is continued; None elsewhere.
+        attempt: 0 the first time.
     """
 
     start: int
@@ -41,6 +43,8 @@ class JobOrder:
     instrument: str
     hung: float
     suspend: Mapping[str, Any]
+    changes: tuple[str, ...] | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

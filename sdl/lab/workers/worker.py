@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -40,7 +40,8 @@ from sdl.lab.workers.base import FINISH, SAFE, Command, WorkerPipe, WorkerUpdate
 from sdl.lab.workers.gate import LabGate
 from sdl.parallel import children
 from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
-from sdl.runs.runs import Result, open_run
+from sdl.runner.start import allowed_changes
+from sdl.runs.runs import Result, Run, open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
 from sdl.types import SafeState
@@ -118,11 +119,12 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         result = _attend(campaign_tree, folder, start, gate, watch, link)
     elif _has_begun(folder):
         run = open_run(folder)
-        if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
+        changes = _outstanding(order, run)
+        if run.campaign.state is State.STOPPED and changes is None:  # killed between its last event and last message
             result, cost = run.result, run.campaign.history.cost
         else:
             written = len(run.events)
-            result = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
+            result = runner.resume(folder, changes=changes or (), watch=watch, gate=gate, switch_off=policy)
     else:
         result = runner.run(
             campaign_tree, runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
@@ -132,6 +134,16 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
     end = WorkerUpdate(start, "ended", result.reason, str(result.outcome), result.readings, time.time(), on, cost)
     link.send({"update": asdict(end)})
+
+
+def _outstanding(order: Mapping[str, Any], run: Run) -> Sequence[str] | None:
+    """The changes with which an ended run is still to be continued; None where that was done, or is not wanted."""
+    changes: Sequence[str] | None = order.get("changes")
+    if changes is None:
+        return None
+    resumed = [event for event in run.events if isinstance(event, Resumed)]
+    done = order["attempt"] > 0 and bool(resumed) and resumed[-1].changes == allowed_changes(changes)
+    return None if done else changes
 
 
 def is_manual(instrument: Any) -> bool:

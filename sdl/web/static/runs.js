@@ -32,7 +32,13 @@
     else $("found").querySelector("[role=status]").textContent = said;
     $("found").removeAttribute("aria-busy");
     tick();
-    if (found.querySelector("#found .card[role=status]")) setTimeout(() => { if (mine === asked) load(path); }, 1500);
+    follow(path);
+  }
+
+  // While the records are being read, the list is asked for again
+  function follow(path) {
+    const mine = asked;
+    if ($("found").querySelector(".card[role=status]")) setTimeout(() => { if (mine === asked) load(path); }, 1500);
   }
 
   function filter() {
@@ -127,4 +133,5 @@
   });
 
   tick();
+  follow(location.pathname + location.search);
 })();
