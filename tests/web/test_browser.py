@@ -502,6 +502,7 @@ def test_the_report_of_a_run_opens_from_its_page(lab: Lab, page: Any) -> None:
     page.goto(lab.url + at(run))
     page.get_by_role("link", name="Report", exact=True).click()
     page.wait_for_url("**/report")
+    page.locator("figure img").first.wait_for()  # it is being made until then
     assert page.locator("figure img").count() >= 5
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     for scheme in ("light", "dark"):
