@@ -3,9 +3,9 @@
     python benchmarks/scale.py                         10,000 runs, 200,000 events, a live page of 5,000 trials
     python benchmarks/scale.py --runs 500 --events 20000
 
-Complete commands, imports included; medians. `s` is wall time, `cpu_s` that of the processor: on a
-busy machine only the second says something (without the processes that a first list starts). The runs are copies of one campaign of the twin; the long records repeat
-its trials under other numbers.
+Complete commands, imports included; medians. `s` is wall time, `cpu_s` that of the processor: on a busy machine only
+the second says something (it lacks the processes that a first list starts). The runs are copies of one campaign of the
+twin; the long records repeat its trials under other numbers.
 """
 
 from __future__ import annotations
