@@ -344,7 +344,7 @@ def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(l
         ("instrument: {use: /etc/rig.yaml}", "instrument: names a file"),
         ("instrument: {kind: python, function: 'x.py:f'}", "instrument: names Python code"),
         ("expect: {instrument: {kind: http, url: 'http://10.0.0.1'}}", "expect.instrument: names an address"),
-        ("watch: ../../secret.toml", "watch: a submitted campaign names a twin"),
+        ("watch: ../../secret.toml", "watch: a submitted campaign must not name a path"),
         ("prior: [FOLDER/elsewhere.csv]", "prior.0: must be a run of this lab"),
     ],
 )

@@ -208,7 +208,7 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     assert any("999nm" in text for text in mistakes.all_inner_texts())
     assert all(text.startswith("line ") for text in mistakes.all_inner_texts())
     page.get_by_label("Campaign, in YAML").fill(yamlfile.dump({**ENDLESS, "name": "by-hand"}))
-    page.locator("#check", has_text="Valid: by-hand on led-1").wait_for()  # by itself, while it is written
+    page.locator("#check", has_text="Valid: at most 2000 trials").wait_for()  # by itself, while it is written
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url(lab.url + "/#main")
     page.get_by_role("link", name="by-hand").first.click()
@@ -452,7 +452,7 @@ def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> Non
     page.get_by_role("link", name="Reload").click()
     assert page.locator("#live-state").inner_text() != first
     page.goto(lab.url + "/runs")
-    page.get_by_label("Words").fill("endless")
+    page.get_by_label("Search").fill("endless")
     page.get_by_role("button", name="Filter").click()
     assert "q=endless" in page.url
     context.close()
@@ -500,8 +500,9 @@ def test_the_report_of_a_run_opens_from_its_page(lab: Lab, page: Any) -> None:
     pytest.importorskip("matplotlib")
     run = copy(real(lab.folder / "real-report"), lab.runs, "reported", "20261104T120000.000000Z-r1")
     page.goto(lab.url + at(run))
-    page.get_by_role("link", name="Report").click()
+    page.get_by_role("link", name="Report", exact=True).click()
     page.wait_for_url("**/report")
+    page.locator("figure img").first.wait_for()  # it is being made until then
     assert page.locator("figure img").count() >= 5
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     for scheme in ("light", "dark"):

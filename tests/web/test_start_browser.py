@@ -74,7 +74,7 @@ def page(request: pytest.FixtureRequest) -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         width, height = request.param
         context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
-        context.set_default_timeout(1000 * float(__import__("os").environ.get("PW_T", PATIENCE)))
+        context.set_default_timeout(1000 * PATIENCE)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         made = context.new_page()
         made.clicks = 0

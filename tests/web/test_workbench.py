@@ -120,7 +120,7 @@ def test_a_heading_sorts_and_sorts_the_other_way(listed: Any) -> None:
 
 
 def test_tags_and_note_are_edited_in_place(site: Site, listed: Any) -> None:
-    listed.get_by_label("Words", exact=True).fill("night-5")
+    listed.get_by_label("Search", exact=True).fill("night-5")
     listed.locator("#found > p", has_text="57 runs").wait_for()
     name = listed.locator("td.campaign").first.inner_text().split()[-1]
     listed.get_by_role("button", name=f"Edit tags and note of night-5 {name}").click()
@@ -209,7 +209,7 @@ def test_without_a_script_runs_are_filtered_and_compared(site: Site, chromium: A
     plain = context.new_page()
     plain.goto(f"{site.url}/runs?tag=window")
     assert plain.locator("#found > p").inner_text() == "2 runs"
-    plain.get_by_label("Words", exact=True).fill("night-3")
+    plain.get_by_label("Search", exact=True).fill("night-3")
     plain.get_by_role("button", name="Filter").click()
     assert plain.locator("#found > p").inner_text() == "1 run"
     plain.locator("td.pick input").check()

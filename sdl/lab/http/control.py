@@ -29,7 +29,7 @@ from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.state import Start, covering_targets, single_job_name, submission_row
 from sdl.lab.core.views import describe_pause, display_target, pause_reason
-from sdl.lab.http.continuation import continuation
+from sdl.lab.http.resumable import resumable_run
 from sdl.lab.loop import LabLoop
 
 ANSWER_SECONDS = 20.0
@@ -289,7 +289,7 @@ class Controller:
         """
         name, runs = self.perform(lambda loop: (_instruments_by_identity(loop.lab.lab.instruments), loop.runs))
         lines = tuple(line.strip() for line in changes.splitlines() if line.strip())
-        found = continuation(runs, run, lines)
+        found = resumable_run(runs, run, lines)
         if found.identity not in name:
             known = ", ".join(name) or "none"
             raise ConfigError(f"{run} is of {found.identity}, which is no instrument of this lab; it has: {known}")

@@ -22,7 +22,7 @@ from sdl import yamlfile
 from sdl.config import CampaignFile
 from sdl.core.campaign import State
 from sdl.errors import ConfigError, translated_os_errors
-from sdl.lab.http.continuation import continuation
+from sdl.lab.http.resumable import resumable_run
 from sdl.parallel import children
 from sdl.runner.setup import new_name
 from sdl.runs.runs import open_run
@@ -90,7 +90,7 @@ class Launcher:
             ConfigError: it cannot be continued, or not with these changes; nothing was started.
         """
         self._await_end(run)
-        found = continuation(self._runs, run, changes)
+        found = resumable_run(self._runs, run, changes)
         before = _size(found.folder / FILE)
         words = ["resume", str(found.folder), *(f"--set={change}" for change in changes)]
         self._begin(run, words, lambda: _size(found.folder / FILE) > before)

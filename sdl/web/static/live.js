@@ -13,6 +13,10 @@ let over = false;
 let hoping = 0; // until when an end may be that before the run goes on
 
 function lost(is) {
+  for (const one of document.querySelectorAll(".connection")) {
+    one.classList.toggle("lost-now", is);
+    one.textContent = is ? "not connected" : "live";
+  }
   const box = $("lost");
   if (box.hidden === !is) return;
   box.hidden = !is;

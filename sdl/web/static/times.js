@@ -13,8 +13,8 @@ export function duration(seconds) {
 
 /** Bring all times up to date. */
 export function tick() {
-  for (const element of document.querySelectorAll("[data-since]")) {
-    const text = duration(now() - Number(element.dataset.since));
+  for (const element of document.querySelectorAll("[data-ago]")) {
+    const text = duration(now() - Number(element.dataset.ago));
     if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -24,7 +24,7 @@ FINAL = (Outcome.REACHED, Outcome.DONE)
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
+class ResumableRun:
     """A run that can be continued.
 
     Attributes:
@@ -40,7 +40,7 @@ class Continuation:
     simulated: bool
 
 
-def continuation(runs: Path, run: str, changes: Sequence[str]) -> Continuation:
+def resumable_run(runs: Path, run: str, changes: Sequence[str]) -> ResumableRun:
     """Check that a run can be continued with these changes.
 
     Args:
@@ -74,4 +74,4 @@ def continuation(runs: Path, run: str, changes: Sequence[str]) -> Continuation:
         tree = config.put(tree, path, value)
     resolved = config.restore(tree)
     require_trust(resolved.instrument, folder, trusted=False)
-    return Continuation(folder, str(opened.opened.instrument["identity"]), tree, resolved.instrument.simulated)
+    return ResumableRun(folder, str(opened.opened.instrument["identity"]), tree, resolved.instrument.simulated)
