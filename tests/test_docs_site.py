@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from test_project import tracked
 from waiting import TIMEOUT
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed")
@@ -65,11 +66,10 @@ def test_a_file_of_the_repository_that_a_page_links_to_is_in_it(site: Path) -> N
 
 def test_each_dead_link_is_named_and_fails_the_build(tmp_path: Path) -> None:
     project = tmp_path / "project"
-    for name in ("docs", "tools", "sdl", "examples", "benchmarks", "configs", "tests/golden"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in ROOT.iterdir():
-        if path.is_file():
-            shutil.copy(path, project)
+    for path in tracked():
+        copy = project / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     dead = ("missing.md", "goals.md#no-such-heading", "../../sdl/missing.py")
     with (project / "docs" / "explanation" / "paper.md").open("a", encoding="utf-8") as stream:
         stream.write("\n".join(["", *(f"[dead]({link})" for link in dead), ""]))

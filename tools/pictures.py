@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
 import sdl
+from sdl.report import style
 
 SDL = (sys.executable, "-P", "-m", "sdl.cli")
 GOAL = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
@@ -53,6 +55,7 @@ def draw_all(folder: Path) -> None:
         campaign(folder / "campaign.png")
         compare(folder / "compare.png", Path(work))
         report(folder / "report.png", Path(work), browser)
+        model(folder / "model.png", Path(work))
         web(folder / "web.png", Path(work), browser)
         paper(folder / "paper.png", Path(work))
         browser.close()
@@ -132,6 +135,36 @@ def report(file: Path, work: Path, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 1100, "height": 1400})
     page.goto((work / "report.html").as_uri())
     _save(file, page.screenshot(), 0.8)
+
+
+def model(file: Path, work: Path) -> None:
+    """Slices and contours of the model of a mixture of three solvents, whose yield is maximised."""
+    random = np.random.default_rng(3)
+
+    def measure(settings: dict[str, float]) -> dict[str, float]:
+        water, ethanol, acetone = (settings[name] for name in ("water", "ethanol", "acetone"))
+        hill = math.exp(-((water - 0.25) ** 2 + (ethanol - 0.45) ** 2) / 0.06)
+        purity = 99 - 6 * acetone - 3 * abs(water - 0.3)
+        return {"yield": 20 + 55 * hill + 0.8 * random.normal(), "purity": purity + 0.1 * random.normal()}
+
+    instrument = {
+        "kind": "python",
+        "inputs": {name: {"low": 0, "high": 1, "unit": "mL", "step": 0.01} for name in ("water", "ethanol", "acetone")},
+        "channels": {"yield": {"unit": "%", "low": 0, "high": 100}, "purity": {"unit": "%"}},
+        "constraints": ["water + ethanol + acetone = 1"],
+        "off": "nothing",
+    }
+    tree = {
+        "name": "solvents", "instrument": instrument, "goal": {"yield": "maximise", "purity": {"at least": 95}},
+        "solver": "auto", "stop": {"trials": 25, "improvement": "1%"},
+    }  # fmt: skip
+    run = sdl.open_run(sdl.run(tree, measure=measure, runs=work / "runs").run)
+    shots = [matplotlib.image.imread(io.BytesIO(style.png(run.figure(name)))) for name in ("slices", "contours")]
+    high = max(shot.shape[0] for shot in shots)
+    pads = [np.pad(s, ((0, high - s.shape[0]), (0, 14), (0, 0)), constant_values=1.0) for s in shots]
+    joined = io.BytesIO()
+    matplotlib.image.imsave(joined, np.concatenate(pads, axis=1))
+    _save(file, joined.getvalue(), 0.8)
 
 
 def web(file: Path, work: Path, browser: Browser) -> None:

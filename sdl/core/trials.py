@@ -21,6 +21,8 @@ CONFIRMATION = "confirmation"
 # Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back.
 SAME = 1e-6
 
+NO_SUMS: Mapping[str, tuple[float, float]] = {}
+
 
 class TrialState(StrEnum):
     """The progress of a trial."""
@@ -61,7 +63,7 @@ class Trial:
     last_error: str = ""
     why_skipped: str = ""
     # Of the readings that count; of a single one, its values: a record may have a hundred thousand such trials.
-    _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _sums: Mapping[str, tuple[float, float]] = field(default_factory=lambda: NO_SUMS)
     _single: Mapping[str, float] | None = None
     _miss: float | None = None
     _taken: list[Reading | Measured] = field(default_factory=list)
@@ -83,7 +85,7 @@ class Trial:
             corrected = replace(self._taken[event.repeat], readings=event.readings, saturated=event.saturated)
             self._taken[event.repeat] = corrected
         self.readings, self.applied, self.saturated, self.faults = 0, None, frozenset(), ()
-        self._sums, self._single, self._miss = {}, None, None
+        self._sums, self._single, self._miss = NO_SUMS, None, None
         for repeat, reading in enumerate(self._taken):
             if repeat not in self._excluded:
                 self._include(reading)

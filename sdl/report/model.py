@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sdl")
 
-NEWEST, OLDER = 300, 100
+NEWEST, OLDER = 150, 50
 """Largest number of the newest readings that the model is fitted to, and of the earlier ones, evenly spaced."""
 NEAR = 0.15
 """Settings are near others if they differ by at most this fraction of the range."""

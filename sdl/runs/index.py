@@ -32,7 +32,7 @@ from sdl.store.lock import writing_process
 from sdl.store.resolve import FILE, start_time
 from sdl.types import Outcome
 
-VERSION = 4
+VERSION = 5
 MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
 """Seconds between refreshes while pages are requested: a multiple of the duration of the last one, within limits."""
 REREAD_FACTOR = 20.0

@@ -62,7 +62,7 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
         Damaged: an event cannot follow the ones before it.
         RecordError: there is no event.
     """
-    with _without_collection():
+    with without_collection():
         every = deque(fold_stepwise(events, folder), maxlen=1)
     if not every:
         raise RecordError(f"{folder}: empty: the process ended before the campaign began; run it again")
@@ -70,7 +70,7 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
 
 
 @contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Have Python look for no cycles meanwhile: events have none, and among millions of them it looks for long."""
     enabled = gc.isenabled()
     gc.disable()

@@ -126,10 +126,14 @@ CAMPAIGN = EventSchema(
 Shared = dict[str, Mapping[str, Any]]
 """The latest mapping of each field in `SHARED`."""
 SHARED = {
-    "Proposed": ("settings", "targets", "spread", "uncertainty", "expected", "lack_of_fit", "expected_error"),
+    "Proposed": (
+        "settings", "targets", "spread", "uncertainty", "expected", "lack_of_fit", "expected_error", "shortfall",
+        "incumbent",
+    ),
     "Measured": ("applied",),
-}
+}  # fmt: skip
 """Fields, by kind of event, whose values are often those of an earlier event."""
+EMPTY: Mapping[str, Any] = {}
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -682,7 +686,9 @@ def _share(event: Any, name: str, shared: Shared) -> None:
     """Replace mappings of an event by earlier ones of the same field, or by the settings asked for, that equal them."""
     for field in SHARED.get(name, ()):
         value = getattr(event, field)
-        if value is None:
+        if not value:
+            if value is not None:
+                object.__setattr__(event, field, EMPTY)
             continue
         for place in (field, "settings") if field == "applied" else (field,):
             if (before := shared.get(place)) is not None and _identical(before, value):
@@ -698,5 +704,5 @@ def _identical(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         one == other
         and [*one] == [*other]
         and [*map(type, one.values())] == [*map(type, other.values())]
-        and 0 not in one.values()
+        and not any(value == 0 or isinstance(value, (dict, list)) for value in one.values())
     )

@@ -15,6 +15,7 @@ from sdl.errors import RecordError, SdlError
 from sdl.lab.http.control import Controller
 from sdl.runs.index import Index
 from sdl.runs.query import Query
+from sdl.runs.runs import without_collection
 from sdl.store import lease, trial_files
 from sdl.store.lock import is_attended, writing_process
 from sdl.store.resolve import FILE
@@ -28,6 +29,9 @@ STATUS_SECONDS = 0.5
 """Seconds for which a status of the lab is shared by all pages."""
 HOLDER_SECONDS = 2.0
 """Seconds between checks whether the process of a run is alive."""
+READ_SECONDS, READ_EVENTS = 0.7, 200
+"""Seconds for which a record is read at a time, and events between two looks at the clock: a page does not wait for a
+long record."""
 PAST_ROWS, LATEST_ROWS = 8, 10
 CACHED_RUNS, OTHER_RUNS = 24, 12
 """Folded runs in the cache; runs on the home page that no lab started."""
@@ -93,7 +97,7 @@ class RunFeed:
 
     @property
     def ended(self) -> bool:
-        return self.view.ended
+        return self.view.ended and self.view.read_part is None
 
     def look(self) -> Mapping[str, Any] | None:
         """The parts of the page, rendered again; None if nothing has changed."""
@@ -111,16 +115,21 @@ class RunFeed:
         return self.parts(start)
 
     def _read(self) -> bool:
-        """Fold the new events of the record; whether there were any."""
+        """Fold the new events of the record, of a long one for a moment only; whether there were any."""
         try:
             size = os.stat(self.folder / FILE).st_size
         except OSError as error:
             raise RecordError(f"{self.folder.name}: the record is gone: {error.strerror}") from error
-        if size == self._size:
+        if size == self._size and self.view.read_part is None:
             return False
-        self._size = size
-        for event in self._tail.new():
-            self.view.take(event)
+        self._size, self.view.read_part = size, None
+        until = time.monotonic() + READ_SECONDS
+        with without_collection(), contextlib.closing(self._tail.each()) as events:
+            for number, event in enumerate(events, 1):
+                self.view.take(event)
+                if number % READ_EVENTS == 0 and time.monotonic() > until:
+                    self.view.read_part = min(self._tail.offset / max(size, 1), 1.0)
+                    break
         return True
 
     def _start(self) -> Mapping[str, Any] | None:
@@ -151,6 +160,8 @@ class RunFeed:
         """Number of trials that were proposed; thread-safe."""
         with self._lock:
             self._read()
+            while self.view.read_part is not None:
+                self._read()
             return self.view.trials[-1].trial + 1 if self.view.trials else 0
 
     def whole(self) -> Mapping[str, Any]:

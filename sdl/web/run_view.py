@@ -39,7 +39,10 @@ class RunView:
     Attributes:
         attended: whether a process asks for the readings and waits until others have told them.
         at_terminal: whether they are typed at a terminal.
+        read_part: fraction of a long record that is read; None: all of it.
     """
+
+    read_part: float | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +74,7 @@ class RunView:
         if isinstance(event, Resumed) and event.changes:
             self.tree, campaign.plan = apply_changes(self.tree, event, self.folder, self._events)
         try:
-            campaign.handle(event)
+            campaign.fold(event)
         except OutOfTurn as error:
             raise Damaged(str(self.folder / FILE), self._events, f"cannot follow what is before it: {error}") from error
         trial = campaign.history.latest
@@ -96,6 +99,9 @@ class RunView:
         campaign = self.campaign
         if campaign is None or self.opened is None:
             return {"word": "beginning", "text": "nothing is written yet", "good": False}
+        if self.read_part is not None:
+            text = f"the record is long; {100 * self.read_part:.0f} % of it is read, and shown so far"
+            return {"word": "reading", "text": text, "good": True}
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
             advice = advise(result_of(campaign, self.folder), campaign, self.opened, self.tree)
@@ -151,6 +157,7 @@ class RunView:
     def asked(self) -> dict[str, Any] | None:
         """The reading that others are asked for; None where nothing is asked, or sdl drives the instrument."""
         due = self.campaign.due() if self.campaign is not None and self.told_by_others else []
+        due = due if self.read_part is None else []
         if not due or not isinstance(due[0], Measure):
             return None
         return {"trial": due[0].trial, "repeat": due[0].repeat, "settings": dict(due[0].settings)}

@@ -44,7 +44,7 @@ def test_the_model_is_that_of_the_run_s_solver_on_all_its_readings(table: TrialT
 def test_sobol_indices_of_a_line_are_its_squared_slopes(model: RunModel) -> None:
     slope = model.forward.linear.slope
     expected = slope**2 / (slope**2).sum(axis=1, keepdims=True)
-    assert total_effects(model, ["R", "G", "B"]) == pytest.approx(expected, abs=0.01)
+    assert total_effects(model, ["R", "G", "B"]) == pytest.approx(expected, abs=0.02)
 
 
 def test_the_change_at_the_answer_is_a_hundredth_of_the_slope_in_tolerances(table: TrialTable, model: RunModel) -> None:

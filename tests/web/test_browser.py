@@ -452,7 +452,7 @@ def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> Non
     page.get_by_role("link", name="Reload").click()
     assert page.locator("#live-state").inner_text() != first
     page.goto(lab.url + "/runs")
-    page.get_by_label("Words").fill("endless")
+    page.get_by_label("Search").fill("endless")
     page.get_by_role("button", name="Filter").click()
     assert "q=endless" in page.url
     context.close()

@@ -24,6 +24,7 @@ from sdl.lab.http.token import Credentials, read
 from sdl.runner import user
 from sdl.runs import notes
 from sdl.store import record
+from sdl.web import feeds
 from sdl.web.made_files import MAX_WAITING, Job, MadeFiles, report_of
 from sdl.web.pages import routes
 from sdl.web.start.page import FIRST
@@ -434,3 +435,17 @@ def test_requests_for_reports_that_are_being_made_occupy_few_threads(
         go_on.set()
         assert [one.result() for one in waiting] == [b"report"] * MAX_WAITING
     assert made.content(job) == b"report"
+
+
+def test_a_long_record_is_shown_while_it_is_read(alone: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "READ_SECONDS", 0.0)
+    monkeypatch.setattr(feeds, "READ_EVENTS", 3)
+    first = alone.get(RUN).text
+    assert "<strong>reading</strong>: the record is long; " in first
+    assert f'data-events="{RUN}/events"' in first, "the rest comes by itself"
+    seen = [int(number) for text in (first, alone.get(RUN).text) for number in re.findall(r"long; (\d+) % of", text)]
+    assert 0 < seen[0] < seen[1] < 100
+    while "<strong>reading</strong>" in (text := alone.get(RUN).text):
+        pass
+    assert "<strong>reached</strong>" in text
+    assert "data-events" not in text

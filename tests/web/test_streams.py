@@ -299,8 +299,8 @@ def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_rea
     run_index.poke(30)
     after = (source.look() or {})["parts"]
     assert "The records are being read" in before["home-now"]
-    assert "No run is being written to" not in before["home-now"]
-    assert "No run is being written to" in after["home-now"]
+    assert "No campaign is running" not in before["home-now"]
+    assert "No campaign is running" in after["home-now"]
     assert "night</a>" in after["home-past"]
 
 

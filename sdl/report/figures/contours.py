@@ -20,7 +20,7 @@ from sdl.report.svg import trials_id
 from sdl.report.table import TrialTable
 
 MOST_INPUTS, MOST_CHANNELS = 4, 6
-GRID = 41
+GRID = 31
 """Settings along each side of a panel."""
 MOST_READINGS = 200
 """Trials shown, evenly chosen among more."""

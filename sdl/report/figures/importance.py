@@ -14,8 +14,8 @@ from sdl.report.style import FAINT, INK, LINE, OKABE_ITO
 from sdl.report.table import TrialTable
 
 MOST_INPUTS, MOST_CHANNELS = 8, 12
-POWER = 10
-"""2^POWER settings are drawn for the indices: their error is then about .02."""
+POWER = 9
+"""2^POWER settings are drawn for the indices: their error is then about .03."""
 SEED = 0
 
 
@@ -93,7 +93,9 @@ def _change(table: TrialTable, model: RunModel, names: list[str]) -> Floats:
 
 
 def _signed(value: float) -> str:
-    return "–" if not np.isfinite(value) else f"{'+' if value >= 0 else '−'}{abs(value):.2g}"
+    if not np.isfinite(value):
+        return "–"
+    return f"{'+' if value >= 0 else '−'}{abs(value):{'.0f' if abs(value) >= 10 else '.2g'}}"
 
 
 def _cells(axes: Axes, values: Floats, depth: Floats, texts: list[str], names: list[str], labels: list[str]) -> None:

@@ -106,4 +106,5 @@ def parity(table: TrialTable) -> Figure | None:
 
 def _scores_text(name: str, it: ParityScore) -> str:
     r2 = f"R² {it.r2:.4f}".replace("-", "−") if math.isfinite(it.r2) and it.r2 > -10 else "R² –"
-    return f"{name} {it.n}: {r2}\nMAE {it.mae:.3g}, RMSE {it.rmse:.3g}"
+    mae, rmse = (f"{value:.0f}" if value >= 100 else f"{value:.3g}" for value in (it.mae, it.rmse))
+    return f"{name} {it.n}: {r2}\nMAE {mae}, RMSE {rmse}"

@@ -12,7 +12,7 @@ from sdl.report.style import INK, OKABE_ITO
 from sdl.report.table import TrialTable
 
 MOST_INPUTS = 4
-DRAWN = 800
+DRAWN = 400
 """Settings drawn from the posterior."""
 LEAST = 50
 """Draws with the choices of the answer, fewer than which are not shown."""

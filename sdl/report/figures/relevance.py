@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sdl.core import events
+from sdl.report.figures.parity import parity_sets
 from sdl.report.figures.predictions import standardised
 from sdl.report.table import TrialTable
 from sdl.types import Outcome
@@ -57,7 +58,8 @@ def _has_predictions(table: TrialTable) -> bool:
 
 def _no_other_parity(table: TrialTable) -> bool:
     """Near one goal the deviations by trial say more than expected against measured."""
-    return not _has_predictions(table) and int(table.measured.sum()) >= 2 * FEW
+    pairs = (np.isfinite(side.expected * side.measured).all(axis=1).sum() for side in parity_sets(table))
+    return not _has_predictions(table) and max(pairs, default=0) >= FEW
 
 
 def _is_spread_out(table: TrialTable) -> bool:
@@ -69,7 +71,7 @@ def _is_spread_out(table: TrialTable) -> bool:
 
 def _no_contours(table: TrialTable) -> bool:
     """The contours show the same settings, with the model."""
-    return table.model is None
+    return table.model is None and bool(table.measured.any())
 
 
 def _conditions_vary(table: TrialTable) -> bool:

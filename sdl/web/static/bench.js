@@ -95,7 +95,7 @@ function why(call, title, text, key) {
     const place = call === "skip" ? { trial: Number(trial) } : { trial: Number(trial), repeat: Number(repeat) };
     await post("/api/v1/" + call, { run: run.dataset.run, ...place, [key]: reason });
     next(attended);
-    return call === "skip" ? "Trial skipped." : "Written down.";
+    return call === "skip" ? "Trial skipped." : "Saved.";
   } });
 }
 
@@ -114,7 +114,7 @@ function correct({ trial, repeat, values }) {
   const inputs = JSON.parse(values).map(([name, value]) => [name, field(name, "text", value === null ? "" : String(value))]);
   const excluded = field("Exclude this reading", "checkbox", "yes");
   ask({ title: "Correct trial " + trial + ", reading " + (Number(repeat) + 1), yes: "Correct", reason: true, fields,
-    text: "The record keeps what was told before. Solver, means and report follow the correction.",
+    text: "The record keeps the earlier reading as well. Solver, means and report use the correction.",
     run: async ({ reason }) => {
       if (!reason) throw new Refused(0, "Say why.");
       const readings = excluded.checked ? null : Object.fromEntries(inputs.map(([name, input]) => [name, number(input, name)]));
@@ -136,7 +136,7 @@ if (run) {
     const what = button.dataset.tell;
     if (what === "ask") willing({ title: "Ask for the next settings", yes: "Ask", run: async () => { await next(false); return ""; } });
     else if (what === "failed") why("tell", "No reading", "The trial ends as failed.", "failed");
-    else if (what === "skip") why("skip", "Skip the trial", "It counts as a trial, and is no failure.", "why");
+    else if (what === "skip") why("skip", "Skip the trial", "It counts as a trial, not as a failure.", "why");
     else correct(button.dataset);
   });
   const form = $("beside");

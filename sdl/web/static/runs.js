@@ -30,9 +30,27 @@
     const said = list ? "" : found.querySelector("main p")?.textContent || "The server does not answer.";
     if (list) $("found").replaceChildren(...list.childNodes);
     else $("found").querySelector("[role=status]").textContent = said;
+    for (const field of form.querySelectorAll("select")) {
+      const fresh = found.getElementById(field.id);
+      if (!fresh || fresh.options.length === field.options.length) continue;
+      const chosen = field.value; // of now: it may have been chosen meanwhile
+      field.replaceChildren(...fresh.childNodes);
+      field.value = chosen;
+    }
     $("found").removeAttribute("aria-busy");
     tick();
-    if (found.querySelector("#found .card[role=status]")) setTimeout(() => { if (mine === asked) load(path); }, 1500);
+    follow(path);
+  }
+
+  // While the records are being read, the list is asked for again
+  function follow(path) {
+    const mine = asked;
+    if (!$("found").querySelector(".card[role=status]")) return;
+    setTimeout(() => {
+      if (mine !== asked) return;
+      if ($("found").querySelector(".editing")) follow(path); // what is typed there is kept
+      else load(path);
+    }, 1500);
   }
 
   function filter() {
@@ -127,4 +145,5 @@
   });
 
   tick();
+  follow(location.pathname + location.search);
 })();

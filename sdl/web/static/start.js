@@ -231,7 +231,7 @@ if (form) {
     } catch (error) {
       if (error.status !== 409) throw error;
       say(error.message.split("\n"), "bad");
-      return "Not started: see what is wrong with it.";
+      return "Not started. The mistakes are listed above.";
     }
   }
 
