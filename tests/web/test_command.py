@@ -76,8 +76,11 @@ def test_silent_connections_keep_nobody_out_and_an_open_page_does_not_spoil_the_
 @pytest.mark.slow
 def test_what_cannot_be_served_is_said_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    missing = sdl("web", "--runs", "nowhere", cwd=tmp_path)
-    assert (missing.returncode, missing.stderr) == (2, "error: --runs nowhere: no such directory\n")
+    missing = sdl("web", "--runs", "nowhere/runs", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr) == (2, "error: --runs nowhere/runs: there is no directory nowhere\n")
+    (tmp_path / "file").write_text("")
+    wrong = sdl("web", "--runs", "file", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: --runs file: no directory: File exists\n")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
