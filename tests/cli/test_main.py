@@ -29,6 +29,7 @@ COMMANDS = [
     "resume",
     "collect",
     "measure",
+    "archive",
     "validate",
     "forecast",
     "schema",
