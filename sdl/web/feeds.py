@@ -183,7 +183,7 @@ class RunFeed:
         idle = not self._process and not start and self._lab.starts
         values = {
             "now": now, "run": name, "actions": self.view.actions() if idle else [],
-            "stoppable": self._lab.stoppable(name),
+            "stoppable": bool(self._process) and not live["ended"] and self._lab.stoppable(name),
             "can_start": self._lab.starts, "live": live, "start": start, "path": path,
             "zone": self._lab.status().get("timezone", ""),
             "ask": person.request(self.view), "told": person.told(self.view, beside),

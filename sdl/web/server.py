@@ -39,7 +39,7 @@ def serve(
     require("pages", "web", "starlette", "uvicorn")
     from sdl.lab.http.app import HOST, POLL_SECONDS, HttpServer, listen, stop_signals
     from sdl.lab.http.asking import ask_routes
-    from sdl.lab.http.auth import filtered_app
+    from sdl.lab.http.auth import filtered_app, whoami_route
     from sdl.web.pages import routes
     from sdl.web.start.launcher import Launcher
 
@@ -50,7 +50,7 @@ def serve(
         credentials = stack.enter_context(contextlib.closing(Credentials(f"web-{number}", runs, runs)))
         launcher = Launcher(runs)
         pages = routes(None, runs, credentials, launcher=launcher)
-        app = filtered_app([*pages, *ask_routes(runs)], credentials, number, url=url)
+        app = filtered_app([*pages, *ask_routes(runs), whoami_route()], credentials, number, url=url)
         server = HttpServer(app, listener, "sdl web")
         stack.callback(lambda: on_close(launcher.close()))
         signals = stack.enter_context(stop_signals(lambda: None))

@@ -31,7 +31,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -47,7 +46,7 @@ from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
-from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted
+from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted, whoami_route
 from sdl.lab.http.control import Controller
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.submissions import Submissions, TooManyCalls
@@ -174,13 +173,8 @@ def create_app(
         result: Mapping[str, Any] = getattr(submissions, name)(*values, identity)
         return result
 
-    def whoami(request: Request) -> Response:
-        identity = identity_of(request)
-        limits = _call(submissions.describe, identity.name) if submissions is not None and identity.agent else None
-        return _json({
-            "name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent, "limits": limits,
-            "account": os.geteuid() if hasattr(os, "geteuid") else None,
-        })  # fmt: skip
+    def limits(identity: Identity) -> Any:
+        return _call(submissions.describe, identity.name) if submissions is not None and identity.agent else None
 
     def submitted(request: Request) -> Response:
         most = _number(request, "most", 100, MAX_ROWS)
@@ -198,7 +192,7 @@ def create_app(
             *(Route(f"/api/v1/{name}", handler) for name, handler in api.items()),
             Route("/api/v1/runs/{run:path}", run),
             *(Route(f"/api/v1/{name}", partial(command, name), methods=["POST"]) for name in COMMANDS),
-            Route("/api/v1/whoami", whoami, methods=["POST"]),
+            whoami_route(limits),
             *asking.ask_routes(runs, without=("skip",)),
             Route("/healthz", health),
             Route("/readyz", ready),

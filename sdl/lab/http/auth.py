@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from pydantic_core import to_json
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdl.errors import ConfigError, RecordError, SdlError
@@ -275,6 +278,21 @@ def identity_of(request: Request) -> Identity:
     if not isinstance(identity, Identity):
         raise HTTPException(401, "Enter the access token (programs: Authorization: Bearer …).")
     return identity
+
+
+def whoami_route(limits: Callable[[Identity], Any] = lambda _: None) -> Route:
+    """`POST /api/v1/whoami`: name and scopes of the token, and the `limits` of an agent."""
+
+    def whoami(request: Request) -> Response:
+        identity = identity_of(request)
+        known = {
+            "name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent,
+            "limits": limits(identity), "account": os.geteuid() if hasattr(os, "geteuid") else None,
+        }  # fmt: skip
+        text = to_json(known, inf_nan_mode="null", fallback=str)
+        return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
+
+    return Route("/api/v1/whoami", whoami, methods=["POST"])
 
 
 def quoted(text: str) -> str:

@@ -108,9 +108,11 @@ export async function willing(work) {
 document.addEventListener("sdl:do", ({ detail }) => willing({ ...detail, run: () => detail.run(post) }));
 
 $("token-button").addEventListener("click", () => ask({
-  title: "Token", yes: "Keep it", renew: true, text: held("token") ? "This tab has one; type another to replace it." : "",
+  title: "Access token", yes: "Use this token", renew: true, text: held("token") ? "This tab has one; type another to replace it." : "",
   run: async () => {
-    if (held("token")) document.dispatchEvent(new CustomEvent("sdl:token"));
-    return held("token") ? "this tab has the token now" : "";
+    if (!held("token")) return "";
+    await post("/api/v1/whoami", {});
+    document.dispatchEvent(new CustomEvent("sdl:token"));
+    return "Token accepted";
   },
 }));

@@ -147,6 +147,7 @@ if (form) {
     if (mine !== drafted) return null;
     if (edited === "form") $("campaign").value = reply.campaign;
     else if (reply.form) fill(reply.form);
+    history.replaceState({ instrument: $("instrument").value, campaign: $("campaign").value }, ""); // for Back and Reload
     clear();
     valid = reply.valid;
     const pristine = !reply.form || !Object.keys(reply.form.goal).length;
@@ -245,7 +246,9 @@ if (form) {
 
   $("instrument").append(...setup.instruments.map((one) => element("option", { value: one.name, textContent: one.name + (one.simulated ? "" : " (real)") })));
   $("solver").append(...setup.solvers.map((kind) => element("option", { value: kind, textContent: kind })));
-  $("campaign").value = setup.campaign;
+  const kept = history.state;
+  $("campaign").value = kept ? kept.campaign : setup.campaign;
+  if (kept) [$("instrument").value, edited] = [kept.instrument, "yaml"];
   fill(setup.form);
   soon(0);
 }
