@@ -123,7 +123,7 @@ def test_tags_and_note_are_edited_in_place(site: Site, listed: Any) -> None:
     listed.get_by_label("Search", exact=True).fill("night-5")
     listed.locator("#found > p", has_text="57 runs").wait_for()
     name = listed.locator("td.campaign").first.inner_text().split()[-1]
-    listed.get_by_role("button", name=f"Edit tags and note of night-5 {name}").click()
+    listed.get_by_role("button", name=f"Add tags and note of night-5 {name}").click()
     assert listed.evaluate("document.activeElement.tagName") == "INPUT"
     listed.keyboard.type("paper, <b>bold</b>")
     listed.get_by_label("Note", exact=True).fill("for figure 3")

@@ -17,6 +17,10 @@ MOST_INPUTS, MOST_CHANNELS = 8, 12
 POWER = 9
 """2^POWER settings are drawn for the indices: their error is then about .03."""
 SEED = 0
+CROWDED = 5
+"""With more columns than this, numbers are smaller and names upright."""
+NEGLIGIBLE = 0.005
+"""Smaller changes, in tolerances, are written as 0."""
 
 
 def importance(table: TrialTable) -> Figure | None:
@@ -95,19 +99,22 @@ def _change(table: TrialTable, model: RunModel, names: list[str]) -> Floats:
 def _signed(value: float) -> str:
     if not np.isfinite(value):
         return "–"
+    if abs(value) < NEGLIGIBLE:
+        return "0"
     return f"{'+' if value >= 0 else '−'}{abs(value):{'.0f' if abs(value) >= 10 else '.2g'}}"
 
 
 def _cells(axes: Axes, values: Floats, depth: Floats, texts: list[str], names: list[str], labels: list[str]) -> None:
     """A table of numbers; the deeper the colour, the larger."""
     rows, columns = values.shape
+    crowded = columns > CROWDED
     for (i, j), value in np.ndenumerate(depth):
         alpha = 0.55 * float(np.clip(np.nan_to_num(value), 0.0, 1.0))
         axes.fill_between([j, j + 1], i, i + 1, color=OKABE_ITO[0], alpha=alpha, lw=0)
-        axes.text(j + 0.5, i + 0.5, texts[i * columns + j].replace("nan", "–"), ha="center", va="center", fontsize=8.5,
+        axes.text(j + 0.5, i + 0.5, texts[i * columns + j].replace("nan", "–"), ha="center", va="center", fontsize=6 if crowded else 8.5,
                   color=INK)  # fmt: skip
     axes.set(xlim=(0, columns), ylim=(rows, 0))
-    axes.set_xticks(np.arange(columns) + 0.5, [style.plain(name, 10) for name in names])
+    axes.set_xticks(np.arange(columns) + 0.5, [style.plain(name, 10) for name in names], rotation=90 if crowded else 0)
     axes.set_yticks(np.arange(rows) + 0.5 if labels else [], labels)
     axes.set_xlabel("input")
     axes.tick_params(length=0)

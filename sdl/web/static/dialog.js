@@ -31,7 +31,7 @@ export async function post(path, body) {
       },
     });
   } catch {
-    throw new Refused(0, "the server does not answer; nothing is known to be done");
+    throw new Refused(0, "The server does not answer: it is not known whether this was done.");
   }
   const reply = await answer.json().catch(() => ({}));
   if (answer.ok) return reply;

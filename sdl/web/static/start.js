@@ -188,6 +188,7 @@ if (form) {
         } else $("forecast").textContent = "";
       } catch (error) {
         say(error.message.split("\n"), "bad");
+        $("forecast").textContent = "";
         $("need-token").hidden = Boolean(held("token"));
       }
     }, pause);
