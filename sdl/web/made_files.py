@@ -43,7 +43,7 @@ class BeingMade(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FileJob:
     """A file to be made of some runs.
 
     Attributes:
@@ -71,29 +71,29 @@ class Job:
         return hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()[:24]
 
 
-def report_of(folder: Path) -> Job:
+def report_of(folder: Path) -> FileJob:
     """The report of a run."""
     place = str(folder.resolve())
-    return Job("report", (folder,), ".html", lambda path: ("report", place, "-o", path, "--quiet"))
+    return FileJob("report", (folder,), ".html", lambda path: ("report", place, "-o", path, "--quiet"))
 
 
 MODEL = ("slices", "contours", "importance", "predictions", "posterior", "spread")
 """Figures on the page of a run's model."""
 
 
-def model_of(folder: Path) -> Job:
+def model_of(folder: Path) -> FileJob:
     """A report with the figures of the model of a run alone."""
     place, names = str(folder.resolve()), [word for name in MODEL for word in ("--figure", name)]
-    return Job("model", (folder,), ".html", lambda path: ("report", place, "-o", path, *names, "--quiet"))
+    return FileJob("model", (folder,), ".html", lambda path: ("report", place, "-o", path, *names, "--quiet"))
 
 
-def comparison_of(folders: Sequence[Path]) -> Job:
+def comparison_of(folders: Sequence[Path]) -> FileJob:
     """The comparison of runs."""
     places = [str(folder.resolve()) for folder in folders]
-    return Job("comparison", tuple(folders), ".html", lambda path: ("compare", *places, "-o", path, "--quiet"))
+    return FileJob("comparison", tuple(folders), ".html", lambda path: ("compare", *places, "-o", path, "--quiet"))
 
 
-def download_of(folder: Path, name: str) -> Job:
+def download_of(folder: Path, name: str) -> FileJob:
     """The job of one of `DOWNLOADS`."""
     if name == "report.html":
         return report_of(folder)
@@ -103,8 +103,8 @@ def download_of(folder: Path, name: str) -> Job:
         def figures(path: str) -> tuple[str, ...]:
             return ("report", place, "-o", f"{path}/report.html", "--png", path, "--svg", "--quiet")
 
-        return Job("figures", (folder,), suffix, figures, pack=True)
-    return Job("table", (folder,), suffix, lambda path: ("export", place, "--to", suffix[1:], "-o", path))
+        return FileJob("figures", (folder,), suffix, figures, pack=True)
+    return FileJob("table", (folder,), suffix, lambda path: ("export", place, "--to", suffix[1:], "-o", path))
 
 
 class MadeFiles:
@@ -116,7 +116,7 @@ class MadeFiles:
         self._threads: dict[str, threading.Thread] = {}
         self._failed: dict[str, HTTPException] = {}
 
-    def content(self, job: Job, *, wait: bool = True) -> bytes:
+    def content(self, job: FileJob, *, wait: bool = True) -> bytes:
         """The file as of now.
 
         Args:
@@ -140,7 +140,7 @@ class MadeFiles:
         except OSError as error:
             raise HTTPException(503, f"the {job.noun} cannot be stored: {error}") from error
 
-    def _make_in_background(self, key: str, job: Job, file: Path) -> None:
+    def _make_in_background(self, key: str, job: FileJob, file: Path) -> None:
         def make() -> None:
             try:
                 self._make_in_turn(job, file)
@@ -161,7 +161,7 @@ class MadeFiles:
         if not file.exists():
             raise BeingMade
 
-    def _make_in_turn(self, job: Job, file: Path) -> None:
+    def _make_in_turn(self, job: FileJob, file: Path) -> None:
         """Make a file that is not ready, after those that other requests wait for."""
         if not self._waiting.acquire(blocking=False):
             raise HTTPException(503, BUSY)
@@ -176,7 +176,7 @@ class MadeFiles:
         finally:
             self._waiting.release()
 
-    def _make(self, job: Job, file: Path) -> None:
+    def _make(self, job: FileJob, file: Path) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=self._cache) as place:
             made = Path(place, "figures" if job.pack else file.name)

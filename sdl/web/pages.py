@@ -32,7 +32,7 @@ from sdl.store.archived import CACHE, opened
 from sdl.store.resolve import lies_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.made_files import DOWNLOADS, BeingMade, Job, MadeFiles, comparison_of, download_of, model_of, report_of
+from sdl.web.made_files import DOWNLOADS, BeingMade, FileJob, MadeFiles, comparison_of, download_of, model_of, report_of
 from sdl.web.sse import Feed, Hub
 from sdl.web.start.api import Backend, backend, start_routes
 from sdl.web.start.launcher import Launcher
@@ -210,7 +210,7 @@ class _Pages:
             content, "application/octet-stream", content_security_policy=policy, content_disposition=kept
         )
 
-    def _standalone(self, request: Request, job: Job, back: str, back_text: str) -> Response:
+    def _standalone(self, request: Request, job: FileJob, back: str, back_text: str) -> Response:
         """A page that `sdl` has made, with a link back."""
         if (body := self._content(request, job)) is None:
             return self._making(request, job, back, back_text)
@@ -220,14 +220,14 @@ class _Pages:
         policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
         return render.answer(body, "text/html; charset=utf-8", content_security_policy=policy)
 
-    def _content(self, request: Request, job: Job) -> bytes | None:
+    def _content(self, request: Request, job: FileJob) -> bytes | None:
         """The file; None where a browser is told that it is being made."""
         try:
             return self._made.content(job, wait="text/html" not in request.headers.get("accept", ""))
         except BeingMade:
             return None
 
-    def _making(self, request: Request, job: Job, back: str, back_text: str, ready: str = "") -> Response:
+    def _making(self, request: Request, job: FileJob, back: str, back_text: str, ready: str = "") -> Response:
         this = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         title = f"{job.noun.capitalize()} being made"
         values = {"noun": job.noun, "this": this, "back": back, "back_text": back_text, "ready": ready}

@@ -25,7 +25,7 @@ from sdl.runner import user
 from sdl.runs import notes
 from sdl.store import record
 from sdl.web import feeds
-from sdl.web.made_files import MAX_WAITING, Job, MadeFiles, report_of
+from sdl.web.made_files import MAX_WAITING, FileJob, MadeFiles, report_of
 from sdl.web.pages import routes
 from sdl.web.start.page import FIRST
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
@@ -419,7 +419,7 @@ def test_requests_for_reports_that_are_being_made_occupy_few_threads(
     (tmp_path / "record.jsonl").touch()
     go_on, made, job = threading.Event(), MadeFiles(tmp_path / "cache"), report_of(tmp_path)
 
-    def make(self: MadeFiles, job: Job, file: Path) -> None:
+    def make(self: MadeFiles, job: FileJob, file: Path) -> None:
         go_on.wait(30)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"report")
