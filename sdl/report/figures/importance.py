@@ -111,8 +111,8 @@ def _cells(axes: Axes, values: Floats, depth: Floats, texts: list[str], names: l
     for (i, j), value in np.ndenumerate(depth):
         alpha = 0.55 * float(np.clip(np.nan_to_num(value), 0.0, 1.0))
         axes.fill_between([j, j + 1], i, i + 1, color=OKABE_ITO[0], alpha=alpha, lw=0)
-        axes.text(j + 0.5, i + 0.5, texts[i * columns + j].replace("nan", "–"), ha="center", va="center", fontsize=6 if crowded else 8.5,
-                  color=INK)  # fmt: skip
+        axes.text(j + 0.5, i + 0.5, texts[i * columns + j].replace("nan", "–"), ha="center", va="center",
+                  fontsize=6 if crowded else 8.5, color=INK)  # fmt: skip
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.set_xticks(np.arange(columns) + 0.5, [style.plain(name, 10) for name in names], rotation=90 if crowded else 0)
     axes.set_yticks(np.arange(rows) + 0.5 if labels else [], labels)
