@@ -26,7 +26,7 @@ function tell(button) {
   const work = {
     title: title || NAMES[verb] + ": " + (REVIEW.includes(verb) ? "submission " : "") + target, yes: title && verb === "resume" ? "End the pause" : NAMES[verb],
     reason: verb !== "resume" && verb !== "run-now",
-    text: quote || (verb === "abort" ? "The campaign ends after the current reading, and the instrument is switched off." : ""),
+    text: quote || (verb === "abort" ? "The campaign ends: instrument off, record closed." : ""),
     run: ({ reason }) => underWay(button, UNDER_WAY[verb], async () => {
       const body = REVIEW.includes(verb) ? { submission: target, reason } : verb === "run-now" ? { job: target } : verb === "resume" ? { target, since } : { target, reason };
       return (await post("/api/v1/" + verb, body)).done;
