@@ -109,6 +109,9 @@ def test_from_an_empty_directory_to_a_campaign_that_reached_its_goal_in_few_clic
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     click(page, page.locator("main a.main", has_text="Start a campaign"))
     click(page, page.get_by_role("button", name="Enter the token"))
+    page.keyboard.type("not-the-token")
+    page.keyboard.press("Enter")
+    page.locator("#ask-error", has_text="wrong access token").wait_for()
     page.keyboard.type(site.token)
     page.keyboard.press("Enter")
     page.locator("#ask").wait_for(state="hidden")
@@ -121,6 +124,9 @@ def test_from_an_empty_directory_to_a_campaign_that_reached_its_goal_in_few_clic
     page.wait_for_url("**/runs/my-campaign/**")
     state(page, "reached")
     assert page.clicks <= MOST_CLICKS, page.clicks
+    page.go_back()
+    page.locator("#check .good", has_text="Valid").wait_for()
+    assert page.get_by_label("515nm: reading").input_value() == "20000", "what was typed is kept"
     assert open_run(site.only("my-campaign")).result.outcome == "reached"
     assert site.token not in page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
 
