@@ -459,6 +459,14 @@ def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> Non
     finish(lab)
 
 
+def open_list(page: Any, url: str, run: str) -> Any:
+    """Load a list of runs until it has a new run, after some seconds; the link to it."""
+    page.goto(url)
+    link = page.get_by_role("link", name=run)
+    until(lambda: link.count() or (page.reload() and link.count()))
+    return link
+
+
 def test_names_with_markup_are_text_in_a_browser(lab: Lab, page: Any) -> None:
     from sdl.store import record
 
@@ -467,10 +475,7 @@ def test_names_with_markup_are_text_in_a_browser(lab: Lab, page: Any) -> None:
     folder = lab.runs / evil / "20261102T120000.000000Z-e1"
     record.write_whole(folder, [poisoned(event, evil) for event in events])
     notes.write(folder, evil, [evil[:38]], 0, evil, 5.0)
-    page.goto(lab.url + "/runs")
-    while page.get_by_text("are being read").count():
-        page.reload()
-    page.get_by_role("link", name=evil).click()
+    open_list(page, lab.url + "/runs", evil).click()
     assert page.locator("h1").inner_text() == evil
     assert evil in page.locator("#live-channels").inner_text()
     page.goto(lab.url + "/runs?tag=" + "<img src=x onerror=alert(4)>")
@@ -487,10 +492,7 @@ def test_notes_are_saved_from_the_page(lab: Lab, page: Any) -> None:
     page.locator("#ask-yes").click()
     page.locator("#done", has_text="Notes saved.").wait_for()
     assert notes.read(run).tags == ("blue", "first")
-    page.goto(lab.url + "/runs?tag=blue")
-    while page.get_by_text("are being read").count():
-        page.reload()
-    assert page.get_by_role("link", name="noted").count() == 1
+    assert open_list(page, lab.url + "/runs?tag=blue", "noted").count() == 1
     page.goto(lab.url + at(run))
     assert page.get_by_label("Note", exact=True).input_value() == "the <i>blue</i> filter"
 
