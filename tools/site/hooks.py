@@ -105,6 +105,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(text: str, page: Any, **_: Any) -> str:
     """Let links to files of the repository lead to their pages; weigh the page in the search."""
     place = page.file.src_uri
+    page.meta.pop("tags", None)  # those of paper.md: the search puts every page with a matching tag first
     page.meta.setdefault("search", {}).setdefault("boost", LESS.get(place, BOOST.get(place.partition("/")[0], 1.0)))
     source = _source(page.file.src_uri)
     return _links(text, source, page.file.src_uri) if source.suffix == ".md" else text
