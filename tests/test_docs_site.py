@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -62,6 +63,12 @@ def test_a_file_of_the_repository_that_a_page_links_to_is_in_it(site: Path) -> N
     source = (site / "repository" / "examples" / "sdl-optuna" / "sdl_optuna.py.html").read_text(encoding="utf-8")
     assert "class" in source
     assert "FittedOptuna" in source
+
+
+def test_no_page_has_tags_which_the_search_ranks_above_all_words(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    assert any(entry["location"] == "repository/paper/paper.html" for entry in index["docs"])
+    assert [entry["location"] for entry in index["docs"] if entry.get("tags")] == []
 
 
 def test_each_dead_link_is_named_and_fails_the_build(tmp_path: Path) -> None:
