@@ -279,11 +279,17 @@ def test_what_waits_for_approval_is_shown_with_its_campaign_and_two_buttons(insi
         "rehearsal": "", "decision": "waits", "reasons": ["not rehearsed, no twin of R"], "at": 0.0, "by": "",
         "why": "", "decided": None, "plain": {"name": evil, "inputs": {"red": {"high": 200}}},
     })  # fmt: skip
+    lab.submissions.append(lab.submissions[0] | {
+        "submission": 4,
+        "plain": {"goal": {"R": {"target": 120.0, "tolerance": 3.0}, "G": {"between": [1, 90]}}, "tolerance": "2%"},
+    })  # fmt: skip
     text = inside.get("/").text
     assert "Waiting for your approval" in text
     assert "Not rehearsed, no twin of R. At most 12 readings, cost 9.5." in text
     assert "high: 200" in text
     assert "<script>alert" not in text
+    goal = "Goal: R target 120, tolerance 3; G between 1 and 90 (tolerance 2% where none is given)."
+    assert goal in " ".join(re.sub("<[^>]+>", "", text).split())
     buttons = [given for _, given in Elements(text).elements if given.get("data-target") == "3"]
     assert [given["data-verb"] for given in buttons] == ["approve", "refuse"]
 
