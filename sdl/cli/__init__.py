@@ -18,13 +18,13 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import ask, bench, campaign_files, forecast, instrument, mcp, paper, replay, run, solve, sweep, verify, web
+from sdl.cli import ask, bench, campaign_files, instrument, mcp, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
 from sdl.cli.runs import archive, compare, report, show, watch
 from sdl.cli.terminal import escaped
 from sdl.cli.twin import commands as twin
-from sdl.cli.twin import serve
+from sdl.cli.twin import forecast, serve
 from sdl.errors import RecordError, SdlError
 
 app = typer.Typer(

@@ -7,9 +7,7 @@ are larger than their size allows are refused. A run that came in is marked, so 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
 import stat
@@ -27,11 +25,10 @@ from sdl.drivers.trust import IMPORTED
 from sdl.errors import ConfigError, Damaged, RecordError, translated_os_errors
 from sdl.export.crate import METADATA, RECORD
 from sdl.store import datasets, record
-from sdl.store.plainfile import open_existing, open_new
-from sdl.store.zipfiles import MOST_BYTES, UNREADABLE, Entry, entries_of, limited
+from sdl.store.plainfile import open_existing
+from sdl.store.zipfiles import MOST_BYTES, UNREADABLE, Entry, copy_out, entries_of, limited
 
 MOST_METADATA = 64 << 20
-BLOCK = 1 << 20
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 OF_LABS = ".lab"  # end of the names of the directories of labs (`sdl.lab.journal`)
 
@@ -114,23 +111,13 @@ def _campaign(source: Path, run: str, opened: Opened | None) -> str:
 
 def _copy(source: Path, path: PurePosixPath, entry: Entry, target: Path, hashes: Mapping[str, str]) -> None:
     """Copy one file, and check its size and its hash."""
-    digest, left = hashlib.sha256(), entry.size
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with entry.open() as stream, open_new(target) as copy:
-            while block := stream.read(BLOCK):
-                left -= len(block)
-                if left < 0:
-                    raise ConfigError(f"{source}: {path} is larger than it says")
-                digest.update(block)
-                copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
+        digest = copy_out(source, path, entry, target)
     except UNREADABLE as error:
         raise Damaged(str(source), 1, f"{path} cannot be unpacked: {error}") from error
     except OSError as error:
         raise RecordError(f"{target}: cannot be written: {error.strerror}") from error
-    if hashes.get(path.as_posix()) != digest.hexdigest():
+    if hashes.get(path.as_posix()) != digest:
         why = "is not as its sha256 says" if path.as_posix() in hashes else f"is not described in {METADATA}"
         raise Damaged(str(source), 1, f"{path} {why}")
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sdl.errors import ConfigError, RecordError
 from sdl.store import record
-from sdl.store.archived import BLOCK, WHAT, archive_of, is_archived, unpack
+from sdl.store.archived import WHAT, archive_of, is_archived, unpack
 from sdl.store.lock import ATTENDED, Lock
 from sdl.store.plainfile import open_existing
-from sdl.store.zipfiles import UNREADABLE, entries_of
+from sdl.store.zipfiles import BLOCK, UNREADABLE, entries_of
 
 LEFT_OUT = (record.LOCK, ATTENDED)
 MARK = ".archiving-"

@@ -14,14 +14,12 @@ from pathlib import Path
 
 from sdl.errors import ConfigError, Damaged, RecordError
 from sdl.parallel import children
-from sdl.store.plainfile import open_new
-from sdl.store.zipfiles import UNREADABLE, entries_of
+from sdl.store.zipfiles import UNREADABLE, copy_out, entries_of
 
 CACHE = ".sdl-cache"
 """Cache directory below the runs; may be deleted at any time."""
 SUFFIX = ".zip"
 COPIES = "archived"  # below the cache
-BLOCK = 1 << 20
 WHAT = "archived run"
 
 
@@ -102,16 +100,7 @@ def unpack(source: Path, target: Path) -> None:
         with entries_of(source, WHAT) as entries:
             target.mkdir()
             for name, entry in entries.items():
-                place, left = target / name, entry.size
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with entry.open() as stream, open_new(place) as copy:
-                    while block := stream.read(BLOCK):
-                        left -= len(block)
-                        if left < 0:
-                            raise ConfigError(f"{source}: {name} is larger than it says")
-                        copy.write(block)
-                    copy.flush()
-                    os.fsync(copy.fileno())
+                copy_out(source, name, entry, target / name)
     except UNREADABLE as error:
         shutil.rmtree(target, ignore_errors=True)
         if isinstance(error, ConfigError):

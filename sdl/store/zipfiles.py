@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import stat
 import zipfile
 import zlib
@@ -12,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sdl.errors import ConfigError
-from sdl.store.plainfile import open_existing
+from sdl.store.plainfile import open_existing, open_new
+
+BLOCK = 1 << 20
 
 MOST_FILES = 10_000
 MOST_BYTES = 10 << 30
@@ -28,6 +32,26 @@ class Entry:
 
     size: int
     open: Callable[[], IO[bytes]]
+
+
+def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> str:
+    """Copy a file of an archive to a new file, durably; its sha256, in hexadecimal digits.
+
+    Raises:
+        ConfigError: it is larger than it says. OSError: it cannot be written. UNREADABLE: it cannot be read.
+    """
+    digest, left = hashlib.sha256(), entry.size
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with entry.open() as stream, open_new(target) as copy:
+        while block := stream.read(BLOCK):
+            left -= len(block)
+            if left < 0:
+                raise ConfigError(f"{source}: {name} is larger than it says")
+            digest.update(block)
+            copy.write(block)
+        copy.flush()
+        os.fsync(copy.fileno())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

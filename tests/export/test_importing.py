@@ -17,7 +17,6 @@ import pytest
 
 import sdl
 from sdl.errors import ConfigError, Damaged, RecordError, SdlError
-from sdl.export import importing
 from sdl.export.importing import import_runs
 from sdl.lab.http.named_tokens import NamedTokens
 from sdl.replay import replay
@@ -266,7 +265,7 @@ def test_a_full_disk_leaves_nothing(content: Files, eln: Path, tmp_path: Path, m
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(importing.os, "fsync", full)
+    monkeypatch.setattr(zipfiles.os, "fsync", full)
     with pytest.raises(RecordError, match="No space left"):
         import_runs(packed(content, eln), tmp_path / "runs")
 

@@ -17,16 +17,11 @@ from sdl.lab.http.token import Credentials
 from sdl.web import made_files
 from sdl.web.made_files import DOWNLOADS, MadeFiles
 from sdl.web.pages import routes
-from tests.web.web_kit import Http, copy, real
+from tests.web.web_kit import Http, copy
 
 STAMP, PORT = "20261101T120000.000000Z-a1", 8765
 RUN = f"/runs/evening/{STAMP}"
 BROWSER = {"accept": "text/html,application/xhtml+xml"}
-
-
-@pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
-    return real(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture

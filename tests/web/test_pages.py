@@ -28,18 +28,13 @@ from sdl.web import feeds
 from sdl.web.made_files import MAX_WAITING, FileJob, MadeFiles, report_of
 from sdl.web.pages import routes
 from sdl.web.start.page import FIRST
-from tests.web.web_kit import Http, PageLab, copy, poisoned, real
+from tests.web.web_kit import Http, PageLab, copy, poisoned
 
 PORT = 8000
 EXAMPLE = "name: by-hand\ngoal: {515nm: 20000}\n"
 STAMP = "20261101T120000.000000Z-a1"
 RUN = f"/runs/evening/{STAMP}"
 PAGES = ["/", "/runs", "/start", RUN, "/runs/no/such"]
-
-
-@pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
-    return real(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture

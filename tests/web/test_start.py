@@ -26,7 +26,7 @@ from sdl.store import record
 from sdl.web.pages import routes
 from sdl.web.start.form import apply_form, form_of, of_run
 from sdl.web.start.launcher import Launcher
-from tests.web.web_kit import Http, PageLab, copy, real
+from tests.web.web_kit import Http, PageLab, copy
 
 PORT = 8000
 GOOD = "name: by-hand\ngoal: {445nm: 16384}\nsolver: linear\nstop: {trials: 12}\n"
@@ -35,11 +35,6 @@ ENDLESS = {
     "goal": {"445nm": {"target": 16384, "tolerance": 0.001}}, "solver": "random",
     "stop": {"trials": 5000, "unreachable": None},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
-    return real(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture

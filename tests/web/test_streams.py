@@ -169,11 +169,6 @@ def test_a_connection_whose_other_side_takes_nothing_is_ended_by_the_system() ->
 
 
 # What is watched ---------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
-    return real(tmp_path_factory.mktemp("real"))
-
-
 def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, events: Sequence[Event]) -> None:
     growing = Append(events, tmp_path, "night", STAMP)
     growing.write(1)
