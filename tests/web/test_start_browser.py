@@ -21,6 +21,7 @@ from tests.web.test_browser import CHROMIUM, CONTRAST, NAMELESS, tab_to
 from tests.web.test_start import interrupted_events, spent
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+expect = playwright.expect
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
@@ -126,7 +127,7 @@ def test_from_an_empty_directory_to_a_campaign_that_reached_its_goal_in_few_clic
     assert page.clicks <= MOST_CLICKS, page.clicks
     page.go_back()
     page.locator("#check .good", has_text="Valid").wait_for()
-    assert page.get_by_label("515nm: reading").input_value() == "20000", "what was typed is kept"
+    expect(page.get_by_label("515nm: reading")).to_have_value("20000")
     assert open_run(site.only("my-campaign")).result.outcome == "reached"
     assert site.token not in page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
 
@@ -159,16 +160,17 @@ def test_form_and_yaml_change_each_other_and_mistakes_stand_at_their_fields(site
     at_goal.wait_for()
     assert "saturates at 65535" in at_goal.inner_text()
     page.get_by_role("button", name="Start", exact=True).click()
+    page.locator('[data-path="goal.445nm"] :focus').wait_for()
     page.locator("#check .bad", has_text="goal.445nm").wait_for()
     assert not list(site.runs.glob("*/*")), "nothing was started"
     yaml = page.get_by_label("Campaign, in YAML")
     yaml.fill("name: typed\ngoal: {630nm: {at most: 9000}, 515nm: maximise}\ninputs: {R: 0.25}\nsolver: linnear\n")
     page.locator("#check .bad", has_text="line 4: solver.kind: unknown kind 'linnear'").wait_for()
-    assert page.get_by_label("630nm: what is wanted").input_value() == "at most"
-    assert page.get_by_label("630nm: reading").input_value() == "9000"
-    assert page.get_by_label("515nm: what is wanted").input_value() == "maximise"
-    assert page.get_by_label("R: lowest").input_value() == "0.25"
-    assert page.get_by_label("Name", exact=True).input_value() == "typed"
+    expect(page.get_by_label("630nm: what is wanted")).to_have_value("at most")
+    expect(page.get_by_label("630nm: reading")).to_have_value("9000")
+    expect(page.get_by_label("515nm: what is wanted")).to_have_value("maximise")
+    expect(page.get_by_label("R: lowest")).to_have_value("0.25")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
     yaml.fill(yaml.input_value().replace("linnear", "auto").replace(", 515nm: maximise", ", 515nm: 20000"))
     page.locator("#check .good", has_text="Valid: at most 40 trials").wait_for()
     page.get_by_label("Trials at most").fill("17")
@@ -200,7 +202,7 @@ def test_the_budget_is_raised_from_the_run_and_the_command_beside_it_says_the_sa
     known(page, site)
     assert page.get_by_role("button", name="Continue with stop.trials=10").count() == 1
     page.get_by_role("button", name="Raise the budget…").click()
-    assert page.get_by_label("Trials at most").input_value() == "10"
+    expect(page.get_by_label("Trials at most")).to_have_value("10")
     page.get_by_label("Trials at most").fill("7")
     assert "--set stop.trials=7" in page.locator("#ask-fields code").inner_text()
     page.locator("#ask-yes").click()
@@ -223,8 +225,8 @@ def test_a_run_is_run_again_with_itself_as_prior(site: Site, page: Any) -> None:
     known(page, site)
     click(page, page.get_by_role("link", name="Run again with this run as prior"))
     page.locator("#check .good").wait_for()
-    assert page.get_by_label("Earlier runs to start with").input_value() == f"spent/{run.name}"
-    assert page.get_by_label("Tolerance of every target").input_value() == "0.001"
+    expect(page.get_by_label("Earlier runs to start with")).to_have_value(f"spent/{run.name}")
+    expect(page.get_by_label("Tolerance of every target")).to_have_value("0.001")
     page.get_by_label("Tolerance of every target").fill("2%")
     page.get_by_label("Name", exact=True).fill("again")
     click(page, page.get_by_role("button", name="Start", exact=True))

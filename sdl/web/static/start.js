@@ -174,7 +174,8 @@ if (form) {
   function soon(pause = DRAFT_PAUSE) {
     clearTimeout(draftWait);
     clearTimeout(forecastWait);
-    forecasts++; // one under way is of another campaign
+    drafted++; // what is under way is of another campaign
+    forecasts++;
     $("need-token").hidden = Boolean(held("token"));
     if (!held("token")) return;
     $("forecast").classList.add("busy");
@@ -219,9 +220,13 @@ if (form) {
   $("check-now").addEventListener("click", () => willing({ title: "Check", yes: "Check", run: async () => { await draft(); return ""; } }));
 
   async function start(real) {
+    clearTimeout(draftWait); // the draft of what was typed last is this one
     const reply = await draft();
-    if (!reply || !reply.valid) {
-      if (reply) { say(reply.problems.map(sentence), "bad"); report(reply.problems, "bad"); }
+    if (!reply) return "Not started: the campaign was changed while it was checked.";
+    if (!reply.valid) {
+      $("forecast").textContent = "";
+      say(reply.problems.map(sentence), "bad");
+      report(reply.problems, "bad");
       return wrong();
     }
     try {
