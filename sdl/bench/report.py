@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
 from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import DaysScore
 from sdl.formatting import count
@@ -72,8 +75,6 @@ def summarise(ended: Sequence[BenchCampaign], max_trials: int) -> list[SolverSum
 
     `ended` holds every solver with the same goals and seeds, at most `max_trials` trials each.
     """
-    import numpy as np
-
     solvers = list(dict.fromkeys(e.solver for e in ended))
     goals = max(e.goal for e in ended) + 1
     taken = {
@@ -189,9 +190,6 @@ def figure_of(
     labels = [line.solver for line in summaries]
     x_label = f"trials, the point is the median; right: goals reached in {max_trials} trials"
     figure, axes = row_figure(labels, "figures (--report)", title, x_label)
-    import numpy as np
-    from matplotlib.ticker import MaxNLocator
-
     last = max((e.trials for e in ended if e.trials is not None), default=1)
     trials = [[math.inf if e.trials is None else e.trials for e in ended if e.solver == label] for label in labels]
     share = [[np.mean(np.array(mine) <= n) for n in range(1, last + 1)] for mine in trials]
