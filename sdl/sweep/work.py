@@ -7,16 +7,13 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sdl import runner
 from sdl.errors import RecordError
 from sdl.parallel import children
-from sdl.runs.runs import open_run
+from sdl.runs.runs import Result, open_run
 from sdl.store.resolve import folders
-
-if TYPE_CHECKING:
-    from sdl.runs.runs import Result
 
 Row = dict[str, Any]
 

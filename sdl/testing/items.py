@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,7 @@ from sdl import verify, yamlfile
 from sdl.errors import SdlError
 from sdl.parallel import children, pool
 from sdl.testing import UNSURE
-
-if TYPE_CHECKING:
-    from sdl.verify import SeedResult, VerifyPlan, VerifyTask
+from sdl.verify import SeedResult, VerifyPlan, VerifyTask
 
 REPORT_SECONDS = 60
 

@@ -16,6 +16,7 @@ from sdl.drivers.twin.config import Twin
 from sdl.errors import ConfigError, Unreachable, near
 from sdl.twin.faults import NAMES
 from sdl.twin.fitted.state import is_fitted
+from sdl.types import is_number
 
 State = Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")]
 
@@ -156,7 +157,7 @@ def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
         if name != "all" and name not in NAMES:
             raise ConfigError(f"--faults {text}: unknown fault {name!r}; {near(name, ['all', *NAMES])}")
         names = NAMES if name == "all" else (name,)
-        if isinstance(chance, bool) or not isinstance(chance, (int, float)):
+        if not is_number(chance):
             raise ConfigError(f"--faults {text}: must be NAME=PROBABILITY, such as busy=0.05")
         yield from ({"name": one, "probability": chance / len(names)} for one in names)
 
