@@ -17,7 +17,7 @@ import numpy as np
 
 from sdl.config import parse_kind
 from sdl.core.goal import Band, Direction, Goal, Tolerance
-from sdl.designs.base import placed
+from sdl.designs.placed import placed
 from sdl.errors import ConfigError, Degenerate, NotEnoughData, near
 from sdl.inverse.dataset import check_objective, parse_band
 from sdl.inverse.propose import Proposal, objective_of, propose

@@ -17,7 +17,8 @@ from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
 from sdl.core.prices import Prices
 from sdl.core.stopping import Rule, StopRules
-from sdl.designs.base import Design, placed
+from sdl.designs.base import Design
+from sdl.designs.placed import placed
 from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
