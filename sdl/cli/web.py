@@ -29,11 +29,19 @@ def web(
             "--url URL", "Address at which a proxy serves the page to phones and others: https://bench.example.org."
         ),
     ] = None,
+    instrument: Annotated[
+        list[Path] | None,
+        option(
+            "--instrument FILE",
+            "An instrument that campaigns may be started on: its file, or a campaign's with one. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a web page with all runs, live views and reports.
 
     \b
     sdl web --port 8080
+    sdl web --instrument my-rig.yaml       campaigns on an instrument of your own
     sdl web --port 8080 --url https://bench.example.org
     sdl lab run lab.yaml                   the same page, with instruments, schedule and controls of the lab
 
@@ -41,8 +49,10 @@ def web(
     what campaigns of kind manual ask for. Ctrl-C or SIGTERM stops it, with exit code 0; the campaigns that were
     started from the page are interrupted, and can be continued.
     """
+    from sdl.cli.instrument import load_instrument
     from sdl.notify.model import parse_page
     from sdl.web.server import serve
+    from sdl.web.start.instruments import of_files
 
     try:
         address = parse_page(url) if url is not None else None
@@ -57,7 +67,8 @@ def web(
         for run in started:
             say(f"interrupted: {run}; continue it with sdl resume {runs / run}")
 
-    serve(runs, port=port, url=address, on_listen=announce, on_close=interrupted)
+    own = of_files({file: load_instrument(file, ()) for file in instrument or ()})
+    serve(runs, port=port, url=address, instruments=own, on_listen=announce, on_close=interrupted)
 
 
 class LabPage:

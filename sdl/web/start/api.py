@@ -81,7 +81,8 @@ class Backend:
 def backend(control: Controller | None, runs: Path, launcher: Launcher | None) -> Backend:
     """The backend of a lab, or of `sdl web`."""
     if control is None:
-        return Backend(runs, runs, partial(plain_instrument, runs=runs), launcher)
+        own = {} if launcher is None else launcher.instruments
+        return Backend(runs, runs, partial(plain_instrument, runs=runs, own=own), launcher)
     return Backend(runs, control.base, lambda name: control.instrument(name)[0], None)
 
 
