@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy as np  # here, since `sdl validate` loads this module
 
     from sdl.arrays import Floats
     from sdl.solvers.base import Data

@@ -118,7 +118,7 @@ class Lamp:
             spectra, names = self._twin_spectra(), list(light)
         if not names or max(light.values()) < SEEN:
             return False
-        import numpy as np
+        import numpy as np  # here, since `sdl validate` loads this module
         from scipy.optimize import nnls
 
         seen = np.array([light[name] for name in names])

@@ -545,7 +545,7 @@ def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
 def _matrix_of(rows: Sequence[Sequence[float]], width: int, like: Any) -> Any:
     matrix = np.array(rows, float).reshape(len(rows), width)
     if hasattr(like, "columns"):
-        import pandas as pd
+        import pandas as pd  # of the extra `report`
 
         return pd.DataFrame(matrix, columns=like.columns)
     return matrix

@@ -108,7 +108,7 @@ class Results:
         self._check_journal()
         if self.folder.joinpath(DATA).exists() and not journal.stat().st_size:
             return
-        import pyarrow as pa
+        import pyarrow as pa  # of the extra `sweep`
         import pyarrow.parquet as pq
 
         schema, data = schema_of(self._plan), self.folder / DATA
