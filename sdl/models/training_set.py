@@ -1,6 +1,7 @@
 """The training set: the usable rows of the data, scaled to the bounds, with a linear model fitted to them.
 
 All models are fitted to a training set. Its linear model gives the slopes, scales and noise that every verdict needs.
+Readings become rows in `sdl.core.history`; `TrainingSet.from_data` chooses among the rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The notices that a lab sends, folded from its events. Pure: sends nothing and reads no clock.
+"""The notices (emails, messages) that a lab sends: their text, from its events. Pure: sends nothing and reads no clock.
 
 The id of a notice follows from the events alone. After a crash the events are folded again and yield the same ids; the
 outbox accepts each id once, so no notice is lost between journal and outbox.
