@@ -358,7 +358,7 @@ def units(opened: Opened) -> dict[str, str]:
 def off(band: Band, value: float, unit: str = "") -> str:
     """The signed error of a reading and the tolerance on that side.
 
-    In percent of the target where that writes the tolerance with fewer digits: ± 2 %, but ± 3 counts.
+    Both are in percent of the target if the tolerance then needs fewer digits (± 2 %), else in the unit (± 3 counts).
     """
     if math.isnan(value):
         return "not read"

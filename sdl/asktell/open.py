@@ -67,7 +67,7 @@ def open_campaign(
 
 
 def begin_run(campaign: CampaignFile, folder: Path) -> Path:
-    """Begin a run in real time in a directory, which must not exist; returns the directory."""
+    """Begin a run in real time in a new directory, and return the directory."""
     priors = load_priors(campaign)
     warn_of_lines(priors)
     with contextlib.closing(Record.create(folder)) as record:

@@ -1,4 +1,4 @@
-"""Predicted settings of readings that a solver has not seen: it learns from all other days; each reading is a goal.
+"""Settings of readings predicted by solvers that learned from all other days; each reading is taken as a goal.
 
 This includes what campaigns on a twin lack: real noise, real drift between days, real background. The applied settings
 are the truth; the noise of each reading contributes to the error.

@@ -53,7 +53,7 @@ class SolverSummary:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The recommended solver, those that are as good, and the reason."""
+    """The recommended solver, the solvers that are as good, and the reason."""
 
     solver: str
     as_good: tuple[str, ...]

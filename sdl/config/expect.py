@@ -124,7 +124,7 @@ class Expect(Frozen):
 
 
 def seeds_of(campaign: CampaignFile, many: int | None = None) -> tuple[int, ...]:
-    """The seeds for testing a campaign's expectation: those it names, or `many` from the campaign's own seed on."""
+    """The seeds that test an expectation: those it names, or `many` consecutive ones from the campaign's own."""
     seeds = many or (campaign.expect.seeds if campaign.expect is not None else 1)
     return tuple(range(campaign.seed, campaign.seed + seeds)) if isinstance(seeds, int) else seeds
 

@@ -17,8 +17,8 @@ class InstrumentTree:
     """The plain values of an instrument.
 
     Attributes:
-        value: as given, or those of the file with the keys beside `use` in their place.
-        folder: that its paths are relative to.
+        value: the values as given, or those of the file, overridden by the keys beside `use`.
+        folder: the folder that its paths are relative to.
         file: the file; None without one.
         own: keys that are not from the file.
     """
@@ -29,7 +29,7 @@ class InstrumentTree:
     own: frozenset[str] = frozenset()
 
     def located(self, problem: Problem) -> Problem:
-        """A problem of the instrument; if its key is from the instrument's own file, with the place in that file."""
+        """A problem of the instrument, with its place in the instrument's own file if its key is from there."""
         if self.file is None or problem.path.split(".")[0] in self.own:
             return problem
         return Problem(problem.message, problem.path, self.file.file, self.file.line(problem.path))

@@ -176,7 +176,7 @@ def parse_kind(key: str, given: Any, base: Path = Path()) -> Any:
     """Validate one part of a campaign alone: `parse_kind("solver", {"kind": "gmm"})`.
 
     Args:
-        key: of the part in a campaign file.
+        key: the key of the part in a campaign file.
         given: its plain values.
         base: directory that paths in an instrument are relative to.
 

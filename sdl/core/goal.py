@@ -241,7 +241,7 @@ class Goal:
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
 
     def miss(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> float:
-        """The worst channel's tolerance ratio; inf if a channel is missing, or saturated, unless for `at least`."""
+        """The worst channel's tolerance ratio; inf if one is missing, or saturated and its goal is not `at least`."""
         return max(
             math.inf if name in saturated and not band.open_above else band.miss(readings.get(name, math.nan))
             for name, band in self.bands.items()

@@ -25,7 +25,7 @@ Key = tuple[str, ...]
 
 
 def key_of(settings: Settings) -> Key:
-    """Settings that differ by less than a millionth of their size have the same key: some are read back."""
+    """A key for settings: the same for settings that differ by less than a millionth, as values read back may."""
     return tuple(value if isinstance(value, str) else f"{value:.6g}" for _, value in sorted(settings.items()))
 
 
@@ -75,7 +75,7 @@ class Optimum:
     Attributes:
         goal: with its constraints.
         channel, direction: of the objective.
-        least: the least improvement that counts, of a percentage of the best reading or in its unit; None: any.
+        least: the least improvement that counts, a percentage of the best reading or a number in its unit; None: any.
         enough: number of readings that confirm settings.
         incumbent: None where no settings keep the constraints.
     """
@@ -117,7 +117,7 @@ class Optimum:
         self.update()
 
     def name(self, settings: Settings, estimate: float | None) -> None:
-        """Take a solver's incumbent, settings as applied, and its estimate; nothing changes where it names none."""
+        """Store a solver's incumbent (applied settings) and its estimate; without an incumbent nothing changes."""
         if settings and estimate is not None:
             self._named, self._estimate = settings, estimate
             self._unseen.clear()

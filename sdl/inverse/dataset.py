@@ -240,7 +240,7 @@ def check_objective(solver: Solver, goal: Goal) -> None:
     """Refuse a solver that cannot maximise or minimise the channel of the goal.
 
     Raises:
-        ConfigError: it cannot; the message says which can.
+        ConfigError: the solver cannot; the message lists those that can.
     """
     if goal.objective is not None and not optimises(solver):
         message = f"{solver.kind} cannot {goal.direction} {goal.objective}; use auto, gp, quadratic or linear"

@@ -59,14 +59,14 @@ class Command(Declared):
         """Look for the program; nothing is started.
 
         Raises:
-            ConfigError: it is not there.
+            ConfigError: there is no such program.
         """
         if shutil.which(self.program) is None:
             raise ConfigError(Problem(f"there is no program {self.program}", "instrument.command"))
 
     @property
     def program(self) -> str:
-        """The program; for `python`, where no program has this name, the interpreter that runs `sdl`."""
+        """The program to start: for `python`, if no program has that name, the interpreter that runs `sdl`."""
         name = self.command[0]
         if os.sep in name:
             return str(self.place.absolute() / name)
@@ -82,7 +82,7 @@ class Command(Declared):
 
 
 class CommandDriver(OpenDriver):
-    """The program, started anew where it died or did not answer properly."""
+    """The running program, restarted if it ended or did not answer properly."""
 
     def __init__(self, instrument: Command) -> None:
         self._instrument = instrument
@@ -91,10 +91,11 @@ class CommandDriver(OpenDriver):
         self._process: LineProcess | None = self._start()
 
     def measure(self, settings: Settings) -> Reading:
-        """One request.
+        """Send one request, and return the reading in its answer.
 
         Raises:
-            InstrumentError: it cannot be started, or reports an error. Unreachable: it died or did not answer in time.
+            InstrumentError: the program cannot be started, or reports an error.
+            Unreachable: it ended or did not answer in time.
             BadReply: the answer is no reading. NotApplied: it does not say what was applied.
         """
         self.require_open()

@@ -14,7 +14,7 @@ SLACK = 1e-9  # relative, for rounding
 
 
 class Ramp:
-    """The way from where the inputs are to where they shall be.
+    """The steps of the inputs from their present values to requested ones.
 
     Every request moves an input by at most its rate times the time since the request before it, and never by more than
     one step of the way: an instrument that stood for an hour does not jump. Where a request failed, the input may be
@@ -23,9 +23,9 @@ class Ramp:
     Args:
         inputs: of the instrument.
         rates: largest rates, per second, of some of them.
-        constraints: that the steps keep as well.
-        takes: seconds of a reading; no step is shorter.
-        start: where it is at first.
+        constraints: linear conditions that the steps keep too.
+        takes: duration of a reading in seconds; no step is shorter.
+        start: the settings at the beginning.
     """
 
     def __init__(

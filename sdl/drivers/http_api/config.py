@@ -84,7 +84,7 @@ class HttpApi(Declared):
         """Prepare the requests; nothing is sent yet.
 
         Raises:
-            ConfigError: as `ready`.
+            ConfigError: an environment variable is missing, or would break every request.
         """
         return HttpApiDriver(self.measure, self.inputs, self.read, self.applied, self.off, self.off_request, clock)
 

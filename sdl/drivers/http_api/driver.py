@@ -30,8 +30,8 @@ class HttpApiDriver(OpenDriver):
         measure: the request for a reading.
         inputs: all of the instrument.
         read: JMESPath expression of each channel.
-        applied: JMESPath expressions of inputs that the server says it used; other inputs count as applied as asked,
-            and are never known to be off.
+        applied: JMESPath expressions of inputs that the server says it used; other inputs count as applied as
+            requested, but never as confirmed off.
         off: the settings at which it is off; None: it may be left alone.
         off_request: the request to be off; None: `measure` at the settings `off`.
         clock: for the pause that a busy server asks for.

@@ -24,7 +24,7 @@ def compile_expression(text: str) -> Search:
     """The search of a JMESPath expression.
 
     Raises:
-        ValueError: it is none; the message shows the place.
+        ValueError: the text is not a JMESPath expression; the message shows the place.
     """
     import jmespath
     from jmespath.exceptions import JMESPathError
@@ -38,7 +38,7 @@ def compile_expression(text: str) -> Search:
 
 
 def check_status(reply: HttpReply, good: Collection[int] = MEASURED) -> None:
-    """Refuse answers with another status than these.
+    """Refuse an answer whose status is not in `good`.
 
     Raises:
         Busy: too busy, or locked by another user.

@@ -28,10 +28,10 @@ class ScpiConnection:
         resource: its VISA name.
         visa: the VISA library, `@py` for pyvisa-py.
         termination: at the end of each line, both ways.
-        baud: of a serial port; None: as it is.
+        baud: speed of a serial port; None: left unchanged.
         timeout: seconds to wait for a whole answer.
         pause: seconds to wait after opening, for devices that restart then.
-        clock: for the waiting.
+        clock: clock for the waits.
 
     Raises:
         InstrumentError: pyvisa or what it needs is not installed.
@@ -86,7 +86,7 @@ class ScpiConnection:
             raise self._broken(error, f"while {command!r} was sent") from error
 
     def query(self, command: str) -> str:
-        """Send a line, and return the next line that comes.
+        """Send a line, and return the next line that arrives.
 
         Raises:
             Unreachable: no whole answer in time.

@@ -63,10 +63,11 @@ class Commands:
 class ScpiDriver(OpenDriver):
     """An open device: set, ask what was applied, read. No retries.
 
-    Answers carry no mark of their question. After a failure the connection is closed, and what comes before the answer
-    to `*IDN?` on the next one is dropped. Each reading ends with `*IDN?` too: where another answer comes, one of those
-    before belonged to an earlier question, and the reading is refused. Without `identify`, what lies ready before a
-    question is dropped, and an answer that comes later still may be taken for that of the next question.
+    An answer does not say to which question it belongs. After a failure the connection is therefore closed, and on the
+    next connection everything before the answer to `*IDN?` is dropped. Each reading also ends with `*IDN?`: if another
+    answer arrives, an earlier one belonged to another question, and the reading is refused. Without `identify`, input
+    that waits before a question is dropped; an answer that arrives even later may be taken for the answer to the next
+    question.
     """
 
     def __init__(

@@ -122,7 +122,7 @@ class SdlLight(RealInstrument):
 
         Raises:
             InstrumentError: paho-mqtt is not installed.
-            ConfigError: as `ready`.
+            ConfigError: a named environment variable is not set, or the certificates cannot be read.
         """
         try:
             import paho.mqtt.client  # noqa: F401  # found here, not in the middle of a campaign

@@ -2,8 +2,8 @@
 
     instrument: {kind: twin, state: rig-twin.toml}
 
-With `of`, the declared instrument that it stands for (`--on-twin` writes it), its ramp, settling, derived channels,
-limits and checks are those of the declared instrument; only the connection is replaced.
+The key `of` holds the declared instrument that the twin replaces (`--on-twin` writes it). Ramp, settling, derived
+channels, limits and checks are then those of the declared instrument; only the connection is simulated.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def stand_in(instrument: Declared, start: str | None, seed: int) -> FittedTwin:
     """The twin that a declared instrument names, with its ramp, settling, derived channels and limits.
 
     Raises:
-        ConfigError: it names none, or the file is not one of this instrument.
+        ConfigError: the instrument names no twin, or the file is the twin of another instrument.
     """
     how = "`sdl twin fit LOG --instrument FILE -o rig-twin.toml` writes one"
     if instrument.twin is None:

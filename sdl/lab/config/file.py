@@ -37,7 +37,7 @@ class ResolvedLab:
         lab: the resolved file.
         path: of the file.
         runs: directory of the runs.
-        campaigns: by job, its campaign.
+        campaigns: the campaign of each job.
     """
 
     lab: LabFile

@@ -145,10 +145,10 @@ def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Pro
 
 
 def moment(value: str) -> str:
-    """The text unchanged, if it is a date and time.
+    """Check that a text is a date and time, and return it unchanged.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not a date and time.
     """
     try:
         year = datetime.fromisoformat(value).year
