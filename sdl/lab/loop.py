@@ -55,7 +55,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class LiveStart:
-    """A running start as known beyond the journal: readings, cost, why it is paused, the pause last sent to it."""
+    """What the journal does not say of a running start: readings, cost, why it is paused, the last pause sent to it."""
 
     readings: int = 0
     paused: str = ""

@@ -22,10 +22,10 @@ _at_once = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 @contextmanager
 def one_of_few() -> Iterator[None]:
-    """Refuse what takes long while `MAX_AT_ONCE` others are running.
+    """Refuse a long computation while `MAX_AT_ONCE` others are running.
 
     Raises:
-        ConfigError: refused.
+        ConfigError: too many are running.
     """
     if not _at_once.acquire(blocking=False):
         raise ConfigError(f"{MAX_AT_ONCE} computations are running already; ask again when one of them has ended")
@@ -39,7 +39,7 @@ def command(*words: str, seconds: float = SECONDS) -> dict[str, Any]:
     """The JSON object that a command prints with `--json`.
 
     Raises:
-        ConfigError: it refused, gave no answer, or took longer than `seconds`; or too many others are running.
+        ConfigError: the command refused, gave no answer or took longer than `seconds`, or too many others are running.
     """
     try:
         with one_of_few():

@@ -71,7 +71,7 @@ class Controller:
     was done as a sentence. Queries return plain values (`sdl.lab.core.views`).
 
     Args:
-        answer_seconds: that a caller waits for an answer.
+        answer_seconds: longest time in seconds that a caller waits for an answer.
         base: directory that relative paths of submitted campaigns refer to.
 
     Raises:
