@@ -119,7 +119,9 @@ def _each_choice_examined(training: TrainingSet, ends: Search, region: Region) -
 
 
 def in_unmeasured_blocks(training: TrainingSet, ends: Search, region: Region) -> Bools:
-    """(k,) which results lie in a combination of choices that was not measured where it comes closest; all, if none."""
+    """(k,) whether a result has a combination of choices without a row near its closest settings; if none has, all
+    True.
+    """
     if not region.categorical.any():
         return np.ones(len(ends.U), bool)
     best = _best_of_blocks(ends, region)

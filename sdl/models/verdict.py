@@ -92,7 +92,7 @@ class Judge:
             return None
 
     def assess_goal(self, target: Targets, region: Region, u: Floats) -> Assessment:
-        """Assess one goal (each part (m,)) for the settings u (d,) inside a region, both in units."""
+        """Assess one goal (each part (m,)) for settings u (d,) inside a region, both in units of the bounds."""
         training, inside = self.training, region.project(u)
         bands = Bands.of(training, target)
         if not len(bands.columns):

@@ -84,7 +84,7 @@ def each(
         again: number of retries of an item whose process died.
         crashed: returns the result of an item that failed every time or took too long; without it, the error is raised.
         limit: seconds after which the process of an item is killed; such an item is not retried.
-        preload: module that the process from which workers are copied loads; that of the first call in a process.
+        preload: module loaded in the process from which workers are copied; only the first call in a process decides.
 
     Yields:
         (index of the item, result).

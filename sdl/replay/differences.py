@@ -97,5 +97,5 @@ class Replayed:
 
 
 def plain(replayed: Replayed) -> dict[str, Any]:
-    """For JSON."""
+    """The result as plain values, for JSON."""
     return dataclasses.asdict(replayed) | {"same": replayed.same, "identical": replayed.identical}

@@ -21,7 +21,7 @@ class TableSection:
         head, rows: texts.
         texts: number of columns that hold text, aligned left; the others are numbers.
         note: below the table.
-        facts: below the note, by the name of what they explain: (name, text) each.
+        facts: explanations below the note, each as (name, text).
         bad: rows that are marked.
     """
 

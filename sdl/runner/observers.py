@@ -21,7 +21,7 @@ Watch = Callable[[Event, Campaign], None]  # receives every event after it is wr
 
 
 def notify(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
-    """Pass an event to the observer; returns it, or None once it can no longer receive events."""
+    """Pass an event to the observer; return the observer, or None once it can no longer receive events."""
     if watch is None:
         return None
     try:

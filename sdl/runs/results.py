@@ -32,8 +32,8 @@ class Result:
         run: the run's directory; empty for a campaign in memory.
         safe: state of the instrument after it was told to switch off at the end; None for one simulated in virtual
             time, or if nothing was switched on.
-        objective: of the channel to maximise or minimise; None without one. `measured` is then the mean of all readings
-            at the best settings.
+        objective: result for the channel to maximise or minimise; None without one. `measured` is then the mean of all
+            readings at the best settings.
     """
 
     outcome: Outcome | None

@@ -71,7 +71,7 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Have Python look for no cycles meanwhile: events have none, and among millions of them it looks for long."""
+    """Switch off Python's search for reference cycles inside the block: it is slow, and events have no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -23,7 +23,7 @@ class Choice:
         self.codes: Floats = np.vstack([np.zeros(len(self.columns)), np.eye(len(self.columns))])
 
     def encode(self, value: object) -> Floats:
-        """(c - 1,) columns of a choice; NaN for a value that is none."""
+        """(c - 1,) columns of a choice; NaN for a value that is not a choice."""
         if value not in self.choices:
             return np.full(len(self.columns), np.nan)
         code: Floats = self.codes[self.choices.index(str(value))]

@@ -161,7 +161,7 @@ def _predict(model: ForwardModel, U: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class FittedObjective(FittedForward):
-    """A forward model whose objective is improved, by goal."""
+    """A forward model that proposes where the objective is expected to improve."""
 
     objective: Objective
 
