@@ -68,7 +68,7 @@ def truncate(text: str, limit: int) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
+    """A number with its noun: `1 trial`, `2 trials`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
@@ -83,7 +83,7 @@ def cause(error: str) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Three figures: `0.78 %`, `81.0 %`, `251 %`."""
+    """A fraction as a percentage with three figures: `0.78 %`, `81.0 %`, `251 %`."""
     return f"{_three_figures(fraction * 100)} %"
 
 
@@ -331,7 +331,7 @@ def headline(opened: Opened) -> str:
 
 
 def counts(run: History | Result) -> str:
-    """`8 trials, 14 readings, 1 failed`."""
+    """The numbers of trials and readings: `8 trials, 14 readings, 1 failed`."""
     failed = f", {run.failed} failed" if run.failed else ""
     return f"{count(run.trials, 'trial')}, {count(run.readings, 'reading')}{failed}"
 

@@ -119,9 +119,7 @@ def _each_choice_examined(training: TrainingSet, ends: Search, region: Region) -
 
 
 def in_unmeasured_blocks(training: TrainingSet, ends: Search, region: Region) -> Bools:
-    """(k,) whether a result has a combination of choices without a row near its closest settings; if none has, all
-    True.
-    """
+    """(k,) which results have choices without a row near the closest settings of these choices; all, if none has."""
     if not region.categorical.any():
         return np.ones(len(ends.U), bool)
     best = _best_of_blocks(ends, region)

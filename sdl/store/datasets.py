@@ -141,7 +141,7 @@ def load(
             `SESSION_GAP`.
         derive: adds channels that are computed from the others, to each row.
         derived: their names; a file need not have them.
-        held: values of inputs; rows at other ones are not used.
+        held: values of inputs; rows at other values are not used.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
@@ -200,7 +200,7 @@ class FileColumns:
         inputs: names of inputs; empty if the file has none.
         unnamed: number of inputs listed without names.
         channels: names of channels; empty if they cannot be distinguished from other columns.
-        texts: the different texts of the columns that hold nothing else and could be choices, sorted.
+        texts: for each column that holds only texts and could be an input with choices, its different texts, sorted.
     """
 
     columns: tuple[str, ...]

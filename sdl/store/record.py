@@ -182,7 +182,7 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
 def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Shared | None = None) -> tuple[Any, str]:
     """Decode one line without its newline: its event and its sha.
 
-    `shared` has the mappings of the events before, which equal ones of this event are replaced by: it saves memory.
+    `shared` holds the mappings of earlier events; they replace equal mappings of this event, which saves memory.
 
     Raises:
         ValueError: it is not the line that was written after `previous`; the message says why.

@@ -35,10 +35,11 @@ class Entry:
 
 
 def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> str:
-    """Copy a file of an archive to a new file, durably; its sha256, in hexadecimal digits.
+    """Copy a file of an archive to a new file, durably; return its SHA-256 in hexadecimal digits.
 
     Raises:
-        ConfigError: it is larger than it says. OSError: it cannot be written. UNREADABLE: it cannot be read.
+        ConfigError: the file is larger than the archive says.
+        OSError: it cannot be written. UNREADABLE: it cannot be read.
     """
     digest, left = hashlib.sha256(), entry.size
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def limited(source: Path, entries: dict[PurePosixPath, Entry], allowed: int) -> 
     """The entries, unless they are too many or too large.
 
     Raises:
-        ConfigError: they are.
+        ConfigError: they are too many or too large.
     """
     total = sum(entry.size for entry in entries.values())
     if total > allowed or len(entries) > MOST_FILES:

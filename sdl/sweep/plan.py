@@ -39,7 +39,7 @@ class Point:
         values: by dotted key.
         tree: the resolved campaign without its seed; parts with a seed of their own take the campaign's.
         digest: hash of its content.
-        resource: that a worker must have to drive the instrument; empty for a simulated one.
+        resource: Dask resource that a worker must have to drive the instrument; empty for a simulated one.
     """
 
     values: Mapping[str, Any]

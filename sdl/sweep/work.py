@@ -36,7 +36,7 @@ class SweepTask(NamedTuple):
         id: of the campaign.
         tree: the campaign, resolved.
         folder: directory for its record; None keeps none.
-        resource: that the worker must have; empty for a simulated instrument.
+        resource: Dask resource that the worker must have; empty for a simulated instrument.
     """
 
     id: str

@@ -115,7 +115,7 @@ class Check:
         return said
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as plain values, for JSON."""
         return {
             "divergent": self.divergent,
             "verdict": self.verdict,

@@ -215,7 +215,7 @@ def due(plan: Sequence[Fault], seed: int, n: int, time: float, draw: int | None 
 
 
 def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
-    """The `out` of an answer under this fault; other faults leave it unchanged."""
+    """The readings `out` of an answer, changed by a fault of channels; any other fault leaves them unchanged."""
     spoiled = dict(out)
     if fault.name == "missing-channel":
         spoiled.pop(fault.channel, None)

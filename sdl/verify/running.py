@@ -31,7 +31,7 @@ class VerifyTask:
 
     Attributes:
         file: the campaign file.
-        changes: of the file, including the seed.
+        changes: changes of the file, including the seed.
         seed: that seed.
         verb: the equivalent command: run, or collect without a goal.
         runs: directory for its record; None keeps none.

@@ -121,7 +121,7 @@ class MadeFiles:
 
         Args:
             job: what to make.
-            wait: until it is ready, or for a moment only.
+            wait: whether to wait until it is ready; else only for a moment.
 
         Raises:
             BeingMade: it is not ready yet; only without `wait`.

@@ -56,7 +56,7 @@ PRIOR_ROWS = 10.0
 
 
 class Declaration(NamedTuple):
-    """What a twin takes over from the instrument's declaration; `off` is None where it may be left as it is."""
+    """What a twin copies from the instrument's declaration; `off` is None if the instrument may be left as it is."""
 
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]

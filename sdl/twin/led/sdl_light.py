@@ -129,10 +129,10 @@ class SdlLightDevice:
             self._client = None
 
     def wait(self, seconds: float = 10.0) -> SdlLightDevice:
-        """Wait until it accepts commands.
+        """Wait until the device accepts commands.
 
         Raises:
-            TimeoutError: it does not in time.
+            TimeoutError: it did not within `seconds`.
         """
         if not self._listens.wait(seconds):
             raise TimeoutError(f"no broker at {self.host}:{self.port} within {seconds:g} s")

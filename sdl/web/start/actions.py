@@ -36,7 +36,7 @@ class Action:
         command: that does the same, without the changes of `fields`.
         changes: `key=value` each.
         fields: further changes, whose values are typed.
-        main: whether it is what the advice says.
+        main: whether it is the advised action.
     """
 
     text: str

@@ -7,7 +7,7 @@
 In `sdl web` also, where a lab has its own (`sdl.lab.http.api`):
 
           /api/v1/check       {"campaign": "YAML", "instrument": "NAME"}
-          /api/v1/start       the same, with "real": "yes" where the instrument is none that is simulated
+          /api/v1/start       the same, with "real": "yes" if the instrument is not simulated
           /api/v1/resume-run  {"run": "CAMPAIGN/RUN", "changes": "stop.trials=80"}, one a line
           /api/v1/interrupt   {"run": "CAMPAIGN/RUN"}: as Ctrl-C, after the current reading
 

@@ -47,7 +47,7 @@ def apply_form(tree: Mapping[str, Any], form: Form) -> dict[str, Any]:
 
 
 def form_of(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The form that shows a campaign given as plain values; parts of another form are `other`."""
+    """The form that shows a campaign given as plain values; parts that it cannot show are `other`."""
     stop = tree.get("stop") if isinstance(tree.get("stop"), Mapping) else {}
     solver, prior = tree.get("solver", "auto"), tree.get("prior")
     goal, inputs = tree.get("goal"), tree.get("inputs")
