@@ -197,7 +197,7 @@ class _Parser:
             if kind == "number" and (following.isalnum() or following in ("_", ".")):
                 word = re.match(r"[\w.]+", self._text[start:])
                 word_text = word[0] if word else token
-                raise self._error(start, word_text, f'a name that begins with a digit is quoted: "{word_text}"')
+                raise self._error(start, word_text, f'a name that begins with a digit must be quoted: "{word_text}"')
             yield _Token(kind, _SPELLINGS.get(token, token), start)
             place = match.end()
 
@@ -231,7 +231,7 @@ class _Parser:
         token = self._tokens[self._at]
         self._depth += 1
         if self._depth > DEEPEST:
-            raise self._error(token.start, token.text, f"more than {DEEPEST} brackets and signs inside one another")
+            raise self._error(token.start, token.text, f"more than {DEEPEST} nested brackets and signs")
         try:
             if (sign := self._take("+", "-")) is not None:
                 return _Node("operation", "neg", (self._factor(),)) if sign == "-" else self._factor()

@@ -183,7 +183,7 @@ def _place(campaign: OpenCampaign, trial: int | None, repeat: int | None) -> tup
     if request is None:
         raise ConfigError(f"{campaign.folder}: nothing is asked for; first: sdl ask {campaign.folder}")
     if trial is not None and trial != request.trial:
-        raise ConfigError(f"trial {trial} is not open, trial {request.trial} is; for another one give --repeat as well")
+        raise ConfigError(f"the open trial is {request.trial}, not {trial}; for trial {trial} give --repeat as well")
     return request.trial, request.repeat if repeat is None else repeat
 
 

@@ -62,7 +62,7 @@ class CampaignInput(Frozen):
         """
         if self.choices is not None:
             if item.choices is None:
-                raise ValueError(f"{item.name} has numbers and no choices; give low and high")
+                raise ValueError(f"{item.name} is set to numbers and has no choices; give low and high")
             if unknown := [choice for choice in self.choices if choice not in item.choices]:
                 raise ValueError(f"unknown choice {unknown[0]!r}; {near(unknown[0], item.choices)}")
             return _input(item, choices=self.choices)

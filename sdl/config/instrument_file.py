@@ -56,6 +56,8 @@ def resolve(given: Any, base: Path) -> InstrumentTree:
     if not isinstance(tree.value, Mapping):
         raise ConfigError(Problem("must be a mapping with the keys of an instrument", file=tree.file))
     if USE in tree.value:
-        raise ConfigError(Problem("a file that is used cannot use another", USE, tree.file, tree.line(USE)))
+        raise ConfigError(
+            Problem("the file of an instrument cannot name another file with `use`", USE, tree.file, tree.line(USE))
+        )
     own = {key: value for key, value in given.items() if key != USE}
     return InstrumentTree({**tree.value, **own}, file.parent, tree, frozenset(map(str, own)))

@@ -230,7 +230,9 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
     if "seed" in model.model_fields and part.seed is None and type(seed) is int and 0 <= seed < 2**63:
         part = part.model_copy(update={"seed": seed})
     if not isinstance(part, contract):
-        raise ConfigError(Problem(f"kind {given['kind']!r} does not keep the contract {contract.__name__}", "kind"))
+        raise ConfigError(
+            Problem(f"kind {given['kind']!r} does not implement the protocol {contract.__name__}", "kind")
+        )
     return part
 
 

@@ -152,7 +152,7 @@ class StopRules(Frozen):
     unreachable: int | None = Field(
         2,
         ge=1,
-        description="stop after so many proposals in a row with the verdict `unreachable` (or `between two steps` at "
+        description="stop after this many proposals in a row with the verdict `unreachable` (or `between two steps` at "
         "settings proposed before); null: never",
     )
 

@@ -213,8 +213,8 @@ class HttpConnection:
             raise Unreachable(f"{self._place}: no whole answer within {within:g} s", maybe_measured=watch.sent)
         if (age := reply.headers.get("age", "")).isdecimal() and age.strip("0"):
             raise BadReply(
-                f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
-                "leave this address out"
+                f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; exclude this address from "
+                "the cache"
             )
         wait = reply.headers.get("retry-after", "")
         pause = float(wait) if wait.isdecimal() else 0.0

@@ -36,13 +36,13 @@ class PythonFunction(Declared):
     function: str | None = Field(
         None,
         pattern=PLACE,
-        description="file and function, `my_rig.py:measure`; the file lies beside this one. From Python without: "
+        description="file and function, `my_rig.py:measure`; the file lies beside this one. From Python instead: "
         "`sdl.run(campaign, measure=…)`",
     )
     off_function: str | None = Field(
         None,
         pattern=PLACE,
-        description="file and function that switches it off, called with the settings `off`; without one `function` is",
+        description="file and function that switches it off, called with the settings `off`; by default `function`",
     )
     _measure: Measure | None = PrivateAttr(None)
     _off: Measure | None = PrivateAttr(None)

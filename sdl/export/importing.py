@@ -106,7 +106,9 @@ def _campaign(source: Path, run: str, opened: Opened | None) -> str:
         if not allowed.fullmatch(text):
             raise ConfigError(f"{source}: {text!r} is no name of a run or a campaign")
     if campaign.lower().endswith(OF_LABS):
-        raise ConfigError(f"{source}: {campaign!r} is no name of a campaign: such directories are those of labs")
+        raise ConfigError(
+            f"{source}: {campaign!r} is not the name of a campaign: directories with this ending belong to labs"
+        )
     return campaign
 
 
@@ -165,7 +167,7 @@ def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, Entry]]:
         if stat.S_ISDIR(status.st_mode):
             continue
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{source}: {place} is a link or no plain file")
+            raise ConfigError(f"{source}: {place} is a link or not a regular file")
         yield place, Entry(status.st_size, lambda path=path: open_existing(path))  # type: ignore[misc]
 
 

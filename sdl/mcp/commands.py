@@ -46,7 +46,7 @@ def command(*words: str, seconds: float = SECONDS) -> dict[str, Any]:
             done = children.finished((words[0], "--json", *words[1:]), seconds)
         given: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"it did not end within {seconds:g} s; ask for less") from None
+        raise ConfigError(f"it did not end within {seconds:g} s; reduce the request") from None
     except (OSError, ValueError) as error:
         raise SdlError(f"the command gave no answer: {error}") from error
     if "exit_code" in given:

@@ -74,7 +74,9 @@ def _pack(folder: Path) -> Packed:
             stream.flush()
             os.fsync(stream.fileno())
         if found := _differences(draft, hashes):
-            raise RecordError(f"{draft}: not as it was written ({found}); the disk may be failing. Nothing was removed")
+            raise RecordError(
+                f"{draft}: differs from what was written ({found}); the disk may be failing. Nothing was removed"
+            )
         removed = folder.with_name(MARK + folder.name)
         shutil.rmtree(removed, ignore_errors=True)  # left by a kill, after its archive was complete
         draft.replace(target)
@@ -105,7 +107,7 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
         if stat.S_ISDIR(info.st_mode) or name in LEFT_OUT:
             continue
         if not stat.S_ISREG(info.st_mode):
-            raise ConfigError(f"{path}: a link or no plain file; move it away before archiving the run")
+            raise ConfigError(f"{path}: a link or not a regular file; move it away before archiving the run")
         found[name] = (info.st_size, info.st_mtime_ns)
     return found
 

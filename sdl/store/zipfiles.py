@@ -47,7 +47,7 @@ def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> s
         while block := stream.read(BLOCK):
             left -= len(block)
             if left < 0:
-                raise ConfigError(f"{source}: {name} is larger than it says")
+                raise ConfigError(f"{source}: {name} is larger than the archive says")
             digest.update(block)
             copy.write(block)
         copy.flush()
@@ -95,9 +95,9 @@ def _entries(source: Path, archive: zipfile.ZipFile, what: str) -> dict[PurePosi
         kind = stat.S_IFMT(info.external_attr >> 16)
         inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
         if not inside or "\\" in name or ":" in path.parts[0]:
-            raise ConfigError(f"{source}: the name {name!r} leads out of the archive")
+            raise ConfigError(f"{source}: the name {name!r} points outside the archive")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ConfigError(f"{source}: {name} is a link or no plain file")
+            raise ConfigError(f"{source}: {name} is a link or not a regular file")
         if info.flag_bits & 1:
             raise ConfigError(f"{source}: {name} is encrypted; decrypt it first")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

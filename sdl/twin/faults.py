@@ -140,13 +140,13 @@ class Fault(Frozen):
     """One fault and when it happens: by `probability`, `at` numbered readings, or from `after` on."""
 
     name: Name = Field(description="what happens: docs/how-to/twin.md has the table")
-    probability: float | None = Field(default=None, gt=0, le=1, description="chance for each reading")
+    probability: float | None = Field(default=None, gt=0, le=1, description="probability at each reading")
     at: tuple[int, ...] | None = Field(
         default=None, min_length=1, description="numbers of the readings, counted from 0 since the twin was opened"
     )
     after: float | None = Field(default=None, ge=0, description="seconds from the start of the twin's time")
     lasts: float | None = Field(
-        default=None, gt=0, description="with `after`: for how many seconds; for good if left out"
+        default=None, gt=0, description="with `after`: duration in seconds; without end if left out"
     )
     seconds: float | None = Field(
         default=None,

@@ -72,7 +72,9 @@ def serve(
     """
     if file is not None:
         if not is_fitted(str(file)):
-            raise ConfigError(f"{file}: no twin that `sdl twin fit --instrument` wrote; others are served by --state")
+            raise ConfigError(
+                f"{file}: not a twin that `sdl twin fit --instrument` wrote; others are served by --state"
+            )
         fitted = {"kind": "twin", "state": str(file), "seed": seed, "start": start}
         twin = _twin(fitted | {"faults": list(_faults(faults or ()))}, changes or ())
         serve_fitted(twin, interface or Interface.HTTP, host, port, speed)

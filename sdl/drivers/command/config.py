@@ -149,11 +149,11 @@ class CommandDriver(OpenDriver):
         """The running program, with no answer waiting."""
         process = self._process
         if process is not None and (stray := process.unread()):
-            log.warning("the command wrote %s unasked and is started anew", _shown(stray[0]))
+            log.warning("the command wrote %s without a request and is restarted", _shown(stray[0]))
             self._discard()
             process = None
         elif process is not None and not process.alive:
-            log.warning("the command had ended and is started anew")
+            log.warning("the command had ended and is restarted")
             self._discard()
             process = None
         self._process = process or self._start()
@@ -186,7 +186,9 @@ class CommandDriver(OpenDriver):
             second = process.receive(QUIET)
         except Unreachable:
             return answer
-        raise BadReply(f"the command answered twice, then {_shown(second)}; let it repeat the `id` of the request")
+        raise BadReply(
+            f"the command gave a second answer, {_shown(second)}; let it repeat the `id` of the request in every answer"
+        )
 
     def _bad(self, message: str) -> BadReply:
         self._discard()

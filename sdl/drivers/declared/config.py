@@ -63,7 +63,7 @@ def _keyless(value: Any) -> Any:
     if value is None:
         return {}
     if isinstance(value, Mapping) and "name" in value:
-        raise ValueError("its key is its name; take `name` out")
+        raise ValueError("the key is the name; remove `name`")
     return value
 
 

@@ -97,7 +97,9 @@ class DeclaredDriver(OpenDriver):
         """
         state = self.safe()
         if not state.proven:
-            raise Unreachable(f"a ramp begins where the instrument is off, and it may not be: {state.why}")
+            raise Unreachable(
+                f"a ramp starts from the settings `off`, and the instrument may not be there: {state.why}"
+            )
 
     def _checked(self, settings: Settings) -> Settings:
         off = self._instrument.off

@@ -119,7 +119,7 @@ class ScpiConnection:
         except (self._pyvisa.Error, OSError) as error:
             if isinstance(error, self._pyvisa.VisaIOError) and "TMO" in error.abbreviation:
                 raise self._late(what) from error
-            raise self._broken(error, f"before the answer {what} was whole") from error
+            raise self._broken(error, f"before the answer {what} was complete") from error
         try:
             return line.decode().strip()
         except UnicodeDecodeError as error:

@@ -147,7 +147,7 @@ class ScpiDriver(OpenDriver):
         if part not in lines[-1]:
             self._connection.close()
             raise InstrumentError(
-                f"asked '*IDN?', it answers {lines[0][:100]!r}, which does not hold {part!r} (identify)",
+                f"the answer to '*IDN?' is {lines[0][:100]!r}, which does not contain {part!r} (identify)",
                 retryable=self._identity is not None,
             )
         if self._identity is None:
@@ -243,9 +243,7 @@ class ScpiDriver(OpenDriver):
             return
         answer = self._connection.query("*IDN?")
         if answer != self._identity:
-            raise BadReply(
-                f"asked '*IDN?', it answers {answer[:60]!r}: the answers no longer belong to their questions"
-            )
+            raise BadReply(f"the answer to '*IDN?' is {answer[:60]!r}: answers no longer belong to their questions")
 
 
 def _choice(answer: str, question: str, choices: Sequence[str]) -> str:

@@ -150,7 +150,7 @@ class Exchange:
         self._last = time.monotonic()
         if self._refused:
             self.drop()
-            raise Rejected(f"{self.broker} refuses us: {self._refused}", maybe_measured=maybe_measured)
+            raise Rejected(f"{self.broker} refuses access: {self._refused}", maybe_measured=maybe_measured)
         if failed:
             self.drop()
             raise Unreachable(f"{self.broker}: the connection broke: {_words(failed)}", maybe_measured=maybe_measured)

@@ -64,7 +64,7 @@ class FittedTwin(Frozen):
 
     kind: Literal["twin"] = "twin"
     state: str = Field(description="the file that `sdl twin fit --instrument` wrote")
-    of: DeclaredKey = Field(None, description="the declared instrument that it stands for")
+    of: DeclaredKey = Field(None, description="the declared instrument that the twin replaces")
     noise: bool = Field(True, description="false: readings are exact, and sessions do not differ")
     faults: tuple[Fault, ...] = Field((), max_length=100, description="what goes wrong, and when: docs/how-to/twin.md")
     session_gap: SessionGap

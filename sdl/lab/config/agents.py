@@ -42,7 +42,7 @@ class AgentLimits(Frozen):
         None, description='local times at which it may submit and its campaigns measure, "08:00-18:00"'
     )
     solvers: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="kinds of solvers that it may use; all by default"
+        (), description="kinds of solvers that it may use; by default all"
     )
     approve: Literal["always", "unrehearsed"] = Field(
         "always",

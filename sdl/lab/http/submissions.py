@@ -252,7 +252,7 @@ class Submissions:
         plain, runs = self._control.instrument(instrument)
         parsed = parse_text(text, plain, base=runs, runs=runs)
         if parsed.name.endswith(SUFFIX):
-            raise ConfigError(Problem(f"must not end in {SUFFIX}: such directories are those of labs", "name"))
+            raise ConfigError(Problem(f"must not end in {SUFFIX}: directories with this ending belong to labs", "name"))
         within, problems = bound_inputs(parsed.inputs, limits.instruments[instrument], parsed.instrument.inputs)
         if problems:
             raise ConfigError(*problems)
