@@ -196,7 +196,7 @@ def _change(goal: Goal | None, done: Result, campaign: Campaign) -> str:
         return "all readings are equal: check the sensor"
     if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
         return "change the goal"
-    return "lower the goal, check that the instrument is on"
+    return "lower the goal, or check that the instrument is on"
 
 
 def _coarse_steps(goal: Goal, done: Result, opened: Opened) -> str:

@@ -82,7 +82,7 @@ class Messenger:
     def asked(self, request: AskedReading) -> None:
         """Tell people that a reading is asked for, and remind them until it was told."""
         self._asked, self._reminders = request, 0
-        self._ask("asked")
+        self._ask("requested")
 
     def tick(self) -> None:
         """Remind people of the reading that is asked for."""

@@ -192,8 +192,8 @@ def describe_end(seen: SeedResult) -> str:
 
 def describe_kept(finding: Evaluation) -> str:
     """The number of seeds that meet a claim, as text."""
-    must = f"{100 * finding.share:.0f} % must" if finding.share < 1 else "all must"
-    return f"{finding.within} of {count(finding.of, 'seed')} within the limit, {must}"
+    needed = f"{100 * finding.share:.0f} %" if finding.share < 1 else "all"
+    return f"{finding.within} of {count(finding.of, 'seed')} within the limit, {needed} required"
 
 
 def describe_certainty(finding: Evaluation) -> str:
@@ -207,7 +207,7 @@ def describe_certainty(finding: Evaluation) -> str:
 
 
 def _number(value: float) -> str:
-    return "no end as expected" if math.isinf(value) else f"{value:g}"
+    return "ended otherwise" if math.isinf(value) else f"{value:g}"
 
 
 def _percent(value: float) -> str:
