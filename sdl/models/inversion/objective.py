@@ -32,7 +32,7 @@ from sdl.space.region import Region
 from sdl.types import Verdict
 
 PATHS = 64
-"""Sample paths that the expectation over the best reading is taken over; with the best mean instead, see benchmarks."""
+"""Number of sample paths over which the expectation over the best noise-free reading is taken."""
 RIVALS = 100
 """Largest number of measured settings, those with the best means, whose readings are drawn to find the best."""
 CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05

@@ -41,8 +41,8 @@ NEAREST, RANDOM = 3, 6
 FLAT = 1e-12
 """A climb ends when a step raises the function by less, as a fraction of its value."""
 CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
-"""Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
-and step of the differences that give its gradient."""
+"""Maximum of a function: number of candidates from which a local search starts, their least distance as a fraction of
+the range, and step of the differences that give the gradient."""
 MOST_BLOCKS = 60
 """Largest number of combinations of choices that one search starts in."""
 TIGHT = 1e-9
