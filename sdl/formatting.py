@@ -205,7 +205,7 @@ class InstrumentSpec(NamedTuple):
         inputs, channels: names, in order.
         specs: what the record says of each input, also fixed ones, and channel, by name: unit, low, high, step,
             saturation.
-        units: of inputs and channels, by name; empty where none is declared.
+        units: units of inputs and channels, by name; empty if none is declared.
     """
 
     inputs: tuple[str, ...]
@@ -265,7 +265,7 @@ class AskedSetting(NamedTuple):
     """An input that a person is asked to set.
 
     Attributes:
-        value: as text, without its unit.
+        value: the value as text, without its unit.
         change: since the settings before: `+15`, `unchanged`, `was water`; empty where those are unknown.
     """
 

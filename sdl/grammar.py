@@ -57,8 +57,8 @@ class Formula:
     """An arithmetic expression.
 
     Attributes:
-        text: as written.
-        names: that it needs, in the order of their appearance.
+        text: the text as written.
+        names: the names in it, in the order of their appearance.
     """
 
     text: str
@@ -103,10 +103,10 @@ class LinearConstraint:
     """A condition on several inputs: Σ coefficient · input ≤ bound, or = bound.
 
     Attributes:
-        coefficients: of the inputs that it names; none is 0.
+        coefficients: coefficient of each input that it names; none is 0.
         bound: right-hand side.
         equality: whether both sides must be equal.
-        text: as written.
+        text: the text as written.
     """
 
     coefficients: Mapping[str, float]

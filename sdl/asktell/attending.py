@@ -35,7 +35,7 @@ def attend(
     """Ask for readings until the campaign has ended; others tell them.
 
     Args:
-        campaign: of an instrument of kind manual or external.
+        campaign: a campaign whose instrument is of kind manual or external.
         gate: decides whether to proceed, pause or abort, as for `sdl.run`.
         on_request: receives every reading that is asked for, again after a pause.
         on_wait: called several times a second.

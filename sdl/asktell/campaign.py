@@ -57,8 +57,8 @@ class Request:
     """What to measure next.
 
     Attributes:
-        trial, repeat: which trial, and which of its readings, from 0.
-        settings: of every input.
+        trial, repeat: number of the trial, and of the reading in it, both from 0.
+        settings: value of every input.
         why: who proposed them and why.
         expected: the readings that the solver expects, by channel; empty for a point of the design.
     """
@@ -126,7 +126,7 @@ class OpenCampaign:
         the `limits` of the instrument end the campaign as failed.
 
         Args:
-            request: from `ask`, or its trial and repeat.
+            request: the request that `ask` returned, or its trial and repeat.
             readings: the value of every channel; channels of formulas are computed.
             failed: why there is no reading.
             applied: values of the inputs that were set to other values than asked for.
@@ -193,13 +193,13 @@ class OpenCampaign:
                 raise ConfigError(self._why_not(number, 0, "skipped"))
 
     def correct(self, trial: int, repeat: int, readings: Mapping[str, float] | None, why: str, *, by: str = "") -> None:
-        """Replace a reading, or exclude it; solver, means and reports follow, the record keeps what was told before.
+        """Replace or exclude a reading; solver, means and reports use the correction, the record keeps the old values.
 
         A finished trial stays finished. The campaign ends if the goal is now reached, and continues if it no longer is.
 
         Args:
             trial: its number.
-            repeat: which of its readings, from 0.
+            repeat: number of the reading in the trial, from 0.
             readings: the right values; channels left out keep theirs. None excludes the reading.
             why: the reason, for the record.
             by: who makes the correction; by default the user of this process.

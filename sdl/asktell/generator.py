@@ -42,11 +42,11 @@ class Generator:
     Args:
         vocs: variables, objectives, constraints, constants and observables, as `gest_api.vocs.VOCS`.
         solver: a kind, or a mapping with `kind` and options.
-        goal: by name of an output: a target value, or a mapping such as `{"between": [low, high]}`; the constraints
+        goal: for each output by name a target value, or a mapping such as `{"between": [low, high]}`; the constraints
             and objectives of the VOCS are then ignored.
         tolerance: accepted error of targets, `"2%"` of the target or a number.
         design: the points before the solver is asked: a kind, or a mapping with `kind` and options.
-        seed: of all random numbers.
+        seed: seed of all random numbers.
 
     Attributes:
         proposal: the latest proposal of the solver, with verdict and reason; None before the first.

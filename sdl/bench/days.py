@@ -50,7 +50,7 @@ def days_left_out(
     Args:
         data: readings, with the day of each.
         state: names of the inputs and channels.
-        channels: of the goal; readings without one of them, or saturated there, are left out.
+        channels: channels of the goal; readings that lack one of them, or are saturated in one, are left out.
         solvers: labels.
         jobs: processes.
         progress: called after every day of every solver.

@@ -29,7 +29,7 @@ class SolverSummary:
     Attributes:
         campaigns, reached: numbers of campaigns, and of those that reached the goal.
         median, p95: trials until the goal was reached; inf if too few campaigns reached it.
-        mean: of the trials; a goal that was not reached counts as one trial more than a campaign may take.
+        mean: mean number of trials; a goal that was not reached counts as one trial more than a campaign may take.
         more, error: mean beyond that of the best solver, over the same goals and noise, with its standard error (over
             the goals); 0 and 0 for the best.
         ms: median CPU milliseconds of a campaign per proposal; NaN without a proposal.
@@ -115,7 +115,7 @@ def recommend(summaries: Sequence[SolverSummary], goals: int, scores: Sequence[D
     Args:
         summaries: as `summarise` gives them, the best first.
         goals: number of different goals.
-        scores: of days left out; none without a log of several days.
+        scores: scores of days left out; none without a log of several days.
     """
     best = summaries[0]
     if not best.reached:

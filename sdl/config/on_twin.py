@@ -1,4 +1,4 @@
-"""A campaign with its instrument replaced by the simulated one that stands for it."""
+"""A campaign with its instrument replaced by the twin of that instrument."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Band:
         target: the value to aim at, in [low, high]; None: anywhere inside.
         low, high: inclusive limits in the channel's unit; -inf or inf without a limit.
         unit: distance beyond a limit that adds 1 to the tolerance ratio; used without a target.
-        direction: of an objective, which has neither target nor limits; None: it is a goal or a constraint.
+        direction: direction of an objective, which has neither target nor limits; None for a goal or a constraint.
     """
 
     target: float | None

@@ -35,9 +35,9 @@ class Replicates:
 
     Attributes:
         trial: the first of the trials.
-        settings: as asked for.
+        settings: the requested settings.
         readings: number of readings.
-        mean: of each channel, raw.
+        mean: mean raw reading of each channel.
         saturated: the channels that were saturated in any reading.
     """
 
@@ -73,8 +73,8 @@ class Optimum:
     """The replicates of a campaign by settings asked for, and the incumbent among them.
 
     Attributes:
-        goal: with its constraints.
-        channel, direction: of the objective.
+        goal: the goal, with its constraints.
+        channel, direction: channel of the objective, and whether to maximise or minimise it.
         least: the least improvement that counts, a percentage of the best reading or a number in its unit; None: any.
         enough: number of readings that confirm settings.
         incumbent: None where no settings keep the constraints.
@@ -191,11 +191,11 @@ class ObjectiveResult:
     Attributes:
         channel, direction: `maximise` or `minimise`.
         value: mean raw reading at the best settings, over all readings there.
-        std_error: of that mean, from the scatter of these readings; None for a single one.
+        std_error: standard error of that mean, from the scatter of these readings; None for a single one.
         readings: their number.
         confirmed: whether the best settings were measured again.
         estimate, estimate_error: noise-free reading there by the solver's last model, with its standard error.
-        expected_improvement: of the next trial over that estimate, by the last model.
+        expected_improvement: by how much the last model expects the next trial to improve on that estimate.
     """
 
     channel: str

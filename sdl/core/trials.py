@@ -48,8 +48,8 @@ class Trial:
         why_skipped: the reason given for a skipped trial.
         applied: settings that the instrument reported; None without a reading, or if they differ between readings.
         saturated: the channels that were saturated in any reading.
-        faults: of its readings, each once.
-        last_error: of the latest attempt; empty after a reading.
+        faults: faults of its readings, each once.
+        last_error: error of the latest attempt; empty after a reading.
     """
 
     proposed: Proposed

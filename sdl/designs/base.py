@@ -47,7 +47,7 @@ class Design(Protocol):
         """Return the settings for `trial`, counted from 0.
 
         Args:
-            trial: which point; may lie beyond the plan.
+            trial: number of the point, from 0; may lie beyond the plan.
             taken: (n, d) settings measured so far.
             inputs: the d inputs with their bounds.
             random: generator for the n-th draw; whole plans are drawn with n = 0.

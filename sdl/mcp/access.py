@@ -188,9 +188,9 @@ def solve(
     Args:
         records: the runs that may be seen.
         run: `CAMPAIGN/RUN`.
-        goal: by channel a number, or `maximise` or `minimise` for one.
+        goal: for each channel a number, or for one of them `maximise` or `minimise`.
         solver: its kind.
-        tolerance_percent: of the targets.
+        tolerance_percent: tolerance in per cent of the targets.
     """
     _require_solvers([solver])
     for name, target in goal.items():

@@ -48,7 +48,7 @@ def build(access: Callable[[], Access], *, submits: bool, **options: Any) -> MCP
     Args:
         access: returns the access to the lab for the present call.
         submits: whether campaigns may be submitted.
-        options: of `MCPServer`.
+        options: options of `MCPServer`.
     """
     server: MCPServer[Any] = MCPServer(
         "sdl",
@@ -198,7 +198,7 @@ def run_http(access: Callable[[str], Access], verify: Callable[[str], AccessToke
     Args:
         access: returns the access to the lab that a token gives.
         verify: returns what the lab says of a token; None if the token is unknown.
-        port: of `/mcp`.
+        port: port of `/mcp`.
     """
 
     class Verifier:

@@ -51,7 +51,7 @@ class TrainingSet:
         age: (n,) number of readings taken since each row.
         session: (n,) number of the session of each row; None: only one session.
         inputs: names of the columns.
-        space: of the data; None: bounds alone.
+        space: space of the data; None: bounds alone.
     """
 
     U: Floats

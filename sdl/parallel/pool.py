@@ -42,7 +42,7 @@ class Crashed(RuntimeError):
     """A process died at every attempt at the same item.
 
     Attributes:
-        index: of the item.
+        index: number of the item.
         code: the exit code of the last process; a negative one is the signal that ended it.
     """
 
@@ -77,7 +77,7 @@ def each(
     iterator is closed or raises, they get SIGTERM and `GRACE` seconds. Use it in `contextlib.closing`.
 
     Args:
-        function: of one item; at the top level of a module.
+        function: function of one item, defined at the top level of a module.
         items: consumed lazily.
         jobs: number of processes; 1 without a limit runs everything in this process.
         ordered: yield results in the order of the items instead of the order of completion.

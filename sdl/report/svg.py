@@ -41,7 +41,7 @@ def inline(drawn: str, prefix: str, colours: Mapping[str, str], label: str) -> s
 
     Args:
         drawn: the SVG.
-        prefix: of its ids, since ids are unique on a page.
+        prefix: prefix of its ids, because ids must be unique on a page.
         colours: replacements of texts, such as `var(--c0)` by a variable of the page.
         label: what the picture shows, for readers who cannot see it.
     """

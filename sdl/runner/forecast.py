@@ -1,4 +1,4 @@
-"""What a campaign can be expected to take: a few campaigns on the twin of its instrument, within a limit of time."""
+"""A forecast of trials, readings and time: a few campaigns on the twin of the instrument, within a time limit."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def forecast(
     """Run a campaign several times on the twin of its instrument, in virtual time and without a record.
 
     Args:
-        campaign: on any instrument.
+        campaign: a campaign on any instrument.
         campaigns: number of simulated campaigns, each with another seed.
         seconds: time limit, after which no further campaign begins and the one in progress is ended.
         sources: runs of the same instrument, the newest first, to which a twin is fitted if the instrument has none.

@@ -68,7 +68,7 @@ class TwinMonitor:
     """Compares a campaign's readings with a twin as they arrive.
 
     Args:
-        state: of the twin.
+        state: state of the twin.
         session_gap: seconds between two readings that begin a new session.
     """
 

@@ -26,7 +26,7 @@ class Result:
             a trial.
         error: the worst channel's |measured − target| / |target|, a fraction; None if unknown.
         miss: the worst channel's tolerance ratio; None if unknown.
-        worst: that channel's name; None if unknown.
+        worst: name of the worst channel; None if unknown.
         best: number of the best trial.
         by: the rule, solver or person that ended the campaign.
         run: the run's directory; empty for a campaign in memory.

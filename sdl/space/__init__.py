@@ -30,11 +30,11 @@ class Space:
     """The settings that an instrument can take.
 
     Args:
-        inputs: in the order of the columns.
+        inputs: the inputs, in the order of the columns.
         constraints: linear conditions on numeric inputs that settings inside all bounds must keep as well.
 
     Attributes:
-        names: of the inputs.
+        names: names of the inputs.
         columns: names of the p columns: of a numeric input its own, of a choice `solvent=ethanol`.
         low, high: (p,) bounds of the columns.
         numeric, choices: the inputs that are set to numbers, and those that have choices.

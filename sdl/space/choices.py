@@ -40,7 +40,7 @@ class Choice:
         """The value itself.
 
         Raises:
-            ValueError: it is none of the choices.
+            ValueError: it is not one of the choices.
         """
         if not self.contains(value):
             raise ValueError(f"{self.name}: {value!r} is none of the choices {', '.join(self.choices)}")

@@ -131,7 +131,7 @@ def load(
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone, of numbers, if their bounds are not known.
+        inputs: the inputs in the order of a log's `in`; names alone, for numeric inputs, if their bounds are unknown.
         channels: the channels of the instrument; others are ignored.
         required: channels without which a row is not used.
         base: directory that a relative path starts from; None is the working directory.

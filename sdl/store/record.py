@@ -69,7 +69,7 @@ class EventSchema:
         last: class that finishes the file; None if it is never finished.
         after: classes that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
-        added_in: by kind, the fields that a later schema added, each with its value for files of earlier schemas.
+        added_in: fields that a later schema added, by kind, each with its value for files of earlier schemas.
     """
 
     def __init__(

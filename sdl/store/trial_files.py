@@ -46,9 +46,9 @@ class TrialFile:
 
     Attributes:
         trial: its number.
-        name: as it is stored, unique in the run.
+        name: its name as stored, unique in the run.
         title: the name that it had, reduced to safe characters.
-        size: in bytes.
+        size: its size in bytes.
     """
 
     trial: int
@@ -64,7 +64,7 @@ def add(folder: Path, trial: int, name: str, content: bytes) -> str:
         folder: the run's directory.
         trial: its number.
         name: the name that it had; only the part after the last separator counts.
-        content: of the file.
+        content: content of the file.
 
     Returns:
         The name under which it is stored.

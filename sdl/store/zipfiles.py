@@ -57,7 +57,7 @@ def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> s
 
 @contextlib.contextmanager
 def entries_of(source: Path, what: str) -> Iterator[dict[PurePosixPath, Entry]]:
-    """The files of an archive, by name; `what` it should be, for the message: `.eln file`.
+    """The files of an archive, by name; `what` is the expected kind for the message, such as `.eln file`.
 
     Raises:
         ConfigError: it is no archive, or not safe to unpack. OSError: it cannot be read.

@@ -25,7 +25,7 @@ class SweepOutcome:
         before: number finished by earlier calls.
         ran: number finished by this call.
         cannot: campaigns without a result, with the reason; the next call tries them again.
-        changed: packages whose version differs from that of the earlier results: then and now.
+        changed: packages whose version differs from that of the earlier results, with both versions.
     """
 
     data: Path

@@ -51,7 +51,7 @@ class Meaning(NamedTuple):
 
     Attributes:
         does: what happens to the reading.
-        outcome: of a campaign on the twin.
+        outcome: outcome of a campaign on the twin.
         uses: the options `channel`, `other` and `input` that it reads.
         seconds: default of the option; None: it has none.
         size: default of the option; None: it has none.
@@ -196,7 +196,7 @@ def due(plan: Sequence[Fault], seed: int, n: int, time: float, draw: int | None 
 
     Args:
         plan: the faults that may happen.
-        seed: of the twin.
+        seed: seed of the twin.
         n: number of the reading since the twin was opened, from 0.
         time: seconds since the start of the twin's time.
         draw: seeds the chance; by default the microsecond of `time`, so that a resumed campaign in virtual time meets

@@ -1,4 +1,4 @@
-"""What the twin's driver needs of a simulated instrument, whatever it simulates."""
+"""The interface of a simulated instrument that the twin's driver uses."""
 
 from __future__ import annotations
 

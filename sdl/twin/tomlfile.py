@@ -18,7 +18,7 @@ class TomlFiles(Generic[M]):
 
     Args:
         model: validates their content.
-        folder: of the shipped files.
+        folder: folder of the shipped files.
     """
 
     def __init__(self, model: type[M], folder: Path) -> None:

@@ -34,7 +34,7 @@ class SeedResult:
     """The result for one seed.
 
     Attributes:
-        outcome, reason, trials, readings: of the campaign.
+        outcome, reason, trials, readings: result of the campaign.
         error: the worst channel's relative error at the best settings, without noise if `noise_free`; None = unknown.
         noise_free: whether the instrument could give its readings without noise.
         verdict: the last one given by a solver; None without any.
@@ -66,7 +66,7 @@ class Evaluation:
 
     Attributes:
         claim: `outcome`, `verdict`, or such as `trials, median`.
-        expected, seen: as text.
+        expected, seen: the expected and the observed value, as text.
         within, of: number of seeds that meet it, and number of seeds run.
         level: met, too few to tell, or not met.
         share: the fraction of all seeds that must meet it.

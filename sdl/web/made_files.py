@@ -49,7 +49,7 @@ class FileJob:
     Attributes:
         noun: what it is, for messages: `report`.
         folders: the directories of the runs.
-        suffix: of the file.
+        suffix: suffix of the file.
         words: the arguments of `sdl` that write it to a path.
         pack: whether `words` writes a folder, which becomes a ZIP archive.
     """

@@ -102,13 +102,13 @@ def _content(name: str) -> bytes:
 
 
 def moment(at: float, zone: str) -> Markup:
-    """A time of day as `when`, with what a script needs to say how long ago it was."""
+    """A time as by `when`, with the data from which a script shows how long ago it was."""
     iso = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
     return Markup('<time datetime="{}">{}</time>').format(iso, when(at, zone))
 
 
 def begun(started: str, zone: str) -> Markup:
-    """The start of a run as `stamp`, with what a script needs to say how long ago it was."""
+    """The start of a run as by `stamp`, with the data from which a script shows how long ago it was."""
     return Markup('<time datetime="{}">{}</time>').format(started, stamp(started, zone))
 
 

@@ -25,7 +25,7 @@ def serve(
     Args:
         runs: directory of the runs; made if only that is missing.
         port: 0 for any free one.
-        url: at which a proxy serves the page; requests to it are accepted.
+        url: address at which a proxy serves the page; requests to it are accepted.
         on_listen: called with the address of the server and the file of the token.
         on_close: called with the campaigns that were started from the page and are interrupted now.
 

@@ -32,7 +32,7 @@ class DeclaredDriver(OpenDriver):
     Args:
         instrument: its keys.
         raw: the connection.
-        clock: of the campaign.
+        clock: the campaign's clock.
     """
 
     def __init__(self, instrument: Declared, raw: RawDriver, clock: Clock) -> None:

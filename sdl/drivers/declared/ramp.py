@@ -21,7 +21,7 @@ class Ramp:
     where it was or where it should have gone; the next step is allowed from both.
 
     Args:
-        inputs: of the instrument.
+        inputs: the instrument's inputs.
         rates: largest rates, per second, of some of them.
         constraints: linear conditions that the steps keep too.
         takes: duration of a reading in seconds; no step is shorter.
@@ -55,7 +55,7 @@ class Ramp:
         self._last, self._since = dict(settings), now
 
     def sent(self, settings: Settings, now: float) -> None:
-        """Note that a request with these settings leaves; until it is answered, the inputs may be at either place."""
+        """Note that a request is sent; until it is answered, the inputs may be at the old or at these settings."""
         for name in self._low:
             value = float(settings[name])
             self._low[name], self._high[name] = min(self._low[name], value), max(self._high[name], value)

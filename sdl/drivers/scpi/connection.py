@@ -27,7 +27,7 @@ class ScpiConnection:
     Args:
         resource: its VISA name.
         visa: the VISA library, `@py` for pyvisa-py.
-        termination: at the end of each line, both ways.
+        termination: characters at the end of each line, in both directions.
         baud: speed of a serial port; None: left unchanged.
         timeout: seconds to wait for a whole answer.
         pause: seconds to wait after opening, for devices that restart then.

@@ -28,7 +28,7 @@ class ChannelQuery:
 
     Attributes:
         text: the line to send.
-        field: which of the values between commas in the answer, from 1.
+        field: number of the value among those between commas in the answer, from 1.
         unit: what may follow the number.
     """
 

@@ -36,7 +36,7 @@ class Broker:
     """The address of a broker and the credentials for it.
 
     Attributes:
-        host, port: of the broker.
+        host, port: address of the broker.
         tls: whether the connection is encrypted and the broker's certificate checked.
         ca_file: certificates to trust instead of the system's.
         user, password: None if the broker needs none.

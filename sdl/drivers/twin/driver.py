@@ -32,7 +32,7 @@ def plant_of(twin: Twin) -> Plant:
 
 
 class SimulatedInstrument(Instrument, Protocol):
-    """What the driver reads of a configured twin."""
+    """The parts of a configured twin that the driver uses."""
 
     @property
     def faults(self) -> tuple[Fault, ...]: ...

@@ -226,7 +226,7 @@ def _misfit(declared: Declared, state: FittedState) -> str:
 
 
 def declaration(instrument: Any) -> Declaration:
-    """What a fitted twin takes over from an instrument."""
+    """The declaration that a fitted twin copies from an instrument."""
     from sdl.twin.fitted.fit import Declaration
 
     off, gap = getattr(instrument, "off", None), session_gap(instrument)

@@ -54,7 +54,7 @@ def agent_problems(limits: AgentLimits, instruments: Mapping[str, Instrument]) -
     """Mistakes in the limits of an agent; paths start below its name.
 
     Args:
-        limits: of the agent.
+        limits: the agent's limits.
         instruments: the valid ones of the lab, by name.
     """
     for name, bounds in limits.instruments.items():
@@ -84,8 +84,8 @@ def bound_inputs(
 
     Args:
         given: the key `inputs` of the campaign.
-        bounds: of the agent on this instrument.
-        inputs: of the instrument.
+        bounds: the agent's bounds on this instrument.
+        inputs: the instrument's inputs.
     """
     result, problems = dict(given), list[Problem]()
     for item in inputs:

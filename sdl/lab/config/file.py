@@ -35,7 +35,7 @@ class ResolvedLab:
 
     Attributes:
         lab: the resolved file.
-        path: of the file.
+        path: path of the file.
         runs: directory of the runs.
         campaigns: the campaign of each job.
     """
@@ -80,7 +80,7 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
 
     Args:
         text: YAML.
-        instrument: of the lab, as plain values.
+        instrument: an instrument of the lab, as plain values.
         base: directory that relative paths of priors refer to.
         runs: directory in which priors that name runs are found.
 

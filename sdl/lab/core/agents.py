@@ -174,7 +174,7 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int) -> str:
 
     Args:
         lab: its state and limits.
-        start: of the campaign.
+        start: the campaign's start.
         now: seconds since 1970 UTC.
         readings: taken in its run so far.
     """

@@ -124,19 +124,19 @@ class Lab:
     Attributes:
         file: the resolved lab file; None before LabOpened.
         config: the same as plain values, as stored in the journal.
-        starts: by number, the starts that have not ended.
+        starts: the starts that have not ended, by number.
         past: the most recently ended starts, oldest first.
-        horizon: by job, the time up to which scheduled starts have been created.
+        horizon: the time up to which scheduled starts have been created, by job.
         pending: starts requested or triggered but not yet Due, in order.
-        skips: by job, reason and requester of skipping its next start.
+        skips: reason and requester of skipping the next start, by job.
         pauses: requested pauses by target; `resumed_by` is who ended the last one.
         unsafe: instruments not known to be off that no campaign is driving.
-        lost: by instrument, why it could not be switched off.
+        lost: why an instrument could not be switched off, by instrument.
         alive: whether a process runs the lab, according to the journal.
         since: when that process took over; `process` is its id.
-        submissions: by number, those that wait for a person.
+        submissions: submissions that wait for a person, by number.
         reviewed: the most recently submitted or reviewed ones, as rows (`sdl.lab.core.views`), oldest first.
-        rehearsals: by name, those of the last hour; `used_rehearsals` are those that a submission has used.
+        rehearsals: rehearsals of the last hour, by name; `used_rehearsals` are those that a submission has used.
         submission: number of the next submission.
     """
 

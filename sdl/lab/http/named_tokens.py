@@ -50,7 +50,7 @@ class Identity:
     """Who sent a request.
 
     Attributes:
-        name: of the token, and `by` in journal and notes.
+        name: name of the token, and `by` in journal and notes.
         scopes: a subset of `SCOPES`.
         agent: whether the limits of `agents` in the lab file apply.
     """

@@ -29,7 +29,7 @@ class Rehearsal:
     """The end of a campaign on the twin.
 
     Attributes:
-        outcome, reason: as of every run.
+        outcome, reason: outcome and reason, as for every run.
         trials, readings: numbers taken.
         run: directory of its record.
         best: settings, readings and tolerance ratio of its best trial.

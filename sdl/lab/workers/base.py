@@ -55,10 +55,10 @@ class WorkerUpdate:
         what: running (an event was written), asked (a person is asked for a reading), paused, continued, ended or died.
         text: cause of a pause or death, reason of an end; the reading that is asked for, and what to set in the lines
             after.
-        outcome: of an end, as in the record.
+        outcome: outcome of an ended campaign, as in the record.
         readings: taken in this run so far.
-        on: of an end: why the instrument is not known to be off; empty if it is off.
-        cost: of this run so far.
+        on: why the instrument of an ended campaign is not known to be off; empty if it is off.
+        cost: cost of this run so far.
     """
 
     start: int

@@ -214,7 +214,7 @@ def condition(parameters: Hyperparameters, U: Floats, y: Floats, censored: Bools
     """The process with these hyperparameters, given the n rows of a channel; nothing is fitted.
 
     Args:
-        parameters: of the process.
+        parameters: hyperparameters of the process.
         U: (n, d) settings in units of the bounds.
         y: (n,) readings; NaN where not measured.
         censored: (n,) readings that are bounds.

@@ -78,7 +78,7 @@ class ChannelFit:
         drift, drift_error: change per hour and its standard error; the drift is 0 where it is not significant.
         settling: time constant in seconds; 0: none found.
         offset, gain: standard deviations between sessions.
-        transform: of the readings.
+        transform: transform of the readings.
     """
 
     channel: str

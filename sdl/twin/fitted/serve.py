@@ -58,9 +58,9 @@ class ServedInstrument:
     """A simulated instrument that several clients share.
 
     Attributes:
-        name: in the answer to `*IDN?`.
-        inputs: that can be set.
-        channels: that are read.
+        name: name in the answer to `*IDN?`.
+        inputs: the inputs that can be set.
+        channels: the channels that are read.
         off: the settings `off`.
         take: takes one reading at settings; raises InstrumentError.
         switch_off: sets the settings `off`.

@@ -59,10 +59,10 @@ class SdlLightDevice:
     """A device that answers inside a `with` block.
 
     Args:
-        host, port: of the broker, without TLS, for use on the same machine.
+        host, port: address of the broker, without TLS, for use on the same machine.
         device: its id, a part of the topics.
-        state: of the twin, with the eight channels of the device.
-        seed: of the noise.
+        state: state of the twin, with the eight channels of the device.
+        seed: seed of the noise.
         latency: seconds per experiment; by default that of the state.
         fault: name of a fault (a key of FAULTS) for the n-th experiment, counted from 0, or None.
 

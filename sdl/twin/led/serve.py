@@ -71,7 +71,7 @@ class TwinServer:
         start: beginning of its time, seconds since 1970 UTC; by default the day of the plant's state.
         speed: ratio of its time to real time.
         latency: simulated seconds per reading; by default as the state describes.
-        faults: that may happen.
+        faults: faults that may happen.
         log: file for every reading, one JSON object per line.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What the page offers to do with a run: the advice as a button, and the changes that a resume may make."""
+"""The actions that the page offers for a run: the advice as a button, and the changes that a resume may make."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Action:
     """Continue a run with changes.
 
     Attributes:
-        text: of the button.
-        command: that does the same, without the changes of `fields`.
+        text: text of the button.
+        command: a command that does the same, without the changes of `fields`.
         changes: `key=value` each.
         fields: further changes, whose values are typed.
         main: whether it is the advised action.

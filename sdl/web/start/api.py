@@ -61,7 +61,7 @@ class Backend:
         runs: directory of the runs.
         base: directory that relative paths refer to.
         instrument: the plain values of an instrument, by its name on the page.
-        launcher: of `sdl web`; None in a lab, which has its own queue.
+        launcher: launcher of `sdl web`; None in a lab, which has its own queue.
     """
 
     runs: Path
@@ -151,12 +151,12 @@ async def _draft(behind: Backend, request: Request) -> Response:
 
 
 def draft(behind: Backend, instrument: str, text: str, form: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Campaign and form, each made from the other, and what is wrong with them.
+    """Campaign and form, each made from the other, and their problems.
 
     Args:
         behind: knows the instruments.
         instrument: its name.
-        text: the campaign as YAML; with a form it has what that has no field for.
+        text: the campaign as YAML; with a form it supplies the keys that the form has no field for.
         form: None if the YAML was edited.
 
     Raises:

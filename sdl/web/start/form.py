@@ -1,6 +1,6 @@
 """The form of a campaign, and its YAML: each is made from the other, so that both can be edited.
 
-A form is a mapping of texts as they are typed. What a form has no field for stays in the YAML as it is.
+A form is a mapping of texts as they are typed. Keys that the form has no field for stay in the YAML unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def apply_form(tree: Mapping[str, Any], form: Form) -> dict[str, Any]:
     """The plain values of a campaign with those of the form.
 
     Args:
-        tree: the campaign so far; what the form has no field for is kept.
+        tree: the campaign so far; keys that the form has no field for are kept.
         form: texts by field: `name`, `tolerance`, `solver`, `trials`, `minutes`, `average`, `prior`; `goal` by channel
             (`how`, `value`, `high`, `tolerance`), `inputs` by name (`low`, `high`).
     """
