@@ -92,7 +92,7 @@ def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
     """The campaign of a record's configuration, without its priors and its expectation.
 
     Raises:
-        ConfigError: this version, or the packages installed now, do not know something in it.
+        ConfigError: it contains something that this version, or the packages installed now, do not support.
     """
     needed = {key: value for key, value in tree.items() if key not in ("prior", "expect")}
     campaign, problems = _validated(ResolvedCampaign, needed)

@@ -43,7 +43,7 @@ class GrowingArray:
         self._n += 1
 
     def cut(self, length: int) -> None:
-        """Keep the first `length` rows; views taken before stay as they were."""
+        """Keep the first `length` rows; views taken before are unchanged."""
         self._store, self._n = np.concatenate([self._store[:length], np.empty_like(self._store[length:])]), length
 
     @property

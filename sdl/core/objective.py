@@ -105,7 +105,7 @@ class Optimum:
         self._unseen[key] = self._pools[key]
 
     def count_again(self, readings: Iterable[tuple[Reading | Measured, Trial]]) -> None:
-        """Pool all readings anew, after a correction; settings without a reading are forgotten."""
+        """Pool all readings again after a correction; settings without a reading are dropped."""
         for pool in self._pools.values():
             pool.clear()
         for reading, trial in readings:

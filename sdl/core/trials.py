@@ -1,7 +1,7 @@
 """Trials, folded from the events as they come: the one place where readings are averaged and compared with the goal.
 
 The campaign decides when a trial is over. History, report, live table, page and listing all read the same `Trial`.
-The ten-thousandth reading of a trial costs what the second did.
+The ten-thousandth reading of a trial costs as much time as the second.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ One tick checks the clock, executes requests, records updates from the campaigns
 Every event is written and folded before it takes effect. A full disk stops only the writing: updates are kept, and
 everything is retried at the next tick.
 
-When it starts, a lab switches off every instrument before anything begins on it, then resumes what was running.
+When it starts, a lab switches off every instrument before anything begins on it, then resumes the campaigns that were
+running.
 """
 
 from __future__ import annotations

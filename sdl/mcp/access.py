@@ -34,7 +34,7 @@ BENCH_SECONDS = 240.0
 
 
 class Access(Protocol):
-    """What the tools ask for; plain values in and out."""
+    """The requests of the tools; arguments and results are plain values."""
 
     records: Records
 

@@ -1,6 +1,6 @@
 """The mean of all readings at settings that a solver cannot tell apart from those of the best trial.
 
-The best of many trials is also the luckiest; the mean of all readings near its settings does not depend on luck.
+The best of many trials is partly lucky; the mean of all readings near its settings is hardly biased by that choice.
 """
 
 from __future__ import annotations

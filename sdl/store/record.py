@@ -277,7 +277,7 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     """Verify a whole record: its hashes, its seal and the hash of its prior.
 
     Raises:
-        Damaged: with file and line.
+        Damaged: names the file and the line.
     """
     return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
 

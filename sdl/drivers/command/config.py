@@ -6,7 +6,7 @@
 
 `applied` and `id` may be left out of an answer to `measure`: the settings were then applied as asked. An answer with
 another id is an answer to an earlier request and is discarded. After a request without a proper answer the program is
-started anew, so that nothing of the old one can be taken for the answer to a later request.
+restarted, so that no late output can be taken for the answer to a later request.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _has_prices(instrument: Instrument) -> bool:
 def bound_inputs(
     given: Mapping[str, CampaignInput], bounds: Mapping[str, CampaignInput], inputs: Sequence[Input]
 ) -> tuple[dict[str, CampaignInput], list[Problem]]:
-    """The inputs of a campaign within the bounds of its agent, and where it asks for more.
+    """The inputs of a campaign within the bounds of its agent, and a problem for each input that exceeds them.
 
     Args:
         given: the key `inputs` of the campaign.
@@ -100,7 +100,7 @@ def bound_inputs(
 
 
 def exceeds(wanted: CampaignInput, bound: CampaignInput, item: Input) -> str:
-    """How an input of a campaign leaves a bound; empty if it does not."""
+    """How an input of a campaign exceeds a bound; empty if it does not."""
     if (value := wanted.value) is not None:
         text = repr(value) if isinstance(value, str) else f"{value:g}"
         return "" if _allows(bound, item, value) else f"{text} lies outside the bounds of the agent"

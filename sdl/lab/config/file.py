@@ -85,7 +85,7 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
         runs: directory in which priors that name runs are found.
 
     Raises:
-        ConfigError: with every mistake and its line; also where it names a program, code, an address or a path.
+        ConfigError: lists every mistake with its line; naming a program, code, an address or a path is a mistake, too.
     """
     tree = yamlfile.parse(text)
     problems = list(tree.problems)

@@ -1,7 +1,7 @@
 """The schema of a lab file: frozen models, each option with its default and description.
 
 In the file `campaign` and `instrument` name files and kinds. `sdl.lab.config.file` resolves them to complete plain
-values, which the journal keeps, so that later edits of a campaign file do not change what was meant.
+values, which the journal keeps, so that later edits of a campaign file have no effect on it.
 """
 
 from __future__ import annotations

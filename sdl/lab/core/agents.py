@@ -1,4 +1,4 @@
-"""Whether what an agent submits may run: pure functions of the limits in the lab file, the journal and the time.
+"""Whether the campaign that an agent submits may run: pure functions of the lab file, the journal and the time.
 
     refused    a limit forbids it, approved or not: instrument, inputs, solver, hours, readings, cost
     waits      a person must approve it: always, or because there is no valid rehearsal

@@ -1,7 +1,7 @@
 """Rehearsals and submissions of agents, their review by people, and the stop that everyone may ask for.
 
-Campaigns are resolved here, within the bounds of the agent; `sdl.lab.core.agents` decides; the journal keeps what was
-asked and what became of it. Everything runs in the caller's thread, except what the loop must do itself.
+Campaigns are resolved here, within the bounds of the agent; `sdl.lab.core.agents` decides; the journal keeps each
+request and its result. Everything runs in the caller's thread, except what the loop must do itself.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class WorkerPipe:
     def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:
         """Send a message of plain values; False if the other side is gone or does not read.
 
-        `must` waits for buffer space; without it the message is dropped if there is none.
+        With `must` it waits for buffer space; otherwise the message is dropped if the buffer is full.
         """
         line = json.dumps(message).encode() + b"\n"
         with self._writing:

@@ -22,7 +22,7 @@ MERGE_DEPTH = 3.0
 
 
 class Modes(NamedTuple):
-    """The t maxima of a density; maxima that no deep minimum separates belong to one mode, that is one solution.
+    """The t maxima of a density; maxima without a deep minimum between them belong to one mode, which is one solution.
 
     Attributes:
         maxima: (t, d) settings in units of the bounds.

@@ -198,7 +198,8 @@ class FittedObjective(FittedForward):
     def optimum(self, target: Targets, space: Space) -> tuple[Floats, Floats, Floats]:
         """The settings (d,) with the best mean that keeps the constraints, and mean and standard error (m,) there.
 
-        `target` is one goal, each part (m,). Where no mean keeps them, the settings closest to the constraints.
+        `target` is one goal, each part (m,). If no mean keeps the constraints, the settings closest to them are
+        returned.
         """
         training, column, limits = self.training, self.objective.column, Limits.of(target)
         response = np.maximum(np.abs(training.linear.slope).sum(axis=1), 1e-300)
