@@ -76,9 +76,7 @@ class InverseRegression:
         return settings
 
     def std_errors(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (k, d) of settings U (k, d) for goals whose settings by the linear model are V (k,
-        d).
-        """
+        """Spread and uncertainty (k, d) of settings U (k, d); the linear model gives V (k, d) for the same goals."""
         linear, goal = self.training.linear, self.training.goal
         spread, uncertainty = np.swapaxes(np.array([linear.std_errors(goal, u) for u in U]), 0, 1)
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
