@@ -51,10 +51,10 @@ def days_left_out(
         data: readings, with the day of each.
         state: names of the inputs and channels.
         channels: channels of the goal; readings that lack one of them, or are saturated in one, are left out.
-        solvers: labels.
-        jobs: processes.
+        solvers: labels of the solvers.
+        jobs: number of processes.
         progress: called after every day of every solver.
-        limit: real seconds per day.
+        limit: time limit for each day, in real seconds.
 
     Returns:
         One score per solver; none with fewer than two days.

@@ -1,6 +1,7 @@
 """Commands of `sdl` in processes of their own, whose JSON is the answer of a tool.
 
-Every argument is made here: a run is a directory found below the runs, a file one that this server wrote.
+Arguments never come from a client as they are: a run is a directory found below the runs, and a file is one that this
+    server wrote.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def trials_id(trials: Iterable[float]) -> str:
 
 
 def inline(drawn: str, prefix: str, colours: Mapping[str, str], label: str) -> str:
-    """A picture of `compact` as part of a page whose policy forbids styles inside it.
+    """A picture made by `compact`, for insertion into a page whose policy forbids inline styles.
 
     Args:
         drawn: the SVG.

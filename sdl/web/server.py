@@ -1,4 +1,4 @@
-"""The server of `sdl web`: the pages over a directory of runs, and asking and telling, without a lab."""
+"""The server of `sdl web`, without a lab: the pages of a directory of runs, and the API of ask and tell."""
 
 from __future__ import annotations
 

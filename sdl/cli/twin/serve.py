@@ -59,7 +59,7 @@ def serve(
 ) -> None:
     """Serve the twin over HTTP, or a fitted one also as command or SCPI.
 
-    Clients of Claude-Light work with it unchanged. A fitted twin answers a declared instrument of the same kind
+    Clients of Claude-Light work with it unchanged. A fitted twin can be driven as a declared instrument of that kind
     (docs/how-to/twin.md).
 
     \b

@@ -176,7 +176,7 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int) -> str:
         lab: its state and limits.
         start: the campaign's start.
         now: seconds since 1970 UTC.
-        readings: taken in its run so far.
+        readings: number of readings taken in its run so far.
     """
     limits = lab.lab.agents.get(start.agent)
     if limits is None:

@@ -56,7 +56,7 @@ class WorkerUpdate:
         text: cause of a pause or death, reason of an end; the reading that is asked for, and what to set in the lines
             after.
         outcome: outcome of an ended campaign, as in the record.
-        readings: taken in this run so far.
+        readings: number of readings taken in this run so far.
         on: why the instrument of an ended campaign is not known to be off; empty if it is off.
         cost: cost of this run so far.
     """

@@ -92,7 +92,9 @@ class TwinState(Frozen):
     @classmethod
     def _of_an_led(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and given.get("kind") == "fitted":
-            raise ValueError("a twin of a declared instrument; only `instrument: {kind: twin}` and `twin:` can name it")
+            raise ValueError(
+                "this is the twin of a declared instrument; name it under `instrument: {kind: twin}` or `twin:`"
+            )
         return given
 
     @model_validator(mode="after")
