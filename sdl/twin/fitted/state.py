@@ -99,7 +99,7 @@ class Rows(_Table):
     columns: tuple[str, ...] = Field(description="the inputs, then the channels")
     values: tuple[tuple[Value, ...], ...] = Field(
         min_length=1,
-        description="settings and readings; nan if not measured; a reading at an end of its range is a bound",
+        description="settings and readings; nan: not measured; a reading at an end of its range is a bound",
     )
 
 

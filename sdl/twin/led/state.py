@@ -92,9 +92,7 @@ class TwinState(Frozen):
     @classmethod
     def _of_an_led(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and given.get("kind") == "fitted":
-            raise ValueError(
-                "this is the twin of a declared instrument; name it under `instrument: {kind: twin}` or `twin:`"
-            )
+            raise ValueError("a twin of a declared instrument; name it in `instrument: {kind: twin}` or `twin:`")
         return given
 
     @model_validator(mode="after")
