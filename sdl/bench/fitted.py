@@ -14,7 +14,7 @@ DRAWS = 1000  # settings among which goals and the responses of channels are loo
 
 
 def channels_of(state: FittedState) -> tuple[str, ...]:
-    """The default channels of a goal: for each column of the space the one that it changes most, in units of noise."""
+    """The default channels of a goal: for each column of the space, the one that it changes most, in units of noise."""
     import numpy as np
 
     from sdl.twin.fitted.surrogate import Surrogate

@@ -6,7 +6,7 @@
     end, end       one input to its low and its high end (or as far as the constraints allow), the others in the middle
     back           the middle again; then the next input
 
-Two inputs are never at an end together unless they are when it is off. What the readings show is in
+Two inputs are never at an end together, unless they are so at the settings `off`. What the readings show is in
 `sdl.drivers.commissioning.findings`.
 """
 
@@ -89,11 +89,11 @@ class Survey:
     """What was measured.
 
     Attributes:
-        seconds: of each reading.
-        errors: of those that failed.
+        seconds: duration of each reading.
+        errors: the messages of failed readings.
         left_out: settings that the user declined.
         rejected: settings inside bounds and constraints that the instrument refused, and its words.
-        interlock: why a limit ended it.
+        interlock: the reading beyond a limit that ended the survey; empty if none did.
     """
 
     visits: list[Visit] = field(default_factory=list)
