@@ -42,11 +42,11 @@ class Generator:
     Args:
         vocs: variables, objectives, constraints, constants and observables, as `gest_api.vocs.VOCS`.
         solver: a kind, or a mapping with `kind` and options.
-        goal: by name of an output: a target value, or a mapping such as `{"between": [low, high]}`; the constraints
+        goal: for each output by name a target value, or a mapping such as `{"between": [low, high]}`; the constraints
             and objectives of the VOCS are then ignored.
         tolerance: accepted error of targets, `"2%"` of the target or a number.
         design: the points before the solver is asked: a kind, or a mapping with `kind` and options.
-        seed: of all random numbers.
+        seed: seed of all random numbers.
 
     Attributes:
         proposal: the latest proposal of the solver, with verdict and reason; None before the first.
@@ -110,10 +110,10 @@ class Generator:
         """Learn from evaluated points, also from those of other origin. Points that Xopt marks as failed are left out.
 
         Args:
-            results: a value of every variable and every output of the goal each; NaN for one that was not measured.
+            results: for each point, a value of every variable and of every output of the goal; NaN where not measured.
 
         Raises:
-            ValueError: one is missing or impossible. None of the results was taken.
+            ValueError: a value is missing or impossible; none of the results is used.
         """
         rows = [self._row(result) for result in results if not result.get("xopt_error")]
         if rows:
@@ -122,7 +122,7 @@ class Generator:
         self._since, self._pending = 0, []
 
     def finalize(self) -> None:
-        """Nothing is left to be done: no process and no file is open."""
+        """Do nothing: no process and no file is open."""
 
     def _next(self) -> dict[str, Value]:
         """Settings of the next point."""

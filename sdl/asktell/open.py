@@ -51,7 +51,7 @@ def open_campaign(
     below = Path(runs)
     if isinstance(campaign, (str, Path)) and Path(campaign).suffix not in SUFFIXES:
         if new or collect:
-            raise ConfigError(f"{campaign} is no campaign file (.yaml), so that no new run of it can begin")
+            raise ConfigError(f"{campaign} is not a campaign file (.yaml), so it cannot begin a new run")
         opened = OpenCampaign(find(campaign, below), watch)
         if changes:
             opened.change(allowed_changes(changes))
@@ -66,7 +66,7 @@ def open_campaign(
 
 
 def begin_run(campaign: CampaignFile, folder: Path) -> Path:
-    """Begin a run in real time in a directory, which must not exist; returns the directory."""
+    """Begin a run in real time in a new directory, and return the directory."""
     priors = load_priors(campaign)
     warn_of_lines(priors)
     with contextlib.closing(Record.create(folder)) as record:

@@ -1,4 +1,4 @@
-"""Checks of what is told: settings and readings as strict as those of a driver, refused as mistakes of the caller."""
+"""Checks of told settings and readings, as strict as those of a driver; a violation is a mistake of the caller."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def told_reading(
     """The reading at `settings`, with saturated and derived channels.
 
     Args:
-        instrument: of the campaign.
-        settings: of every input, as they were asked for.
-        readings: of every channel that is told.
-        applied: of the inputs that were set otherwise.
+        instrument: the campaign's.
+        settings: the requested value of every input.
+        readings: the value of every channel that is told.
+        applied: values of the inputs that were set to other values than requested.
 
     Raises:
-        ConfigError: an input or a channel is missing or unknown, or a value is impossible; says what is allowed.
+        ConfigError: an input or a channel is missing or unknown, or a value is impossible; the message lists the
+            allowed values.
     """
     channels = told_channels(instrument)
     set_to = {**settings, **_applied(instrument, applied or {})}
@@ -56,7 +57,7 @@ def checked_settings(instrument: Instrument, settings: Mapping[str, Any]) -> dic
     """The settings of every input, within their bounds.
 
     Raises:
-        ConfigError: one is missing, unknown or impossible.
+        ConfigError: a value is missing, unknown or impossible.
     """
     with refused():
         return checked(settings, instrument.inputs)

@@ -1,4 +1,4 @@
-"""Predicted settings of readings that a solver has not seen: it learns from all other days; each reading is a goal.
+"""Settings of readings predicted by solvers that learned from all other days; each reading is taken as a goal.
 
 This includes what campaigns on a twin lack: real noise, real drift between days, real background. The applied settings
 are the truth; the noise of each reading contributes to the error.
@@ -55,11 +55,11 @@ def days_left_out(
     Args:
         data: readings, with the day of each.
         state: names of the inputs and channels.
-        channels: of the goal; readings without one of them, or saturated there, are left out.
-        solvers: labels.
-        jobs: processes.
+        channels: channels of the goal; readings that lack one of them, or are saturated in one, are left out.
+        solvers: labels of the solvers.
+        jobs: number of processes.
         progress: called after every day of every solver.
-        limit: real seconds per day.
+        limit: time limit for each day, in real seconds.
 
     Returns:
         One score per solver; none with fewer than two days.

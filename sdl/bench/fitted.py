@@ -17,7 +17,7 @@ DRAWS = 1000  # settings among which goals and the responses of channels are loo
 
 
 def channels_of(state: FittedState) -> tuple[str, ...]:
-    """The default channels of a goal: for each column of the space the one that it changes most, in units of noise."""
+    """The default channels of a goal: for each column of the space, the one that it changes most, in units of noise."""
     surrogate = Surrogate(state, noise=False)
     space, names = surrogate.space, list(state.channels)
     U = (space.sample(DRAWS, np.random.default_rng(0)) - space.low) / space.width

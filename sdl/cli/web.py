@@ -45,9 +45,9 @@ def web(
     sdl web --port 8080 --url https://bench.example.org
     sdl lab run lab.yaml                   the same page, with instruments, schedule and controls of the lab
 
-    With the access token the page starts and continues campaigns, changes notes and tags, and a person answers there
-    what campaigns of kind manual ask for. Ctrl-C or SIGTERM stops it, with exit code 0; the campaigns that were
-    started from the page are interrupted, and can be continued.
+    With the access token a person can start and continue campaigns on the page, change notes and tags, and enter the
+    readings that campaigns of kind manual ask for. Ctrl-C or SIGTERM stops it, with exit code 0; the campaigns
+    that were started from the page are interrupted, and can be continued.
     """
     from sdl.cli.instrument import load_instrument
     from sdl.notify.model import parse_page

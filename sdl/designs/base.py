@@ -1,7 +1,7 @@
 """The contract of a design: where to measure before a solver can propose.
 
-A design is a frozen model with one verb. It answers for every trial: beyond its plan it gives the point farthest from
-those already taken, so that a campaign whose solver keeps refusing still learns something.
+A design is a frozen model with the method `point`, which gives a point for every trial: after the planned points, the
+one farthest from those already measured, so that a campaign whose solver cannot propose still learns something.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_POINTS = 100_000  # most points of a plan
 
 @runtime_checkable
 class Design(Protocol):
-    """A plan of `size` points, and a point for every trial, also beyond the plan."""
+    """A design: `size` planned points, and a further point for every trial after them."""
 
     @property
     def kind(self) -> str: ...
@@ -45,7 +45,7 @@ class Design(Protocol):
         """Return the settings for `trial`, counted from 0.
 
         Args:
-            trial: which point; may lie beyond the plan.
+            trial: number of the point, from 0; may lie beyond the plan.
             taken: (n, d) settings measured so far.
             inputs: the d inputs with their bounds.
             random: generator for the n-th draw; whole plans are drawn with n = 0.

@@ -38,7 +38,7 @@ class _InBox:
 
 
 def placed(design: Design, inputs: tuple[Input, ...], constraints: Sequence[LinearConstraint] = ()) -> Placed:
-    """A design in a space, also one with choices or constraints, which no design needs to know of.
+    """Place a design in a space; choices and constraints are handled here, so that no design has to.
 
     Its `size` raises ConfigError where there is no such plan or it is too large. Its `point` returns settings (p,) for
     a trial, counted from 0, given those taken so far (n, p).

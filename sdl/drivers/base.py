@@ -43,8 +43,9 @@ class Driver(Protocol):
     """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those.
 
     Optional members:
-        assume_on(): something may be on although nothing was requested over this connection, because a process died:
-            the next `safe` must switch it off. Without it a reading at the settings `off` is requested instead.
+        assume_on(): called when an earlier process died and may have left something on: the next `safe` must then
+            switch it off, although nothing was requested over this connection. Without this method a reading at the
+            settings `off` is requested instead.
     """
 
     def measure(self, settings: Settings) -> Reading:

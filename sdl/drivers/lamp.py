@@ -64,7 +64,7 @@ class Lamp:
 
     Args:
         inputs: all of them set a brightness and are off at their low end.
-        channels: with their high ends.
+        channels: all channels, with the upper ends of their ranges.
         twin: state of the twin that has the lamp's spectra.
     """
 

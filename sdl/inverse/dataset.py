@@ -57,10 +57,11 @@ class Solution:
         shortfall: if no settings reach the target: for each of its channels the band (`low`, `high`), the closest
             reading (`nearest`) and its distance from the band (`by`).
         solutions: (n, inputs) all settings found that reach it, if requested.
-        next: with a channel to maximise or minimise, (inputs,) where to measure next; `settings` are then the best ones
-            in the model of the data.
+        next: (inputs,) settings to measure next, with a channel to maximise or minimise; `settings` are then the best
+            ones in the model of the data.
         estimate, estimate_error: noise-free reading of that channel at `settings` by the model, and its standard error.
-        expected_improvement: of a reading at `next` over the best settings measured; NaN = unknown.
+        expected_improvement: by how much a reading at `next` is expected to improve on the best settings measured; NaN
+            = unknown.
     """
 
     settings: Any
@@ -239,7 +240,7 @@ def check_objective(solver: Solver, goal: Goal) -> None:
     """Refuse a solver that cannot maximise or minimise the channel of the goal.
 
     Raises:
-        ConfigError: it cannot; the message says which can.
+        ConfigError: the solver cannot; the message lists those that can.
     """
     if goal.objective is not None and not optimises(solver):
         message = f"{solver.kind} cannot {goal.direction} {goal.objective}; use auto, gp, quadratic or linear"

@@ -49,7 +49,7 @@ def replay(folder: Path, *, trust: bool = False) -> Replayed:
 
     Args:
         folder: the run's directory.
-        trust: also one that another account wrote and whose instrument names a program, code or an address.
+        trust: replay also a run that another account wrote and whose instrument names a program, code or an address.
 
     Raises:
         Damaged: the record was altered, or has a schema that this version does not know.

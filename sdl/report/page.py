@@ -42,7 +42,7 @@ def run_page(run: Run | TrialTable, names: Sequence[str] = ()) -> str:
 
     Args:
         run: the run.
-        names: of the figures; by default those that say something about this run.
+        names: names of the figures; by default those that say something about this run.
 
     Raises:
         ConfigError: there is no such figure.

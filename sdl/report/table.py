@@ -36,7 +36,7 @@ class TrialTable:
         start, seconds: when the campaign was opened, and from then to the last event, by its own clock.
         numbers: (n,) the trials' numbers.
         X: (n, inputs) settings: applied, or else asked for; of an input with choices the number of the choice, from 0.
-        choices: of the inputs that have them.
+        choices: choices of the inputs that have them.
         Y: (n, channels) mean raw readings; NaN where there is none.
         expected: (n, channels) raw readings that the solver expected; NaN for design points.
         tolerance_ratios: (n,) of the worst channel; NaN where a trial is not judged.

@@ -15,11 +15,11 @@ class TableSection:
     """A table with its heading.
 
     Attributes:
-        heading: of the section.
+        heading: heading of the section.
         head, rows: texts.
         texts: number of columns that hold text, aligned left; the others are numbers.
-        note: below the table.
-        facts: below the note, by the name of what they explain: (name, text) each.
+        note: text below the table.
+        facts: explanations below the note, each as (name, text).
         bad: rows that are marked.
     """
 

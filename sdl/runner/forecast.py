@@ -1,4 +1,4 @@
-"""What a campaign can be expected to take: a few campaigns on the twin of its instrument, within a limit of time."""
+"""A forecast of trials, readings and time: a few campaigns on the twin of the instrument, within a time limit."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Forecast:
         campaigns: number of those that ended.
         outcomes: how often each outcome occurred.
         trials, readings, minutes: median, least and most of those that reached the goal or were done; empty without.
-        nearest: the closest readings of one that found the goal unreachable; empty elsewhere.
-        best: the expected value of a channel to maximise or minimise; empty elsewhere.
-        source: of the twin.
+        nearest: the closest readings of a campaign that found the goal unreachable; empty if none did.
+        best: the expected value of the channel to maximise or minimise; empty without one.
+        source: origin of the twin.
         complete: whether all campaigns that were asked for ended in time.
     """
 
@@ -91,13 +91,13 @@ def forecast(
     """Run a campaign several times on the twin of its instrument, in virtual time and without a record.
 
     Args:
-        campaign: on any instrument.
+        campaign: a campaign on any instrument.
         campaigns: number of simulated campaigns, each with another seed.
-        seconds: after which no further one begins, and the one under way ends.
-        sources: runs of the same instrument, the newest first, to which a twin is fitted where it has none.
+        seconds: time limit, after which no further campaign begins and the one in progress is ended.
+        sources: runs of the same instrument, the newest first, to which a twin is fitted if the instrument has none.
 
     Raises:
-        ConfigError: without a goal there is nothing to forecast; or there is no twin, and no such run.
+        ConfigError: there is no goal, so nothing to forecast; or there is neither a twin nor such a run.
     """
     if not campaign.goal:
         raise ConfigError("a campaign without a goal takes as many trials as its design has points")

@@ -71,7 +71,7 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Have Python look for no cycles meanwhile: events have none, and among millions of them it looks for long."""
+    """Switch off Python's search for reference cycles inside the block: it is slow, and events have no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -92,11 +92,11 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
 
 
 class Folding:
-    """The fold of a record whose events come one after the other, the first of them included.
+    """The fold of a record whose events arrive one after the other, including the first.
 
     Args:
         opened: the first event.
-        folder: as for `fold`.
+        folder: directory of the run, as for `fold`.
     """
 
     def __init__(self, opened: Opened, folder: Path | None) -> None:

@@ -131,7 +131,7 @@ def load(
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone, of numbers, if their bounds are not known.
+        inputs: the inputs in the order of a log's `in`; names alone, for numeric inputs, if their bounds are unknown.
         channels: the channels of the instrument; others are ignored.
         required: channels without which a row is not used.
         base: directory that a relative path starts from; None is the working directory.
@@ -141,7 +141,7 @@ def load(
             `SESSION_GAP`.
         derive: adds channels that are computed from the others, to each row.
         derived: their names; a file need not have them.
-        held: values of inputs; rows at other ones are not used.
+        held: values of inputs; rows at other values are not used.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
@@ -200,7 +200,7 @@ class FileColumns:
         inputs: names of inputs; empty if the file has none.
         unnamed: number of inputs listed without names.
         channels: names of channels; empty if they cannot be distinguished from other columns.
-        texts: the different texts of the columns that hold nothing else and could be choices, sorted.
+        texts: for each column that holds only texts and could be an input with choices, its different texts, sorted.
     """
 
     columns: tuple[str, ...]

@@ -69,7 +69,7 @@ class EventSchema:
         last: class that finishes the file; None if it is never finished.
         after: classes that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
-        added_in: by kind, the fields that a later schema added, each with its value for files of earlier schemas.
+        added_in: fields that a later schema added, by kind, each with its value for files of earlier schemas.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
 def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Shared | None = None) -> tuple[Any, str]:
     """Decode one line without its newline: its event and its sha.
 
-    `shared` has the mappings of the events before, which equal ones of this event are replaced by: it saves memory.
+    `shared` holds the mappings of earlier events; they replace equal mappings of this event, which saves memory.
 
     Raises:
         ValueError: it is not the line that was written after `previous`; the message says why.
@@ -192,7 +192,7 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Sha
         raise ValueError("not a whole line of a record")
     sha = rest[:-2].decode("ascii", "replace")
     if sha != _sha(previous, text):
-        raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
+        raise ValueError("does not match its sha: the line was changed, or a line before it was lost or moved")
     try:
         body = _object(text + b"}")
         return _build(form.kinds[body.pop("event")], body, form, shared), sha
@@ -277,7 +277,7 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     """Verify a whole record: its hashes, its seal and the hash of its prior.
 
     Raises:
-        Damaged: with file and line.
+        Damaged: names the file and the line.
     """
     return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
 
@@ -294,7 +294,7 @@ def _verify(
         if isinstance(item, Line):
             lines, sha, finished = item.number, item.sha, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
-                raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
+                raise Damaged(str(folder / form.seal), 1, f"does not match line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
                 check_prior(folder, item.event)
         elif item.torn:
@@ -632,13 +632,13 @@ def check_prior(folder: Path, opened: Opened) -> None:
     """Verify a campaign's copy of its prior.
 
     Raises:
-        Damaged: it is missing, or not as it was when the campaign started.
+        Damaged: it is missing, or changed since the campaign started.
     """
     file = folder / PRIOR
     for source in opened.prior[:1]:
         plain_prior(folder)
         if file_sha(file) != source["copy_sha256"]:
-            raise Damaged(str(file), 1, "not as it was when the campaign started")
+            raise Damaged(str(file), 1, "changed since the campaign started")
 
 
 def plain_prior(folder: Path) -> Path:

@@ -45,7 +45,7 @@ class Results:
 
     Attributes:
         known: ids of the campaigns with a result.
-        changed: packages whose version differs from that of the earlier results: then and now.
+        changed: packages whose version differs from that of the earlier results, with both versions.
     """
 
     def __init__(self, folder: Path, plan: SweepPlan, versions: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ class GridGroup:
     """The campaigns with the same values of the grid keys.
 
     Attributes:
-        values: of the grid keys, as text.
+        values: values of the grid keys, as text.
         campaigns, reached: numbers of campaigns, and of those that reached the goal.
         median, p95: trials until the goal was reached; inf if too few campaigns reached it.
         error: median relative error of the worst channel, of those that reached the goal; NaN without any.

@@ -34,10 +34,10 @@ class SweepTask(NamedTuple):
     """A campaign for a worker.
 
     Attributes:
-        id: of the campaign.
+        id: id of the campaign.
         tree: the campaign, resolved.
         folder: directory for its record; None keeps none.
-        resource: that the worker must have; empty for a simulated instrument.
+        resource: Dask resource that the worker must have; empty for a simulated instrument.
     """
 
     id: str

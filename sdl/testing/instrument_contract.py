@@ -56,7 +56,8 @@ class InstrumentContract:
     def settings(self, instrument: Instrument) -> dict[str, Any]:
         """Settings that are harmless to measure at: the middle of every input, on a step where it has one.
 
-        Of an input with choices the first one. Where that breaks a constraint, the closest settings that keep it.
+        An input with choices gets its first one. If these settings break a constraint, the closest ones that keep it
+        are taken.
         """
         middle: dict[str, Any] = {
             item.name: item.choices[0]

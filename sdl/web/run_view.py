@@ -38,7 +38,7 @@ class RunView:
 
     Attributes:
         attended: whether a process asks for the readings and waits until others have told them.
-        at_terminal: whether they are typed at a terminal.
+        at_terminal: whether the readings are typed at a terminal.
         read_part: fraction of a long record that is read; None: all of it.
     """
 

@@ -1,4 +1,4 @@
-"""The server of `sdl web`: the pages over a directory of runs, and asking and telling, without a lab."""
+"""The server of `sdl web`, without a lab: the pages of a directory of runs, and the API of ask and tell."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def serve(
     Args:
         runs: directory of the runs; made if only that is missing.
         port: 0 for any free one.
-        url: at which a proxy serves the page; requests to it are accepted.
-        instruments: of files, as plain values by name, on which the page may start campaigns.
+        url: address at which a proxy serves the page; requests to it are accepted.
+        instruments: instruments of files, as plain values by name, on which the page may start campaigns.
         on_listen: called with the address of the server and the file of the token.
         on_close: called with the campaigns that were started from the page and are interrupted now.
 

@@ -33,13 +33,13 @@ instrument: {kind: twin, seed: 1}
 goal: {445nm: 16384}
 solver: linear
 stop: {trials: 12}
-expect: {outcome: reached, trials: {median: 6}, seeds: 3}
+expect: {outcome: reached, trials: {median: 6}, seeds: 1}
 """
 SWEPT = """
 name: swept
 campaign: {name: swept, instrument: {kind: twin, seed: 1}, goal: {445nm: 16384}, stop: {trials: 12}}
 grid: {solver: [linear, pls]}
-seeds: 2
+seeds: 1
 """
 
 
@@ -54,8 +54,8 @@ class Site:
         self.written = [
             self._write("compare", "reached", "spent", "-o", "compare.html"),
             self._write("verify", "verified.yaml", "--report", "verify.html"),
-            self._write("bench", "--solvers", "linear pls", "--goals", 2, "--report", "bench.html"),
-            self._write("sweep", "swept.yaml", "--report", "sweep.html"),
+            self._write("bench", "--solvers", "linear", "--goals", 1, "--jobs", 1, "--report", "bench.html"),
+            self._write("sweep", "swept.yaml", "--jobs", 1, "--report", "sweep.html"),
             self._write("report", self.run["maximising"], "-o", "report.html"),
         ]
         command = [*COMMAND, "web", "--runs", str(self.runs)]

@@ -58,7 +58,7 @@ def serve(
 ) -> None:
     """Serve the twin over HTTP, or a fitted one also as command or SCPI.
 
-    Clients of Claude-Light work with it unchanged. A fitted twin answers a declared instrument of the same kind
+    Clients of Claude-Light work with it unchanged. A fitted twin can be driven as a declared instrument of that kind
     (docs/how-to/twin.md).
 
     \b
@@ -71,7 +71,9 @@ def serve(
     """
     if file is not None:
         if not is_fitted(str(file)):
-            raise ConfigError(f"{file}: no twin that `sdl twin fit --instrument` wrote; others are served by --state")
+            raise ConfigError(
+                f"{file}: not a twin that `sdl twin fit --instrument` wrote; others are served by --state"
+            )
         fitted = {"kind": "twin", "state": str(file), "seed": seed, "start": start}
         twin = _twin(fitted | {"faults": list(_faults(faults or ()))}, changes or ())
         serve_fitted(twin, interface or Interface.HTTP, host, port, speed)

@@ -66,7 +66,7 @@ def _check_status(answer: HttpReply) -> None:
     if status in (429, 503):
         raise Busy(f"status {status}: too busy to answer", maybe_measured=True)
     if status in (502, 504):
-        raise Unreachable(f"status {status}: the instrument behind the web server is silent", maybe_measured=True)
+        raise Unreachable(f"status {status}: the instrument behind the web server does not answer", maybe_measured=True)
     if status == 500:
         raise BadReply("status 500: the server failed to measure; it does not say why, and its light may be on")
     if 400 <= status < 500:

@@ -6,7 +6,7 @@
     end, end       one input to its low and its high end (or as far as the constraints allow), the others in the middle
     back           the middle again; then the next input
 
-Two inputs are never at an end together unless they are when it is off. What the readings show is in
+Two inputs are never at an end together, unless they are so at the settings `off`. What the readings show is in
 `sdl.drivers.commissioning.findings`.
 """
 

@@ -32,7 +32,7 @@ class DeclaredDriver(OpenDriver):
     Args:
         instrument: its keys.
         raw: the connection.
-        clock: of the campaign.
+        clock: the campaign's clock.
     """
 
     def __init__(self, instrument: Declared, raw: RawDriver, clock: Clock) -> None:
@@ -97,7 +97,9 @@ class DeclaredDriver(OpenDriver):
         """
         state = self.safe()
         if not state.proven:
-            raise Unreachable(f"a ramp begins where the instrument is off, and it may not be: {state.why}")
+            raise Unreachable(
+                f"a ramp starts from the settings `off`, and the instrument may not be there: {state.why}"
+            )
 
     def _checked(self, settings: Settings) -> Settings:
         off = self._instrument.off

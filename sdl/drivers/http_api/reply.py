@@ -24,7 +24,7 @@ def compile_expression(text: str) -> Search:
     """The search of a JMESPath expression.
 
     Raises:
-        ValueError: it is none; the message shows the place.
+        ValueError: the text is not a JMESPath expression; the message shows the place.
     """
     import jmespath
     from jmespath.exceptions import JMESPathError
@@ -38,7 +38,7 @@ def compile_expression(text: str) -> Search:
 
 
 def check_status(reply: HttpReply, good: Collection[int] = MEASURED) -> None:
-    """Refuse answers with another status than these.
+    """Refuse an answer whose status is not in `good`.
 
     Raises:
         Busy: too busy, or locked by another user.
@@ -56,7 +56,7 @@ def check_status(reply: HttpReply, good: Collection[int] = MEASURED) -> None:
         wait = f"; it asks for a pause of {reply.retry_after:g} s" if reply.retry_after else ""
         raise Busy(f"status {status}: too busy to answer{wait}{said}", maybe_measured=True)
     if status in (408, 502, 504):
-        raise Unreachable(f"status {status}: the instrument behind the web server is silent", maybe_measured=True)
+        raise Unreachable(f"status {status}: the instrument behind the web server does not answer", maybe_measured=True)
     if status in (400, 422):
         raise Rejected(f"status {status}: the server refuses the request{said}")
     if status in (401, 403, 407):

@@ -182,7 +182,7 @@ class Twin(Frozen):
         return self.latency if isinstance(self.latency, float) else load(self.state).latency
 
     def latency_at(self, now: float) -> float:
-        """Seconds that a reading takes that begins at a time."""
+        """Duration in seconds of a reading that begins at a given time."""
         if self.latency != "real":
             return self._one_reading
         import numpy as np

@@ -106,7 +106,7 @@ def create_app(
 
     `alive` gives the seconds since the last tick of the loop, `unready` the reasons why no campaign could run now,
     `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page; `url` is its address behind
-    a proxy; `submissions` are what agents ask of the lab.
+    a proxy; `submissions` handles rehearsals and submissions of agents.
     """
 
     async def health(request: Request) -> Response:

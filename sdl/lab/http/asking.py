@@ -54,7 +54,7 @@ NAMED = ("attach", "skip", "correct")
 
 
 def ask_routes(runs: Path, *, without: tuple[str, ...] = ()) -> list[Route]:
-    """The routes of all calls on the runs below a directory, `without` some."""
+    """The routes of the calls on the runs below a directory: all calls but those named by `without`."""
     return [
         Route(f"/api/v1/{name}", partial(answer, runs, name), methods=["POST"])
         for name in BODIES
@@ -66,7 +66,7 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
     """Carry out one call.
 
     Raises:
-        HTTPException: it is refused, or cannot be carried out.
+        HTTPException: the call is refused, or cannot be carried out.
     """
     words = _words(runs, call, parsed(await request.body()))
     if call in NAMED:
@@ -81,7 +81,7 @@ def parsed(body: bytes) -> dict[str, Any]:
     """The JSON object of a body.
 
     Raises:
-        HTTPException: it is none.
+        HTTPException: the body is not a JSON object.
     """
     try:
         given = json.loads(body or b"{}")

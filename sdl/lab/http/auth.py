@@ -272,7 +272,7 @@ def identity_of(request: Request) -> Identity:
     """Who sent a request that changes something.
 
     Raises:
-        HTTPException: a request without a token.
+        HTTPException: the request has no token.
     """
     identity = request.scope["identity"]
     if not isinstance(identity, Identity):

@@ -71,7 +71,7 @@ class Controller:
     was done as a sentence. Queries return plain values (`sdl.lab.core.views`).
 
     Args:
-        answer_seconds: that a caller waits for an answer.
+        answer_seconds: longest time in seconds that a caller waits for an answer.
         base: directory that relative paths of submitted campaigns refer to.
 
     Raises:
@@ -232,7 +232,7 @@ class Controller:
         if target.partition(" ")[0] not in ("start", "instrument"):
             raise ConfigError(f"{target}: name `start N` or `instrument NAME`")
         if not covered and self._starts(target):
-            raise ConfigError(f"{target}: not on an instrument of {by}")
+            raise ConfigError(f"{target}: not on an instrument that {by} may use")
         return self._abort(target, covered, reason, by)
 
     @_in_loop
@@ -289,7 +289,9 @@ class Controller:
         found = resumable_run(runs, run, lines)
         if found.identity not in name:
             known = ", ".join(name) or "none"
-            raise ConfigError(f"{run} is of {found.identity}, which is no instrument of this lab; it has: {known}")
+            raise ConfigError(
+                f"{run} is of {found.identity}, which is not an instrument of this lab; the lab has: {known}"
+            )
         return self._queue_run(run, lines, json.loads(json.dumps(found.campaign)), name[found.identity], by)
 
     @_in_loop

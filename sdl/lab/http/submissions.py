@@ -1,7 +1,7 @@
 """Rehearsals and submissions of agents, their review by people, and the stop that everyone may ask for.
 
-Campaigns are resolved here, within the bounds of the agent; `sdl.lab.core.agents` decides; the journal keeps what was
-asked and what became of it. Everything runs in the caller's thread but for what the loop must do itself.
+Campaigns are resolved here, within the bounds of the agent; `sdl.lab.core.agents` decides; the journal keeps each
+request and its result. Everything runs in the caller's thread, except what the loop must do itself.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class TooManyCalls(ConfigError):
 
 
 class Submissions:
-    """What agents ask of a lab, and what people answer; callable from any thread.
+    """Rehearsals and submissions of agents, and their review by people; callable from any thread.
 
     Args:
-        control: of the lab.
+        control: commands and queries of the lab.
         folder: directory of the journal.
         rehearse: runs a campaign on the twin of its instrument.
         twin_mismatch: says why an instrument no longer matches its twin, by its latest run.
@@ -79,10 +79,10 @@ class Submissions:
         return text + (f"; it would be refused: {'; '.join(reasons)}" if reasons else "")
 
     def rehearse(self, campaign: str, instrument: str, by: Identity) -> dict[str, Any]:
-        """Run a campaign on the twin of an instrument; the result, under a name that a submission may give.
+        """Run a campaign on the twin of an instrument; the result has a name that a submission may refer to.
 
         Raises:
-            ConfigError: invalid, against the limits, or there is no twin; nothing was run.
+            ConfigError: the campaign is invalid or breaks a limit, or there is no twin; nothing was run.
         """
         with self._recorded(by.name, "rehearse"):
             self._require_tier(by.name, "rehearse", "submit")
@@ -116,10 +116,10 @@ class Submissions:
         }  # fmt: skip
 
     def submit(self, campaign: str, instrument: str, rehearsal: str, by: Identity) -> dict[str, Any]:
-        """Submit a campaign to the queue of an instrument; what was decided, and why.
+        """Submit a campaign to the queue of an instrument; return the decision with its reasons.
 
         Raises:
-            ConfigError: invalid; nothing was queued.
+            ConfigError: the campaign is invalid; nothing was queued.
         """
         with self._recorded(by.name, "submit"):
             parsed, most = self._resolved(campaign, instrument, by.name)
@@ -139,7 +139,7 @@ class Submissions:
         return {"submission": event.number, "decision": event.decision, "reasons": list(event.reasons)}
 
     def stop(self, target: str, reason: str, by: Identity) -> str:
-        """Abort running and waiting starts: everyone may, an agent on the instruments that it may see.
+        """Abort running and waiting starts. Every token may do this; an agent's on the instruments that it may see.
 
         Raises:
             ConfigError: no such start, or not on an instrument of the agent.
@@ -166,7 +166,7 @@ class Submissions:
         """Approve or refuse a submission that waits; the limits hold for an approved one as well.
 
         Raises:
-            ConfigError: it does not wait, or a limit forbids it now; nothing was changed.
+            ConfigError: the submission does not wait, or a limit forbids it now; nothing was changed.
         """
 
         def write(loop: LabLoop) -> str:
@@ -187,7 +187,7 @@ class Submissions:
         return self._control.perform(lambda loop: [dict(row) for row in reversed(loop.lab.reviewed)][: max(limit, 0)])
 
     def describe(self, agent: str) -> Mapping[str, Any] | None:
-        """The limits of an agent as plain values, with what is used of them; None if there are none."""
+        """The limits of an agent and what is used of them, as plain values; None if it has no limits."""
 
         def answer(loop: LabLoop) -> dict[str, Any] | None:
             limits = loop.lab.lab.agents.get(agent)
@@ -251,7 +251,7 @@ class Submissions:
         plain, runs = self._control.instrument(instrument)
         parsed = parse_text(text, plain, base=runs, runs=runs)
         if parsed.name.endswith(SUFFIX):
-            raise ConfigError(Problem(f"must not end in {SUFFIX}: such directories are those of labs", "name"))
+            raise ConfigError(Problem(f"must not end in {SUFFIX}: directories with this ending belong to labs", "name"))
         within, problems = bound_inputs(parsed.inputs, limits.instruments[instrument], parsed.instrument.inputs)
         if problems:
             raise ConfigError(*problems)

@@ -7,8 +7,8 @@
 Every terminal of the user finds every lab of the machine here. The token changes at every start, because the files of a
 killed lab remain: a program that takes over its port receives only an invalid token. A token readable by other users,
 through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read
-everything. Its holder acts under the name of the lab's account, with every scope; other people and programs get named
-tokens (`sdl.lab.http.named_tokens`).
+everything. The holder of the token acts under the name of the lab's account, with every scope; other people and
+programs get named tokens (`sdl.lab.http.named_tokens`).
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Credentials:
         write_file(self.folder / ADDRESS_FILE, json.dumps(address) + "\n")
 
     def identify(self, token: str) -> Identity | None:
-        """Whose token this is: that of the lab, or a named one; None if it is none.
+        """The identity that a token belongs to: that of the lab, or a named one; None if no token matches.
 
         Raises:
             ConfigError: others could read the lab's token, which has been replaced, or write the named ones.

@@ -34,7 +34,7 @@ class Surrogate:
 
     Args:
         state: the fitted twin.
-        seed: of noise and sessions; at least 0.
+        seed: seed of noise and sessions; at least 0.
         noise: whether readings are noisy, and sessions differ.
         channels: those that are read; all by default.
     """

@@ -7,7 +7,7 @@
 In `sdl web` also, where a lab has its own (`sdl.lab.http.api`):
 
           /api/v1/check       {"campaign": "YAML", "instrument": "NAME"}
-          /api/v1/start       the same, with "real": "yes" where the instrument is none that is simulated
+          /api/v1/start       the same, with "real": "yes" if the instrument is not simulated
           /api/v1/resume-run  {"run": "CAMPAIGN/RUN", "changes": "stop.trials=80"}, one a line
           /api/v1/interrupt   {"run": "CAMPAIGN/RUN"}: as Ctrl-C, after the current reading
 
@@ -61,7 +61,7 @@ class Backend:
         runs: directory of the runs.
         base: directory that relative paths refer to.
         instrument: the plain values of an instrument, by its name on the page.
-        launcher: of `sdl web`; None in a lab, which has its own queue.
+        launcher: launcher of `sdl web`; None in a lab, which has its own queue.
     """
 
     runs: Path
@@ -137,12 +137,12 @@ async def _draft(behind: Backend, request: Request) -> Response:
 
 
 def draft(behind: Backend, instrument: str, text: str, form: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Campaign and form, each made from the other, and what is wrong with them.
+    """Campaign and form, each made from the other, and their problems.
 
     Args:
         behind: knows the instruments.
         instrument: its name.
-        text: the campaign as YAML; with a form it has what that has no field for.
+        text: the campaign as YAML; with a form it supplies the keys that the form has no field for.
         form: None if the YAML was edited.
 
     Raises:

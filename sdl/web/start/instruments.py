@@ -70,7 +70,7 @@ def plain_instrument(name: str, runs: Path, own: Mapping[str, Mapping[str, Any]]
     """An instrument by its name on the page, as plain values; `own` are those of files.
 
     Raises:
-        ConfigError: there is none of that name, or nobody but its owner may start it.
+        ConfigError: there is no instrument of that name, or only its owner may start it.
     """
     if name.startswith(RUN):
         return _of_run(name.removeprefix(RUN), runs)

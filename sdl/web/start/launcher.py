@@ -72,7 +72,7 @@ class Launcher:
         self._children: dict[str, _Child] = {}
 
     def start(self, campaign: CampaignFile) -> str:
-        """Start a campaign; its run, `CAMPAIGN/RUN`.
+        """Start a campaign, and return its run `CAMPAIGN/RUN`.
 
         Raises:
             ConfigError: too many are running, or it did not begin; the message says why.
@@ -127,7 +127,7 @@ class Launcher:
             return (child := self._children.get(run)) is not None and child.running
 
     def close(self) -> list[str]:
-        """Interrupt what is running, and wait for it; the runs that were interrupted."""
+        """Interrupt the running campaigns, wait for their ends, and return their runs."""
         with self._lock:
             running = {run: child for run, child in self._children.items() if child.running}
             for child in running.values():

@@ -28,7 +28,7 @@ def start_page(behind: Backend, control: Controller | None, query: Mapping[str, 
 
     Args:
         behind: what campaigns are started with.
-        control: of the lab; None without one.
+        control: commands and queries of the lab; None without one.
         query: `from`, a run `CAMPAIGN/RUN` whose campaign is run again; `prior`, whether that run is its prior.
 
     Raises:
