@@ -72,26 +72,18 @@ def web(
 
 
 class LabPage:
-    """The page of a lab, for `sdl.lab.serve`; without Jinja the lab runs without a page."""
+    """The page of a lab, for `sdl.lab.serve`."""
 
     def __init__(self, loaded: ResolvedLab) -> None:
         self._loaded = loaded
-        self._served = False
 
     def routes(self, control: Controller, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
-        """The routes of the page; none if Jinja is missing."""
+        """The routes of the page."""
         from sdl.web.pages import routes
 
-        try:
-            page_routes = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
-        except ConfigError as error:
-            print(f"no page: {error}", file=sys.stderr)
-            return ()
-        self._served = True
-        return page_routes
+        return routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
 
     def announce(self, url: str) -> None:
         """Print the address."""
-        if self._served:
-            say(f"page: {url}")
-            sys.stdout.flush()
+        say(f"page: {url}")
+        sys.stdout.flush()

@@ -327,7 +327,7 @@ class Run:
         """A matplotlib Figure of the run, by its name in docs/how-to/reports.md.
 
         Raises:
-            ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
+            ConfigError: there is no such figure, or this run has nothing to show in it.
         """
         drawn = _view("sdl.report.figures:draw")(self, name)
         if drawn is None:
