@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 
 OBJECTIVE_KEYS = ("incumbent", "estimate", "estimate_error", "expected_improvement")
+MOST_TRIALS = 1000
+"""Trials that `sdl show` lists, the latest ones, if not asked for all."""
 LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
 
 
@@ -148,7 +150,12 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(table, [i for i, name in enumerate(shown) if name not in ("trials", "error")])
 
 
-def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
+def show(
+    name: RunName,
+    every: Annotated[bool, option("--all", f"All trials, also where a run has more than {MOST_TRIALS}.")] = False,
+    runs: Runs = RUNS,
+    json: Json = False,
+) -> None:
     """Show a run: its goal, its trials, its outcome.
 
     \b
@@ -168,7 +175,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     if not json:
         say(headline(run.opened))
         say(goal_line(run.campaign.plan.goal))
-        _print_trials(run)
+        _print_trials(run, run.trials if every else run.trials[-MOST_TRIALS:])
         for text in filter(None, map(note, run.events)):
             say(f"     {text}", 7)
     print_outcome(run.result, run=run, json=json, reason=reason, running=bool(by))
@@ -179,19 +186,21 @@ FOR_A_PERSON = "it waits for a person, on the page (`sdl web`), by `sdl tell`, o
 ENDED = "its process was killed, or runs on another machine"
 
 
-def _print_trials(run: Run) -> None:
-    """Print the trials: a table on a terminal, plain lines elsewhere."""
+def _print_trials(run: Run, trials: Sequence[Trial]) -> None:
+    """Print the latest trials: a table on a terminal, plain lines elsewhere."""
     plan, columns = run.campaign.plan, width()
+    if omitted := len(run.trials) - len(trials):
+        say(f"The first {count(omitted, 'trial')} are left out; `sdl show --all` lists them.")
     if not columns:
         spec = instrument_spec(run.opened)
-        for trial in run.trials:
+        for trial in trials:
             print(line(trial, plan, spec))
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     colour = console.color_system is not None and not console.no_color
-    for text in trial_table(run.trials, run.opened, plan, columns, colour=colour):
+    for text in trial_table(trials, run.opened, plan, columns, colour=colour):
         console.print(text)
 
 
