@@ -29,7 +29,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -106,16 +106,25 @@ class EventSchema:
     ) -> None:
         self.kinds = {kind.__name__: kind for kind in kinds}
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
-        self.adapters = {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
         self.enums = {name: dict(_enums(of)) for name, of in self.fields.items()}
-        self.frequent = {
-            b'{"event": "%b", ' % name.encode(): SchemaValidator(_line_schema(self.adapters[name].core_schema))
-            for name in frequent
-        }
+        self._frequent = tuple(frequent)
         self.schema, self.first, self.once, self.added_in = schema, first, once, added_in or {}
         self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
         self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
+
+    @cached_property
+    def adapters(self) -> Mapping[str, TypeAdapter[Any]]:
+        """By kind, what checks the types of its fields."""
+        return {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
+
+    @cached_property
+    def frequent(self) -> Mapping[bytes, SchemaValidator]:
+        """By the beginning of a line of a frequent kind, what reads the line."""
+        return {
+            b'{"event": "%b", ' % name.encode(): SchemaValidator(_line_schema(self.adapters[name].core_schema))
+            for name in self._frequent
+        }
 
     def finished(self, event: Any, before: bool) -> bool:
         """Whether this event finishes the file; `before`: whether the previous one did."""

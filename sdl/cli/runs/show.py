@@ -8,10 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from sdl.cli.display.live_view import line, note
-from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.display.table import trial_table
 from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit, option
 from sdl.cli.terminal import aligned, print_table, say, width
 from sdl.core.trials import CONFIRMATION
@@ -34,7 +31,6 @@ from sdl.formatting import (
     worst,
 )
 from sdl.runs.query import NEWEST, SORTS, Query, midnight
-from sdl.store import record
 from sdl.store.resolve import find
 from sdl.types import Outcome
 
@@ -42,6 +38,7 @@ if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.core.trials import Trial
     from sdl.runs.runs import Run
+    from sdl.store.record import Checked
 
 
 OBJECTIVE_KEYS = ("incumbent", "estimate", "estimate_error", "expected_improvement")
@@ -162,6 +159,8 @@ def show(
     sdl show latest
     sdl show led-16384                     the newest run of that campaign
     """
+    from sdl.cli.display.live_view import note
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
     from sdl.store.lock import writing_process
 
@@ -188,6 +187,9 @@ ENDED = "its process was killed, or runs on another machine"
 
 def _print_trials(run: Run, trials: Sequence[Trial]) -> None:
     """Print the latest trials: a table on a terminal, plain lines elsewhere."""
+    from sdl.cli.display.live_view import line
+    from sdl.cli.display.table import trial_table
+
     plan, columns = run.campaign.plan, width()
     if omitted := len(run.trials) - len(trials):
         say(f"The first {count(omitted, 'trial')} are left out; `sdl show --all` lists them.")
@@ -241,6 +243,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """
     from sdl.lab import journal
     from sdl.runs.runs import open_run
+    from sdl.store import record
 
     lab = next((path for path in (Path(name), runs / name) if journal.is_journal(path)), None)
     folder = lab or find(name, runs)
@@ -263,7 +266,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
         print(f"  {remark}")
 
 
-def _check_lab(folder: Path) -> record.Checked:
+def _check_lab(folder: Path) -> Checked:
     """Check the hashes of a lab's journal, and that each event can follow those before it."""
     from sdl.lab import journal
     from sdl.lab.core.state import Lab
