@@ -112,7 +112,7 @@ def painted(browser: Any, url: str) -> float:
         page = context.new_page()
         page.goto(url)
         entry = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-        page.wait_for_function(entry)
+        until(page, entry)
         return float(page.evaluate(entry))
     finally:
         context.close()
@@ -151,7 +151,16 @@ def hour(browser: Any, runs: Path, updates: int) -> dict[str, Any]:
 
 def shows(page: Any, trial: int) -> None:
     """Wait until the page shows a trial."""
-    page.wait_for_function(f"document.getElementById('main').textContent.includes('trial {trial}')", polling=10)
+    until(page, f"document.getElementById('main').textContent.includes('trial {trial}')")
+
+
+def until(page: Any, expression: str, most: float = 120.0) -> None:
+    """Wait until an expression is true in the page; the page's policy allows no function that Playwright would poll."""
+    ends = time.monotonic() + most
+    while not page.evaluate(expression):
+        if time.monotonic() > ends:
+            raise TimeoutError(expression)
+        time.sleep(0.01)
 
 
 def memory(session: Any, process: int) -> dict[str, float]:

@@ -413,12 +413,17 @@ class Campaign:
             return None
         return self.history.optimum.to_confirm()
 
+    @property
+    def seconds_per_attempt(self) -> float:
+        """Mean time of an attempt at a reading since the last resume, the time between readings included."""
+        return self.history.active / max(self.history.attempts - self._attempts_before, 1)
+
     def _is_last_but_confirmation(self) -> bool:
         """Whether the budget is not enough for a trial and a confirmation after it."""
         history, readings = self.history, self.plan.average * (1 + max(self.plan.confirm, 1))
         trial_price = self.plan.prices.trial if self.plan.prices is not None else 0.0
         cost = history.cost + 2 * trial_price + readings * self._dearest
-        seconds = history.active * (1 + readings / max(history.attempts - self._attempts_before, 1))
+        seconds = history.active + readings * self.seconds_per_attempt
         return history.trials == self.plan.collect - 1 or any(
             (isinstance(rule, CostLimit) and cost > rule.limit)
             or (isinstance(rule, Minutes) and seconds > 60 * rule.limit)

@@ -21,6 +21,9 @@ CONFIRMATION = "confirmation"
 # Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back.
 SAME = 1e-6
 
+MANY_READINGS = 100
+"""Readings per trial above which averaging alone is not advised."""
+
 NO_SUMS: Mapping[str, tuple[float, float]] = {}
 
 
