@@ -94,7 +94,7 @@ def test_older_rows_in_blocks_lose_nothing_where_nothing_drifts() -> None:
 
 
 def test_models_of_noise_and_drift_are_averaged_by_restricted_likelihood() -> None:
-    """The coefficients are those of each model times its posterior probability, their covariance is that of the mixture."""
+    """Coefficients are averaged over the models; their covariance is that of the mixture."""
     given, goal = rows(18), np.array([0])
     found = fit(given, goal)
     reference = _reference(given, None)
