@@ -7,16 +7,17 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from sdl import yamlfile
 from sdl.errors import ConfigError
-from sdl.store.datasets import ColumnNames
 from sdl.store.resolve import RUNS as RUNS
 from sdl.store.resolve import find
 from sdl.types import is_number
+
+if TYPE_CHECKING:
+    from sdl.store.datasets import ColumnNames
 
 
 def option(spec: str, text: str, **more: Any) -> Any:
@@ -120,9 +121,11 @@ def number(text: str, form: str) -> tuple[str, float]:
     Raises:
         ConfigError: the text has another form; the message shows `form`.
     """
+    from sdl.yamlfile import scalar
+
     name, equals, given = text.partition("=")
     try:
-        value = yamlfile.scalar(given) if equals else None
+        value = scalar(given) if equals else None
     except ConfigError:
         value = None
     if not name.strip() or not is_number(value) or not math.isfinite(value):
@@ -136,6 +139,8 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
     Raises:
         ConfigError: a name without a column, or twice.
     """
+    from sdl.store.datasets import ColumnNames
+
     return ColumnNames(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
 
 

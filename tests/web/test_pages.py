@@ -272,7 +272,7 @@ def test_what_waits_for_approval_is_shown_with_its_campaign_and_two_buttons(insi
     lab.submissions.append({
         "submission": 3, "agent": "claude", "instrument": "led-1", "campaign": evil, "readings": 12, "cost": 9.5,
         "rehearsal": "", "decision": "waits", "reasons": ["not rehearsed, no twin of R"], "at": 0.0, "by": "",
-        "why": "", "decided": None, "plain": {"name": evil, "inputs": {"red": {"high": 200}}},
+        "why": "", "decided": None, "changed": "", "plain": {"name": evil, "inputs": {"red": {"high": 200}}},
     })  # fmt: skip
     lab.submissions.append(lab.submissions[0] | {
         "submission": 4,
@@ -287,6 +287,20 @@ def test_what_waits_for_approval_is_shown_with_its_campaign_and_two_buttons(insi
     assert goal in " ".join(re.sub("<[^>]+>", "", text).split())
     buttons = [given for _, given in Elements(text).elements if given.get("data-target") == "3"]
     assert [given["data-verb"] for given in buttons] == ["approve", "refuse"]
+
+
+def test_what_was_submitted_for_an_instrument_that_changed_since_can_only_be_refused(
+    inside: Http, lab: PageLab
+) -> None:
+    lab.submissions.append({
+        "submission": 3, "agent": "claude", "instrument": "led-1", "campaign": "dye", "readings": 12, "cost": 0.0,
+        "rehearsal": "", "decision": "waits", "reasons": ["not rehearsed"], "at": 0.0, "by": "", "why": "",
+        "decided": None, "changed": "led-1 has been changed: inputs.red.high 255 → 220", "plain": {"name": "dye"},
+    })  # fmt: skip
+    text = inside.get("/").text
+    assert "It can no longer be approved: led-1 has been changed: inputs.red.high 255 → 220. Refuse it;" in text
+    buttons = [given for _, given in Elements(text).elements if given.get("data-target") == "3"]
+    assert [given["data-verb"] for given in buttons] == ["refuse"]
 
 
 def test_only_the_goal_of_the_campaign_to_begin_with_is_missing() -> None:

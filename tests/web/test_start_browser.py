@@ -323,6 +323,12 @@ def test_the_theme_is_chosen_and_remembered(site: Site, page: Any) -> None:
     assert dark != light
     page.goto(site.url + "/runs")
     assert (button.inner_text(), page.evaluate(ground)) == ("Theme: dark", dark)
+    page.goto(f"{site.url}/runs/spent/{spent(site.runs).name}")
+    page.get_by_role("link", name="Report", exact=True).click()
+    page.wait_for_selector("h1:has-text('spent')")  # after the page that says it is being made
+    page.wait_for_url("**/report?theme=dark")
+    assert page.evaluate(ground) == dark
+    page.goto(site.url + "/runs")
     page.emulate_media(color_scheme="dark")
     button.click()
     assert (button.inner_text(), page.evaluate(ground)) == ("Theme: auto", dark)

@@ -25,6 +25,7 @@ from sdl.lab.config.file import parse_text
 from sdl.lab.config.instruments import describe_instrument
 from sdl.lab.config.model import LabInstrument
 from sdl.lab.core import scheduler
+from sdl.lab.core.agents import instrument_change
 from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.state import Start, covering_targets, single_job_name, submission_row
@@ -124,7 +125,12 @@ class Controller:
             "held": [asdict(event) for event in lab.pauses.values()],
             "next": self._upcoming(1),
             "submissions": [
-                submission_row(one) | {"plain": _without_instrument(one.campaign)} for one in lab.submissions.values()
+                submission_row(one)
+                | {
+                    "plain": _without_instrument(one.campaign),
+                    "changed": instrument_change(lab, one.instrument, one.campaign),
+                }
+                for one in lab.submissions.values()
             ],
             "jobs": [
                 {
