@@ -52,6 +52,8 @@ def test_with_many_rows_it_is_least_squares() -> None:
     assert prediction.noise_var == pytest.approx(np.tile(size, (2, 1)), rel=0.05)
     exact = np.einsum("ki,ij,kj->k", at, np.linalg.inv(q.T @ q), at)
     assert prediction.model_var == pytest.approx(exact[:, None] * size, rel=0.15)  # curvature has a prior
+    assert model.residual_dof == pytest.approx([394, 394], abs=0.5)
+    assert ((fitted(400, 5000.0).residual_dof > 394) & (fitted(400, 5000.0).residual_dof <= 397)).all()
 
 
 def test_the_shape_of_the_noise_is_the_likeliest() -> None:
