@@ -129,3 +129,17 @@ def test_a_goal_above_saturation_and_a_place_that_was_saturated_are_called_satur
     there = asked(full, wanted)
     assert there.verdict is Verdict.SATURATED
     assert "a was saturated where it was measured at these settings" in there.why
+
+
+def test_the_ratio_of_readings_is_that_of_the_goal_s_bands() -> None:
+    """`Band.miss` is the rule; targets with unequal sides, ranges and limits, one setting at a time and together."""
+    bands = [Band(100.0, 90.0, 130.0), Band.between(40.0, 60.0), Band.at_least(50.0, 1.0), Band.at_most(2000.0, 20.0)]
+    value = np.array([100.0, np.nan, np.nan, np.nan])
+    target = Targets(value, np.array([band.low for band in bands]), np.array([band.high for band in bands]))
+    Y = np.array(
+        [[95.0, 50.0, 60.0, 10.0], [115.0, 63.0, 60.0, 10.0], [100.0, 35.0, 49.0, 10.0], [100.0, 50.0, 51.0, 2030.0]]
+    )
+    exact = [max(b.miss(y) for b, y in zip(bands, row, strict=True)) for row in Y.tolist()]
+    assert tolerance_ratios(target, Y) == pytest.approx(exact)
+    assert exact[0] == 0.5
+    assert min(exact[1:]) > 1.0

@@ -144,3 +144,21 @@ def test_a_bound_that_contradicts_the_other_rows_is_left_out(away: float, used: 
     sd = float(np.sqrt(x @ model.coef_covariance[0] @ x + model.noise[0, 0] * model.variance(x[None, 1:])[0, 0]))
     least = np.array([[x @ model.coef[:, 0] + away * sd, np.nan]])
     assert condition_on_censored(model, x[None], least)[1] == used
+
+
+def test_channels_whose_noise_goes_together_are_correlated_as_their_residuals_are() -> None:
+    plain, rng = rows(22), np.random.default_rng(3)
+    common, own = rng.standard_normal((22, 1)), rng.standard_normal((22, 2))
+    noise = 100.0 * (np.sqrt(0.8) * common * [1.0, -1.0] + np.sqrt(0.2) * own)
+    given = plain._replace(Y=plain.X @ _reference(plain, None).T + noise)
+    found = fit(given, np.array([0, 1]))
+    assert "," not in found.belief  # no drift
+    whitened = []
+    for c in range(2):
+        variance = np.diag(covariance(given, NOISES.index(found.belief), 0, c))
+        other = sm.WLS(given.Y[:, c], given.X, weights=1.0 / variance).fit()
+        whitened.append(other.resid / np.sqrt(variance))
+    cosine = whitened[0] @ whitened[1] / np.sqrt((np.array(whitened) ** 2).sum(axis=1).prod())
+    assert cosine < -0.6
+    shrunk = cosine * 19.0 / (19.0 + 2.0)  # by the pooled degrees of freedom
+    assert found.noise == pytest.approx(np.array([[1.0, shrunk], [shrunk, 1.0]]), rel=1e-6)

@@ -186,3 +186,27 @@ def test_the_probability_inside_a_range_is_that_of_scipy_also_in_a_tail(low: flo
     sides = (low, high) if low < 0 else (-high, -low)  # scipy's differences are exact in the lower tail only
     exact = logsumexp([norm.logcdf(sides[1]), norm.logcdf(sides[0])], b=[1.0, -1.0])
     assert log_inside(np.array([low]), np.array([high])) == pytest.approx([exact], rel=1e-9)
+
+
+def test_the_probability_of_a_goal_is_the_product_over_its_channels() -> None:
+    """A variance of zero counts as a millionth of the tolerance, an unknown standard deviation as the tolerance."""
+    low, high, unit = np.array([1.0, -np.inf]), np.array([3.0, 5.0]), np.array([1.0, 2.0])
+    goal = Bands(np.array([2, 0]), low, high, low, high, unit)
+    mean, variance = np.array([[4.0, 9.0, 1.5], [5.5, 9.0, 3.2]]), np.array([[1.0, 9.0, 4.0], [0.25, 9.0, 0.01]])
+    exact = np.log(
+        norm.cdf(3.0, mean[:, 2], np.sqrt(variance[:, 2])) - norm.cdf(1.0, mean[:, 2], np.sqrt(variance[:, 2]))
+    )
+    exact += norm.logcdf(5.0, mean[:, 0], np.sqrt(variance[:, 0]))
+    assert goal.log_probability(mean, variance) == pytest.approx(exact, rel=1e-9)
+    assert goal.log_probability(mean[None], variance[None]).shape == (1, 2)
+    assert goal.log_probability(mean[:1], np.zeros((1, 3))) == pytest.approx([0.0])
+    unknown = goal.log_probability(mean[:1], np.full((1, 3), np.nan))
+    assert unknown == pytest.approx([np.log(norm.cdf(1.5) - norm.cdf(-0.5)) + norm.logcdf(0.5)])
+
+
+def test_distances_beyond_a_band_and_from_its_aim_are_in_tolerances() -> None:
+    goal = Bands(np.array([1]), np.array([1.0]), np.array([4.0]), np.array([1.5]), np.array([3.5]), np.array([0.5]))
+    Y = np.array([[9.0, 0.0], [9.0, 1.2], [9.0, 2.0], [9.0, 3.8], [9.0, 6.0]])
+    assert goal.beyond(Y).ravel() == pytest.approx([2.0, 0.0, 0.0, 0.0, 4.0])
+    assert goal.residuals(Y).ravel() == pytest.approx([-3.0, -0.6, 0.0, 0.6, 5.0])
+    assert goal.are_met(Y).tolist() == [False, True, True, True, False]
