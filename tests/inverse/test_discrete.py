@@ -143,3 +143,19 @@ def test_the_ratio_of_readings_is_that_of_the_goal_s_bands() -> None:
     assert tolerance_ratios(target, Y) == pytest.approx(exact)
     assert exact[0] == 0.5
     assert min(exact[1:]) > 1.0
+
+
+def test_a_continuous_input_of_another_range_makes_up_for_the_steps() -> None:
+    """Against every step of the first input with the best of a fine grid of the second."""
+    space = Space((Input(name="x0", low=0.0, high=200.0, step=20.0), Input(name="x1", low=0.0, high=0.5)))
+
+    def predict(X: Any) -> Any:
+        Y = X / [200.0, 0.5] @ GAINS.T
+        return Y, np.ones_like(Y)
+
+    target = goal_at([0.27, 0.31], 60.0)
+    found = on_steps(predict, [54.0, 0.155], space, target)
+    assert found is not None
+    grid = np.array([[a, b] for a in np.arange(0, 201, 20.0) for b in np.linspace(0, 0.5, 5001)])
+    best = tolerance_ratios(target, predict(grid)[0]).min()
+    assert tolerance_ratios(target, predict(found.settings[None])[0])[0] == pytest.approx(best, abs=0.2)

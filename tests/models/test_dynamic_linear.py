@@ -12,6 +12,7 @@ from sdl.models.forward.dynamic_linear import (
     DRIFTS,
     JUMP,
     NOISES,
+    CoefficientPrior,
     DynamicRows,
     _fit,
     _reference,
@@ -162,3 +163,19 @@ def test_channels_whose_noise_goes_together_are_correlated_as_their_residuals_ar
     assert cosine < -0.6
     shrunk = cosine * 19.0 / (19.0 + 2.0)  # by the pooled degrees of freedom
     assert found.noise == pytest.approx(np.array([[1.0, shrunk], [shrunk, 1.0]]), rel=1e-6)
+
+
+def test_without_a_row_the_model_is_its_prior_and_with_rows_it_lies_between() -> None:
+    prior = CoefficientPrior(np.array([[300.0, 9000.0, 500.0]]), np.array([[30.0, 900.0, 50.0]]), 0.004, 4.0)
+    none = DynamicRows(np.empty((0, 3)), np.empty((0, 1)), np.empty((0, 1), bool), np.empty(0), np.empty(0))
+    assert _reference(none, prior) == pytest.approx(prior.mean)
+    model = fit(none, np.array([0]), prior)
+    assert model.coef[:, 0] == pytest.approx(prior.mean[0])
+    assert np.sqrt(np.diag(model.coef_covariance[0])) == pytest.approx(prior.sd[0], rel=0.05)
+    given = rows(6)
+    part = given._replace(Y=given.Y[:, :1], usable=given.usable[:, :1])
+    # Ridge regression towards the prior, in units of the noise of one reading at full response.
+    noise = 0.004 * 9500.0
+    gram = part.X.T @ part.X + np.diag((noise / prior.sd[0]) ** 2)
+    exact = np.linalg.solve(gram, part.X.T @ part.Y[:, 0] + (noise / prior.sd[0]) ** 2 * prior.mean[0])
+    assert _reference(part, prior)[0] == pytest.approx(exact, rel=1e-9)

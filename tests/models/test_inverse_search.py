@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from sdl.arrays import Floats
-from sdl.models.inversion.search import Bands, cheapest, log_inside, search
+from sdl.models.inversion.search import Bands, cheapest, log_inside, maximise, search
 from sdl.space.region import Region
 
 
@@ -210,3 +210,25 @@ def test_distances_beyond_a_band_and_from_its_aim_are_in_tolerances() -> None:
     assert goal.beyond(Y).ravel() == pytest.approx([2.0, 0.0, 0.0, 0.0, 4.0])
     assert goal.residuals(Y).ravel() == pytest.approx([-3.0, -0.6, 0.0, 0.6, 5.0])
     assert goal.are_met(Y).tolist() == [False, True, True, True, False]
+
+
+def test_the_highest_of_three_peaks_is_found_though_its_candidate_is_the_lowest() -> None:
+    """Many candidates lie close together on the lower peaks; climbs start from one of each group."""
+    tops, heights, width = np.array([0.2, 0.5, 0.83]), np.array([1.0, 0.95, 1.5]), 0.04
+
+    def peaks(U: Floats) -> Floats:
+        return (heights * np.exp(-0.5 * ((U[:, :1] - tops) / width) ** 2)).sum(axis=1)
+
+    crowd = np.concatenate([0.2 + np.linspace(-0.01, 0.01, 9), 0.5 + np.linspace(-0.01, 0.01, 9), [0.76]])[:, None]
+    assert peaks(crowd).argmin() == 18
+    assert maximise(peaks, crowd, box(1)) == pytest.approx([0.83], abs=1e-4)
+
+
+def test_a_maximum_beyond_the_bounds_or_a_constraint_is_taken_at_the_edge() -> None:
+    def rising(U: Floats) -> Floats:
+        return U[:, 0] + 2.0 * U[:, 1] - 0.5 * U[:, 1] ** 2
+
+    candidates = np.random.default_rng(0).random((20, 2)) * 0.5
+    assert maximise(rising, candidates, box(2)) == pytest.approx([1.0, 1.0], abs=1e-6)
+    kept = replace(box(2), A=np.ones((1, 2)), b=np.array([1.2]))
+    assert maximise(rising, candidates, kept) == pytest.approx([0.2, 1.0], abs=1e-5)
