@@ -198,7 +198,7 @@ def test_the_probability_of_a_goal_is_the_product_over_its_channels() -> None:
     )
     exact += norm.logcdf(5.0, mean[:, 0], np.sqrt(variance[:, 0]))
     assert goal.log_probability(mean, variance) == pytest.approx(exact, rel=1e-9)
-    assert goal.log_probability(mean[None], variance[None]).shape == (1, 2)
+    assert goal.log_probability(mean[None], variance[None]) == pytest.approx(exact[None], rel=1e-9)
     assert goal.log_probability(mean[:1], np.zeros((1, 3))) == pytest.approx([0.0])
     unknown = goal.log_probability(mean[:1], np.full((1, 3), np.nan))
     assert unknown == pytest.approx([np.log(norm.cdf(1.5) - norm.cdf(-0.5)) + norm.logcdf(0.5)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, space, targets
+from pydantic import ValidationError
 
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.forward.linear_model import fit_linear, t_factor
@@ -234,3 +235,10 @@ def test_settings_for_more_readings_than_inputs_are_weighted_by_the_noise():
     factor = t_factor(fit.dof.min())
     assert spread == pytest.approx(factor * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)), rel=1e-9)
     assert uncertainty == pytest.approx(factor * np.sqrt(np.diag(inverse @ model @ inverse.T)), rel=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"local": 0.3}, {"memory": 5}])
+def test_local_or_fading_rows_need_an_intercept(options):
+    assert Linear(**options).intercept
+    with pytest.raises(ValidationError, match="intercept"):
+        Linear(intercept=False, **options)
