@@ -1,4 +1,4 @@
-"""An upper bound of what a campaign asks of its instrument, and cautions about valid but doubtful settings."""
+"""Upper bounds of the trials, readings and time of a campaign, and cautions about valid but doubtful settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdl.config.expect import why_untestable
 from sdl.config.model import CampaignFile, ResolvedCampaign
+from sdl.core.trials import MANY_READINGS
 from sdl.drivers.base import constraints_of, off_settings
 
 MIN_HIT_RATE = 0.95
@@ -16,15 +17,15 @@ MAX_AVERAGE = 1001  # exclusive upper limit of the suggested `average`
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Upper bounds of what a campaign asks of its instrument, without computing time.
+    """Upper bounds of trials, readings, time and price of a campaign, without computing time.
 
     Attributes:
         trials: design points included.
         readings: if each succeeds at the first attempt.
-        seconds: for these readings, at the instrument's usual pace.
+        seconds: duration of these readings at the instrument's usual pace.
         tries: attempts, if each reading succeeds only at its last one.
         longest: seconds for these attempts, with a full time-out and wait for every failure.
-        price: for these readings, each with the inputs at their most expensive; None where nothing has a price.
+        price: price of these readings, each with the inputs at their most expensive; None if nothing has a price.
     """
 
     trials: int
@@ -127,6 +128,8 @@ def _narrow(campaign: CampaignFile) -> list[str]:
         return []
     enough = next((n for n in range(campaign.average, MAX_AVERAGE) if passes(n) >= MIN_HIT_RATE), None)
     remedy = f"average {enough} readings per trial, or" if enough else "averaging is not enough;"
+    if enough is not None and enough > max(campaign.stop.trials * campaign.average, MANY_READINGS):
+        remedy = f"averaging alone would need {enough} readings per trial;"
     return [
         f"tolerance: even at the best settings only {100 * share:.0f} % of trials would lie within it, "
         f"because readings are noisy; {remedy} widen the tolerance"

@@ -1,4 +1,4 @@
-"""What the page offers to do with a run: the advice as a button, and the changes that a resume may make."""
+"""The actions that the page offers for a run: the advice as a button, and the changes that a resume may make."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sdl.advice import MOST_READINGS, NextStep
+from sdl.advice import NextStep, affordable_average
 from sdl.core.campaign import State
 from sdl.formatting import is_external
 from sdl.types import Outcome
@@ -32,11 +32,11 @@ class Action:
     """Continue a run with changes.
 
     Attributes:
-        text: of the button.
-        command: that does the same, without the changes of `fields`.
+        text: text of the button.
+        command: a command that does the same, without the changes of `fields`.
         changes: `key=value` each.
         fields: further changes, whose values are typed.
-        main: whether it is what the advice says.
+        main: whether it is the advised action.
     """
 
     text: str
@@ -65,15 +65,16 @@ def continuations(campaign: Campaign, opened: Opened, tree: Mapping[str, Any], a
     stop, history = tree.get("stop", {}), campaign.history
     if outcome is not None or campaign.plan.goal is not None:
         trials = max(2 * history.trials, int(stop.get("trials") or 0))
-        fields = [Field("stop.trials", "Trials at most, those taken included", str(trials))]
+        fields = [Field("stop.trials", "Trials at most, including those taken", str(trials))]
         if stop.get("minutes"):
-            fields.append(Field("stop.minutes", "Minutes at most, from the resume on", f"{stop['minutes']:g}"))
+            fields.append(Field("stop.minutes", "Minutes at most, from now on", f"{stop['minutes']:g}"))
         if stop.get("cost"):
-            fields.append(Field("stop.cost", "Cost at most, of the whole run", f"{2 * stop['cost']:g}"))
+            fields.append(Field("stop.cost", "Cost at most, for the whole run", f"{2 * stop['cost']:g}"))
         actions.append(Action("Raise the budget…", base, fields=tuple(fields)))
     if campaign.plan.goal is not None:
         needed = next((t.proposed.readings_needed for t in reversed(history.closed) if t.by_solver), None)
-        wanted = needed if needed and needed <= MOST_READINGS else 2 * campaign.plan.average
+        most, average = affordable_average(campaign, stop), campaign.plan.average
+        wanted = min(needed, most) if needed and most > average else 2 * average
         more = (f"stop.trials={2 * history.trials}",) if outcome is Outcome.SPENT else ()
         field = Field("average", "Readings per trial", str(wanted))
         actions.append(Action("Continue with another average…", base, more, (field,)))
