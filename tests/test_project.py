@@ -326,6 +326,14 @@ def test_what_the_code_knows_best_is_in_the_docs_as_it_is() -> None:
     assert stale == [], "run `make docs`"
 
 
+def test_every_test_of_the_table_of_oracles_exists() -> None:
+    page = (ROOT / "docs" / "reference" / "oracles.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 35
+    folder = ROOT / "tests" / "models"
+    assert [test for file, test in named if f"def {test}(" not in (folder / file).read_text(encoding="utf-8")] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", names(CONFIGS))
 def test_a_configuration_is_valid_and_on_the_twin_ends_as_it_says(config: str, tmp_path: Path) -> None:
