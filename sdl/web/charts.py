@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WIDE, HIGH = 360.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 352.0, 10.0, 156.0
+STORY_LEFT, STORY_RIGHT = 56.0, 552.0
+"""Of the charts above each other, which are as wide as the page: `objective` here and `sdl.web.story`."""
 MOST_POINTS = 240
 
 
@@ -94,7 +96,7 @@ def objective(
     low, high = min(every) - margin, max(every) + margin
 
     def x(trial: float) -> float:
-        return round(LEFT + 14 + (trial - first) / (last - first) * (RIGHT - LEFT - 20), 1)
+        return round(STORY_LEFT + 20 + (trial - first) / (last - first) * (STORY_RIGHT - STORY_LEFT - 40), 1)
 
     def y(value: float) -> float:
         return round(BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP), 1)
