@@ -1,4 +1,4 @@
-"""What is the case with a run and what to do next: the same words in terminal, page, report and JSON."""
+"""The state of a run and the next step, in the same words in terminal, page, report and JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DOUBTFUL = 0.5
 
 
 class NextStep(NamedTuple):
-    """What to do next: a sentence, which ends where the command follows; the command is empty where there is none."""
+    """The next step: a sentence that introduces a command, and the command; the command may be empty."""
 
     text: str = ""
     command: str = ""
@@ -41,7 +41,7 @@ class NextStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is the case with a campaign, in words.
+    """The state of a campaign in words, and the next step.
 
     Attributes:
         verdict: the outcome in a word.
@@ -61,7 +61,7 @@ class Advice:
 
 
 def advise(done: Result, campaign: Campaign, opened: Opened, config: Mapping[str, Any]) -> Advice:
-    """Say what is the case with a campaign, and what to do next.
+    """Describe the state of a campaign in words, and the next step.
 
     Args:
         done: its result.
@@ -235,7 +235,7 @@ def _change(goal: Goal | None, done: Result, campaign: Campaign) -> str:
         return "all readings are equal: check the sensor"
     if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
         return "change the goal"
-    return "lower the goal, check that the instrument is on"
+    return "lower the goal, or check that the instrument is on"
 
 
 def _coarse_steps(goal: Goal, done: Result, opened: Opened) -> str:
@@ -249,7 +249,7 @@ def _coarse_steps(goal: Goal, done: Result, opened: Opened) -> str:
 
 
 def short_name(folder: Path) -> str:
-    """What to type for a run: its id where that is unique, else its directory."""
+    """The shortest name of a run for a command: its id if that is unique, else its directory."""
     name = folder.name.rpartition("-")[2]
     try:
         return name if find(name) == folder else str(folder)

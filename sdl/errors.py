@@ -32,7 +32,7 @@ def did_you_mean(word: object, allowed: Collection[str], cutoff: float = 0.6) ->
 
 
 def near(word: object, allowed: Collection[str], cutoff: float = 0.6) -> str:
-    """`allowed: a, b, c; did you mean 'b'?`"""
+    """The allowed words, and the one that is meant: `allowed: a, b, c; did you mean 'b'?`."""
     return f"allowed: {', '.join(allowed)}{did_you_mean(word, allowed, cutoff)}"
 
 

@@ -68,7 +68,7 @@ def truncate(text: str, limit: int) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
+    """A number with its noun: `1 trial`, `2 trials`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
@@ -83,7 +83,7 @@ def cause(error: str) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Three figures: `0.78 %`, `81.0 %`, `251 %`."""
+    """A fraction as a percentage with three figures: `0.78 %`, `81.0 %`, `251 %`."""
     return f"{_three_figures(fraction * 100)} %"
 
 
@@ -205,7 +205,7 @@ class InstrumentSpec(NamedTuple):
         inputs, channels: names, in order.
         specs: what the record says of each input, also fixed ones, and channel, by name: unit, low, high, step,
             saturation.
-        units: of inputs and channels, by name; empty where none is declared.
+        units: units of inputs and channels, by name; empty if none is declared.
     """
 
     inputs: tuple[str, ...]
@@ -265,7 +265,7 @@ class AskedSetting(NamedTuple):
     """An input that a person is asked to set.
 
     Attributes:
-        value: as text, without its unit.
+        value: the value as text, without its unit.
         change: since the settings before: `+15`, `unchanged`, `was water`; empty where those are unknown.
     """
 
@@ -331,7 +331,7 @@ def headline(opened: Opened) -> str:
 
 
 def counts(run: History | Result) -> str:
-    """`8 trials, 14 readings, 1 failed`."""
+    """The numbers of trials and readings: `8 trials, 14 readings, 1 failed`."""
     failed = f", {run.failed} failed" if run.failed else ""
     return f"{count(run.trials, 'trial')}, {count(run.readings, 'reading')}{failed}"
 
@@ -358,7 +358,7 @@ def units(opened: Opened) -> dict[str, str]:
 def off(band: Band, value: float, unit: str = "") -> str:
     """The signed error of a reading and the tolerance on that side.
 
-    In percent of the target where that writes the tolerance with fewer digits: ± 2 %, but ± 3 counts.
+    Both are in percent of the target if the tolerance then needs fewer digits (± 2 %), else in the unit (± 3 counts).
     """
     if math.isnan(value):
         return "not read"

@@ -33,7 +33,7 @@ _ALLOWED = f"+ - * / ( ), numbers, names and the functions {' '.join(_FUNCTIONS)
 
 
 class UndefinedValue(ArithmeticError):
-    """A formula has no finite value at these numbers."""
+    """A formula has no finite value for these numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Formula:
     """An arithmetic expression.
 
     Attributes:
-        text: as written.
-        names: that it needs, in the order of their appearance.
+        text: the text as written.
+        names: the names in it, in the order of their appearance.
     """
 
     text: str
@@ -66,10 +66,10 @@ class Formula:
     _root: _Node
 
     def value(self, numbers: Mapping[str, float]) -> float:
-        """Its value.
+        """The value of the formula.
 
         Raises:
-            UndefinedValue: it has none there, such as the logarithm of 0.
+            UndefinedValue: the formula has no value there, such as the logarithm of 0.
         """
         try:
             value = float(_evaluate(self._root, numbers, _SCALAR))
@@ -81,8 +81,8 @@ class Formula:
         raise UndefinedValue(f"{self.text} is undefined" + (f" at {where}" if where else ""))
 
     def values(self, columns: Mapping[str, Floats]) -> Floats:
-        """Its values for arrays of one shape; NaN where it is undefined."""
-        import numpy as np
+        """The values of the formula for arrays of one shape; NaN where undefined."""
+        import numpy as np  # here, since `sdl validate` loads this module
 
         functions: dict[str, Callable[..., Any]] = {
             "log10": np.log10, "ln": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs,
@@ -103,10 +103,10 @@ class LinearConstraint:
     """A condition on several inputs: Σ coefficient · input ≤ bound, or = bound.
 
     Attributes:
-        coefficients: of the inputs that it names; none is 0.
+        coefficients: coefficient of each input that it names; none is 0.
         bound: right-hand side.
         equality: whether both sides must be equal.
-        text: as written.
+        text: the text as written.
     """
 
     coefficients: Mapping[str, float]
@@ -115,12 +115,12 @@ class LinearConstraint:
     text: str
 
     def excess(self, settings: Mapping[str, Any]) -> float:
-        """The amount by which settings break it; at most 0 where they keep it, apart from rounding."""
+        """The amount by which settings break the constraint; at most 0, apart from rounding, if they keep it."""
         beyond = math.fsum([*(c * settings[name] for name, c in self.coefficients.items()), -self.bound])
         return abs(beyond) if self.equality else beyond
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
-        """Whether settings keep it, within the rounding of its terms."""
+        """Whether settings keep the constraint, within the rounding of its terms."""
         scale = math.fsum([*(abs(c * settings[name]) for name, c in self.coefficients.items()), abs(self.bound)])
         return self.excess(settings) <= (EQUALITY_TOLERANCE if self.equality else TOLERANCE) * scale
 
@@ -138,10 +138,10 @@ class LinearConstraint:
 
 
 def parse_formula(text: str) -> Formula:
-    """The formula that a text holds.
+    """Parse a formula.
 
     Raises:
-        ValueError: it is none; the message names the place and what is allowed.
+        ValueError: the text is not a formula; the message names the place and what is allowed.
     """
     parser = _Parser(text)
     root = parser.expression()
@@ -150,10 +150,10 @@ def parse_formula(text: str) -> Formula:
 
 
 def parse_constraint(text: str) -> LinearConstraint:
-    """The linear constraint that a text holds.
+    """Parse a linear constraint.
 
     Raises:
-        ValueError: it is none, is not linear, or names no input.
+        ValueError: the text is not a constraint, is not linear, or names no input.
     """
     parser = _Parser(text)
     left = parser.expression()
@@ -197,7 +197,7 @@ class _Parser:
             if kind == "number" and (following.isalnum() or following in ("_", ".")):
                 word = re.match(r"[\w.]+", self._text[start:])
                 word_text = word[0] if word else token
-                raise self._error(start, word_text, f'a name that begins with a digit is quoted: "{word_text}"')
+                raise self._error(start, word_text, f'a name that begins with a digit must be quoted: "{word_text}"')
             yield _Token(kind, _SPELLINGS.get(token, token), start)
             place = match.end()
 
@@ -231,7 +231,7 @@ class _Parser:
         token = self._tokens[self._at]
         self._depth += 1
         if self._depth > DEEPEST:
-            raise self._error(token.start, token.text, f"more than {DEEPEST} brackets and signs inside one another")
+            raise self._error(token.start, token.text, f"more than {DEEPEST} nested brackets and signs")
         try:
             if (sign := self._take("+", "-")) is not None:
                 return _Node("operation", "neg", (self._factor(),)) if sign == "-" else self._factor()

@@ -1,6 +1,6 @@
 """The table from `kind` to its class: ours and, through entry points, those of installed packages.
 
-Adding one takes one file and one line here, or, in another package, one file and one entry point in the group
+Adding a kind takes one file and one line here, or, in another package, one file and one entry point in the group
 `sdl.solvers`, `sdl.drivers`, `sdl.designs`, `sdl.rules` or `sdl.figures`. Only the kind that is named is imported; a
 broken plug-in is reported where it is used and affects nothing else.
 """
@@ -72,7 +72,8 @@ def find(group: str, kind: object) -> type[Any]:
     """The class of `kind`.
 
     Raises:
-        ConfigError: no such kind (the message lists the allowed ones), its package cannot be imported, or no class.
+        ConfigError: no such kind (the message lists the allowed ones), its package cannot be imported, or it is not a
+            class.
     """
     if not isinstance(target := load(group, kind), type):
         raise ConfigError(f"kind {kind!r} of {_source(group, kind)[1]} is not a class")

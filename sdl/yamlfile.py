@@ -63,7 +63,7 @@ def read(file: Path) -> Tree:
     """Read a YAML file.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or is no YAML as described above; with file and line.
+        ConfigError: the file cannot be read, is too large, or is not YAML as described above; with file and line.
     """
     try:
         with file.open("rb") as stream:
@@ -86,7 +86,7 @@ def parse(text: str, file: str = "") -> Tree:
     """Parse YAML text; `file` is for messages.
 
     Raises:
-        ConfigError: it is not YAML as described above; with line. Duplicate keys are returned as problems.
+        ConfigError: the text is not YAML as described above; with line. Duplicate keys are returned as problems.
     """
     problems: list[Problem] = []
     lines: dict[Path_, int] = {}

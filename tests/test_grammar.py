@@ -71,7 +71,7 @@ def test_an_undefined_value_names_the_formula_and_the_numbers():
         ("1 +", "at its end: expected a number"),
         ("(a", "at its end: expected '\\)'"),
         ("a b", r"at 'b' \(character 3\): expected \+ - \* / or the end"),
-        ("445nm / 2", r"at '445nm' \(character 1\): a name that begins with a digit is quoted: \"445nm\""),
+        ("445nm / 2", r"at '445nm' \(character 1\): a name that begins with a digit must be quoted: \"445nm\""),
         ("a ** 2", "no powers; write x \\* x"),
         ("a ^ 2", "no powers"),
         ("__import__('os')", "allowed"),

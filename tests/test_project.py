@@ -123,6 +123,11 @@ def test_a_module_can_be_imported_alone_and_is_light_if_yaml_can_name_it(
     assert not (printed["nameable"] and heavy), f"{module} defines {printed['nameable']} and loads {heavy}"
 
 
+def test_no_modules_import_each_other_also_not_inside_functions() -> None:
+    done = python("tools/rooms.py")
+    assert "\n0 cycles between parts\n0 cycles between modules\n" in done.stdout, done.stdout[-2000:] + done.stderr
+
+
 # --- what the files say -------------------------------------------------------------------------------------------
 
 # Written so that they do not find themselves.

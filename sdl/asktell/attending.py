@@ -1,8 +1,8 @@
-"""Attend a campaign: ask for its readings, and wait until others tell them, to its end.
+"""Attend a campaign whose readings others tell: ask for each reading and wait for it, until the campaign ends.
 
-A person tells them on the page, a script over HTTP or by `sdl tell`. The process that attends a campaign asks for the
-next reading as soon as one was told, obeys a gate, and lets people know what is asked; it never has the record locked
-while it waits.
+A person tells the readings on the page, a script over HTTP or with `sdl tell`. The process that attends the campaign
+asks for the next reading as soon as the last one is told, pauses or aborts when its gate says so, and notifies people
+of each request. It does not lock the record while it waits.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def attend(
     """Ask for readings until the campaign has ended; others tell them.
 
     Args:
-        campaign: of an instrument of kind manual or external.
-        gate: decides whether to proceed, as for `sdl.run`.
+        campaign: a campaign whose instrument is of kind manual or external.
+        gate: decides whether to proceed, pause or abort, as for `sdl.run`.
         on_request: receives every reading that is asked for, again after a pause.
         on_wait: called several times a second.
 
     Raises:
-        ConfigError: the instrument is of another kind, or measures a background, which nobody is asked for here.
+        ConfigError: the instrument is of another kind, or needs background readings, which cannot be asked for here.
         InUse: another process attends the campaign, or uses the instrument.
     """
     require_told(campaign.config)
@@ -81,7 +81,7 @@ def require_told(campaign: ResolvedCampaign) -> None:
     """Check that the readings of a campaign can be told by others.
 
     Raises:
-        ConfigError: its instrument is of another kind, or measures a background, which nobody is asked for here.
+        ConfigError: its instrument is of another kind, or needs background readings, which cannot be asked for here.
     """
     instrument = campaign.instrument
     if instrument.kind not in KINDS:

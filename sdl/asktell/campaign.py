@@ -57,8 +57,8 @@ class Request:
     """What to measure next.
 
     Attributes:
-        trial, repeat: which trial, and which of its readings, from 0.
-        settings: of every input.
+        trial, repeat: number of the trial, and of the reading in it, both from 0.
+        settings: value of every input.
         why: who proposed them and why.
         expected: the readings that the solver expects, by channel; empty for a point of the design.
     """
@@ -76,7 +76,7 @@ Place = Request | tuple[int, int]  # a reading: its request, or its trial and re
 class OpenCampaign:
     """A run, open for asking and telling; several processes may have the same run open.
 
-    State is the fold of the record: every call first reads what was written since the one before.
+    Its state follows from the record: every call first reads what was written since the previous call.
 
     Args:
         folder: the run's directory.
@@ -94,9 +94,9 @@ class OpenCampaign:
 
     # The calls ---------------------------------------------------------------------------------------------------
     def ask(self) -> Request | None:
-        """The next settings to measure; the same again until their reading is told. None: the campaign has ended.
+        """The next settings to measure: the same ones until their reading is told; None once the campaign has ended.
 
-        They are on the disk when this returns, and so is the end of the campaign.
+        The request, or the end of the campaign, is on the disk when this returns.
 
         Raises:
             ConfigError: the run was simulated in virtual time, or it was paused by the process that attends it.
@@ -120,16 +120,16 @@ class OpenCampaign:
         applied: Mapping[str, Any] | None = None,
         note: str = "",
     ) -> None:
-        """Write down the readings for a request, or why there are none, which ends its trial as failed.
+        """Record the readings for a request, or why there are none; without readings its trial ends as failed.
 
-        They are on the disk when this returns. Equal values told again change nothing. Readings beyond `limits`
-        of the instrument end the campaign as failed.
+        The readings are on the disk when this returns. Telling the same values again changes nothing. Readings beyond
+        the `limits` of the instrument end the campaign as failed.
 
         Args:
-            request: from `ask`, or its trial and repeat.
+            request: the request that `ask` returned, or its trial and repeat.
             readings: the value of every channel; channels of formulas are computed.
             failed: why there is no reading.
-            applied: inputs that were set otherwise than asked for.
+            applied: values of the inputs that were set to other values than asked for.
             note: kept beside the reading.
 
         Raises:
@@ -158,7 +158,9 @@ class OpenCampaign:
                 raise ConfigError(self._why_not(trial, repeat))
 
     def attach(self, settings: Settings, readings: Mapping[str, float], note: str = "", *, by: str = "") -> None:
-        """Give the solver a reading that was not asked for, `by` whom. It is no trial, and ends nothing.
+        """Give the solver a reading that was not asked for; `by` names who took it.
+
+        It is not a trial, and never ends the campaign.
 
         Raises:
             ConfigError: a value is missing, unknown or impossible. Nothing was written.
@@ -174,9 +176,9 @@ class OpenCampaign:
             )
 
     def skip(self, request: Place | int, why: str, *, by: str = "") -> None:
-        """Leave out the trial of a request, `by` whom.
+        """Leave out the trial of a request; `by` names who decided it.
 
-        It counts as a trial, but not as a failure; readings told of it stay rows.
+        It counts as a trial but not as a failure; the solver keeps the readings already told.
 
         Raises:
             ConfigError: the trial is over, or was never asked for.
@@ -191,16 +193,16 @@ class OpenCampaign:
                 raise ConfigError(self._why_not(number, 0, "skipped"))
 
     def correct(self, trial: int, repeat: int, readings: Mapping[str, float] | None, why: str, *, by: str = "") -> None:
-        """Replace a reading, or exclude it; solver, means and reports follow, the record keeps what was told before.
+        """Replace or exclude a reading; solver, means and reports use the correction, the record keeps the old values.
 
-        A finished trial stays finished. Where the goal is reached, or no longer is, the campaign ends or goes on.
+        A finished trial stays finished. The campaign ends if the goal is now reached, and continues if it no longer is.
 
         Args:
             trial: its number.
-            repeat: which of its readings, from 0.
+            repeat: number of the reading in the trial, from 0.
             readings: the right values; channels left out keep theirs. None excludes the reading.
             why: the reason, for the record.
-            by: whose correction it is, by default that of the user of this process.
+            by: who makes the correction; by default the user of this process.
 
         Raises:
             ConfigError: there is no such reading, no reason, or a value is unknown or impossible. Nothing was written.
@@ -227,7 +229,7 @@ class OpenCampaign:
                 self._write(record, stopped_event(self._campaign, due, self._now()))
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Change rules, by dotted key, as `sdl resume --set`: a campaign that a rule ended goes on.
+        """Change rules by dotted key, as `sdl resume --set` does; a campaign that a rule had ended continues.
 
         Raises:
             ConfigError: a value is impossible, or the campaign has reached its goal.
@@ -469,10 +471,10 @@ class OpenCampaign:
 
 
 def wait_for_lock(acquire: Callable[[], T]) -> T:
-    """What `acquire` returns, called again while another process has the lock.
+    """Call `acquire` until no other process has the lock, and return its result.
 
     Raises:
-        InUse: it has it for longer than `LOCK_SECONDS`.
+        InUse: another process has the lock for longer than `LOCK_SECONDS`.
     """
     until = time.monotonic() + LOCK_SECONDS
     while True:

@@ -17,13 +17,13 @@ import numpy as np
 
 from sdl.config import parse_kind
 from sdl.core.goal import Band, Direction, Goal, Tolerance
-from sdl.designs.base import placed
+from sdl.designs.placed import placed
 from sdl.errors import ConfigError, Degenerate, NotEnoughData, near
 from sdl.inverse.dataset import check_objective, parse_band
 from sdl.inverse.propose import Proposal, objective_of, propose
 from sdl.solvers.base import Data, require_choices
 from sdl.space import Space
-from sdl.types import Channel, Input, Value
+from sdl.types import Channel, Input, Value, is_number
 
 DESIGN, SOLVER, DRAW = 0, 1, 4  # streams of random numbers: default_rng([seed, stream, n])
 
@@ -42,11 +42,11 @@ class Generator:
     Args:
         vocs: variables, objectives, constraints, constants and observables, as `gest_api.vocs.VOCS`.
         solver: a kind, or a mapping with `kind` and options.
-        goal: by name of an output: a target value, or a mapping such as `{"between": [low, high]}`; the constraints
+        goal: for each output by name a target value, or a mapping such as `{"between": [low, high]}`; the constraints
             and objectives of the VOCS are then ignored.
         tolerance: accepted error of targets, `"2%"` of the target or a number.
         design: the points before the solver is asked: a kind, or a mapping with `kind` and options.
-        seed: of all random numbers.
+        seed: seed of all random numbers.
 
     Attributes:
         proposal: the latest proposal of the solver, with verdict and reason; None before the first.
@@ -110,10 +110,10 @@ class Generator:
         """Learn from evaluated points, also from those of other origin. Points that Xopt marks as failed are left out.
 
         Args:
-            results: a value of every variable and every output of the goal each; NaN for one that was not measured.
+            results: for each point, a value of every variable and of every output of the goal; NaN where not measured.
 
         Raises:
-            ValueError: one is missing or impossible. None of the results was taken.
+            ValueError: a value is missing or impossible; none of the results is used.
         """
         rows = [self._row(result) for result in results if not result.get("xopt_error")]
         if rows:
@@ -122,7 +122,7 @@ class Generator:
         self._since, self._pending = 0, []
 
     def finalize(self) -> None:
-        """Nothing is left to be done: no process and no file is open."""
+        """Do nothing: no process and no file is open."""
 
     def _next(self) -> dict[str, Value]:
         """Settings of the next point."""
@@ -236,7 +236,7 @@ def _variables(vocs: Any) -> tuple[dict[str, _Variable], dict[str, Any]]:
 def _discrete(name: str, values: Iterable[Any]) -> _Variable:
     """Evenly spaced numbers as a stepped input, other values as choices."""
     given = list(values)
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in given):
+    if all(map(is_number, given)):
         ordered = sorted(map(float, given))
         gaps = np.diff(ordered)
         if np.allclose(gaps, gaps[0], rtol=1e-9, atol=0.0):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def open_campaign(
     below = Path(runs)
     if isinstance(campaign, (str, Path)) and Path(campaign).suffix not in SUFFIXES:
         if new or collect:
-            raise ConfigError(f"{campaign} is no campaign file (.yaml), so that no new run of it can begin")
+            raise ConfigError(f"{campaign} is not a campaign file (.yaml), so it cannot begin a new run")
         opened = OpenCampaign(find(campaign, below), watch)
         if changes:
             opened.change(allowed_changes(changes))
@@ -67,7 +66,7 @@ def open_campaign(
 
 
 def begin_run(campaign: CampaignFile, folder: Path) -> Path:
-    """Begin a run in real time in a directory, which must not exist; returns the directory."""
+    """Begin a run in real time in a new directory, and return the directory."""
     priors = load_priors(campaign)
     warn_of_lines(priors)
     with contextlib.closing(Record.create(folder)) as record:
@@ -77,7 +76,7 @@ def begin_run(campaign: CampaignFile, folder: Path) -> Path:
 
 def _unfinished(place: Path, campaign: CampaignFile) -> Path | None:
     """The newest unfinished run of the same campaign; the key `notify` may differ."""
-    wanted = _without_messages(json.loads(json.dumps(campaign.plain())))
+    wanted = _without_messages(campaign.stored())
     for folder in sorted((file.parent for file in place.glob(f"*/{FILE}")), reverse=True):
         with contextlib.suppress(SdlError, OSError):  # another run's damage is none of ours
             opened = datasets.read_opened(folder / FILE)

@@ -1,19 +1,17 @@
-"""Checks of what is told: settings and readings as strict as those of a driver, refused as mistakes of the caller."""
+"""Checks of told settings and readings, as strict as those of a driver; a violation is a mistake of the caller."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked, checked_reading, in_range
+from sdl.drivers.declared.config import Limit
 from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, InstrumentError, near
-from sdl.types import Channel, Reading, Settings, Value
-
-if TYPE_CHECKING:
-    from sdl.drivers.declared.config import Limit
+from sdl.types import Channel, Reading, Settings, Value, is_number
 
 
 def told_channels(instrument: Instrument) -> tuple[Channel, ...]:
@@ -28,13 +26,14 @@ def told_reading(
     """The reading at `settings`, with saturated and derived channels.
 
     Args:
-        instrument: of the campaign.
-        settings: of every input, as they were asked for.
-        readings: of every channel that is told.
-        applied: of the inputs that were set otherwise.
+        instrument: the campaign's.
+        settings: the requested value of every input.
+        readings: the value of every channel that is told.
+        applied: values of the inputs that were set to other values than requested.
 
     Raises:
-        ConfigError: an input or a channel is missing or unknown, or a value is impossible; says what is allowed.
+        ConfigError: an input or a channel is missing or unknown, or a value is impossible; the message lists the
+            allowed values.
     """
     channels = told_channels(instrument)
     set_to = {**settings, **_applied(instrument, applied or {})}
@@ -58,7 +57,7 @@ def checked_settings(instrument: Instrument, settings: Mapping[str, Any]) -> dic
     """The settings of every input, within their bounds.
 
     Raises:
-        ConfigError: one is missing, unknown or impossible.
+        ConfigError: a value is missing, unknown or impossible.
     """
     with refused():
         return checked(settings, instrument.inputs)
@@ -86,6 +85,6 @@ def _applied(instrument: Instrument, applied: Mapping[str, Any]) -> dict[str, Va
         choices = known[name].choices
         if choices and value not in choices:
             raise ConfigError(f"applied: {name} = {value!r} is none of {', '.join(choices)}")
-        if not choices and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if not choices and not is_number(value):
             raise ConfigError(f"applied: {name} = {value!r} is no number")
     return dict(applied)

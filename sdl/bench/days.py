@@ -1,4 +1,4 @@
-"""Predicted settings of readings that a solver has not seen: it learns from all other days; each reading is a goal.
+"""Settings of readings predicted by solvers that learned from all other days; each reading is taken as a goal.
 
 This includes what campaigns on a twin lack: real noise, real drift between days, real background. The applied settings
 are the truth; the noise of each reading contributes to the error.
@@ -10,10 +10,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sdl import config
 from sdl.bench.campaigns import solver_of
 from sdl.errors import SdlError
+from sdl.inverse.knowledge import fit
 from sdl.parallel import pool
+from sdl.solvers.base import Data, Targets, ask
+from sdl.space import Space
 from sdl.twin.led.evidence import Evidence
 from sdl.twin.led.state import TwinState
 
@@ -50,17 +55,15 @@ def days_left_out(
     Args:
         data: readings, with the day of each.
         state: names of the inputs and channels.
-        channels: of the goal; readings without one of them, or saturated there, are left out.
-        solvers: labels.
-        jobs: processes.
+        channels: channels of the goal; readings that lack one of them, or are saturated in one, are left out.
+        solvers: labels of the solvers.
+        jobs: number of processes.
         progress: called after every day of every solver.
-        limit: real seconds per day.
+        limit: time limit for each day, in real seconds.
 
     Returns:
         One score per solver; none with fewer than two days.
     """
-    import numpy as np
-
     columns = [list(state.channels).index(name) for name in channels]
     whole = np.isfinite(data.Y[:, columns]).all(axis=1).astype(bool)
     days = [str(day) for day in np.unique(data.day[whole]) if day]
@@ -87,12 +90,6 @@ def days_left_out(
 
 def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:
     """Predicted minus applied settings, (readings of the day, d), as fractions of the ranges; or None and why."""
-    import numpy as np
-
-    from sdl.inverse.knowledge import fit
-    from sdl.solvers.base import Data, Targets, ask
-    from sdl.space import Space
-
     tree, data, state, columns, day = item
     learn, test = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
     inputs, channels = state.input_list(), state.channel_list()

@@ -6,15 +6,16 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import DaysScore
 from sdl.formatting import count
 from sdl.sweep.summary import PAPER, align, beside, format_trials, quantile, row_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Difference between two solvers, in standard errors, from which one of them counts as better.
 SIGNIFICANT = 2.0
@@ -29,7 +30,7 @@ class SolverSummary:
     Attributes:
         campaigns, reached: numbers of campaigns, and of those that reached the goal.
         median, p95: trials until the goal was reached; inf if too few campaigns reached it.
-        mean: of the trials; a goal that was not reached counts as one trial more than a campaign may take.
+        mean: mean number of trials; a goal that was not reached counts as one trial more than a campaign may take.
         more, error: mean beyond that of the best solver, over the same goals and noise, with its standard error (over
             the goals); 0 and 0 for the best.
         ms: median CPU milliseconds of a campaign per proposal; NaN without a proposal.
@@ -53,7 +54,7 @@ class SolverSummary:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The recommended solver, those that are as good, and the reason."""
+    """The recommended solver, the solvers that are as good, and the reason."""
 
     solver: str
     as_good: tuple[str, ...]
@@ -72,8 +73,6 @@ def summarise(ended: Sequence[BenchCampaign], max_trials: int) -> list[SolverSum
 
     `ended` holds every solver with the same goals and seeds, at most `max_trials` trials each.
     """
-    import numpy as np
-
     solvers = list(dict.fromkeys(e.solver for e in ended))
     goals = max(e.goal for e in ended) + 1
     taken = {
@@ -115,7 +114,7 @@ def recommend(summaries: Sequence[SolverSummary], goals: int, scores: Sequence[D
     Args:
         summaries: as `summarise` gives them, the best first.
         goals: number of different goals.
-        scores: of days left out; none without a log of several days.
+        scores: scores of days left out; none without a log of several days.
     """
     best = summaries[0]
     if not best.reached:
@@ -125,7 +124,8 @@ def recommend(summaries: Sequence[SolverSummary], goals: int, scores: Sequence[D
     rms = {score.solver: score.rms for score in scores if not math.isnan(score.rms)}
     if predicted := [line for line in ties if line.solver in rms]:
         taken = min(predicted, key=lambda line: rms[line.solver])
-        why = f"of these it predicted the settings of unseen days best (off by {rms[taken.solver]:.4f})"
+        error = f"{rms[taken.solver]:.4f} of an input's range"
+        why = f"of these it predicted the settings of unseen days best (error {error})"
     else:
         fastest = min((line.ms for line in ties if not math.isnan(line.ms)), default=math.nan)
         taken = next((line for line in ties if not line.ms > MUCH_SLOWER * fastest), best)
@@ -141,14 +141,14 @@ def recommend(summaries: Sequence[SolverSummary], goals: int, scores: Sequence[D
         sentences.append(f"On the twin {count(goals, 'goal')} {verb} not distinguish it from {names}; {why}.")
     if slower := [line for line in summaries if line not in ties]:
         subject = f"`{slower[0].solver}`" + (" and those below it in the table take" if slower[1:] else " takes")
-        more = f"{slower[0].more:.1f} ± {slower[0].error:.1f} trials per goal more than the best"
-        sentences.append(f"{subject} longer ({more}).")
+        more = f"{slower[0].more:.1f} ± {slower[0].error:.1f} per goal beyond the best"
+        sentences.append(f"{subject} more trials ({'the first ' if slower[1:] else ''}{more}).")
     return Recommendation(taken.solver, others, " ".join(sentences))
 
 
 def solver_rows(summaries: Sequence[SolverSummary]) -> list[list[str]]:
     """The rows of a table, header first."""
-    rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
+    rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU per proposal"]]
     for line in summaries:
         more = "" if line is summaries[0] else f"{line.more:+.2f} ± {line.error:.2f}"
         ms = "" if math.isnan(line.ms) else f"{line.ms:.0f} ms"
@@ -166,7 +166,7 @@ def solver_table(summaries: Sequence[SolverSummary]) -> list[str]:
 
 def days_rows(missed: Sequence[DaysScore]) -> list[list[str]]:
     """The rows of a table of days left out, header first."""
-    rows = [["solver", "settings off by", "readings", "days"]]
+    rows = [["solver", "error of the settings", "readings", "days"]]
     for miss in sorted(missed, key=lambda m: (math.isnan(m.rms), m.rms)):
         off = miss.why[:60] if math.isnan(miss.rms) else f"{miss.rms:.4f}"
         rows.append([miss.solver, off, str(miss.readings), str(miss.days)])
@@ -181,17 +181,10 @@ def days_table(missed: Sequence[DaysScore]) -> list[str]:
 def figure_of(
     ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str
 ) -> Figure:
-    """The fraction of goals that each solver has reached after a number of trials.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
+    """The fraction of goals that each solver has reached after a number of trials."""
     labels = [line.solver for line in summaries]
-    x_label = f"trials, the point is the median; right: goals reached in {max_trials} trials"
-    figure, axes = row_figure(labels, "figures (--report)", title, x_label)
-    import numpy as np
-    from matplotlib.ticker import MaxNLocator
-
+    x_label = f"trials (point: median); right: goals reached within {max_trials} trials"
+    figure, axes = row_figure(labels, title, x_label)
     last = max((e.trials for e in ended if e.trials is not None), default=1)
     trials = [[math.inf if e.trials is None else e.trials for e in ended if e.solver == label] for label in labels]
     share = [[np.mean(np.array(mine) <= n) for n in range(1, last + 1)] for mine in trials]
@@ -212,11 +205,7 @@ def figure_of(
 
 
 def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str) -> bytes:
-    """The figure as a PNG.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
+    """The figure as a PNG."""
     png = io.BytesIO()
     figure_of(ended, summaries, max_trials, title).savefig(png, dpi=130)
     return png.getvalue()

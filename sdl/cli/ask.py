@@ -36,7 +36,7 @@ def ask(
 
     \b
     sdl ask my.yaml                        the settings of the next reading
-    sdl tell latest R=140.2 G=42           what they gave
+    sdl tell latest R=140.2 G=42           the reading at these settings
     sdl ask latest --set stop.trials=80    go on, with changed rules
 
     FILE means its newest unfinished run, or a new one where there is none. The same settings are given
@@ -81,7 +81,7 @@ def tell(
     sdl tell latest R=140.2 G=42 --applied red=85 --note "lamp changed"
     sdl tell latest --failed "bubble in line 2"
 
-    It is on the disk when the command ends. Equal values told again change nothing; other
+    The reading is on the disk when the command ends. Telling the same values again changes nothing; other
     values are refused (use `sdl correct`). A script that may be killed names the reading, as `sdl ask
     --json` gave it: --trial 3 --repeat 0.
     """
@@ -106,7 +106,7 @@ def attach(
     \b
     sdl attach latest red=30 yellow=5 R=140.2 G=42
 
-    It is no trial, counts against no rule and ends nothing.
+    It is not a trial: no stopping rule counts it, and it never ends the campaign.
     """
     campaign = _opened(name, runs)
     inputs = [item.name for item in campaign.config.instrument.inputs]
@@ -132,7 +132,7 @@ def skip(
     \b
     sdl skip latest --why "out of reagent"
 
-    It counts as a trial, but not as a failure; readings told of it stay rows for the solver.
+    It counts as a trial but not as a failure; the solver keeps the readings already told.
     """
     campaign = _opened(name, runs)
     place = _place(campaign, trial, None if trial is None else 0)
@@ -157,9 +157,10 @@ def correct(
     sdl correct latest R=140.2 --trial 3 --why "read 1402 off the display"
     sdl correct latest --exclude --trial 5 --repeat 1 --why "lid was open"
 
-    Channels left out keep their values. Solver, means and reports follow; the record keeps what was told
-    before. Also for finished runs and for those of `sdl run`, unless a process is driving them. A finished
-    trial stays finished; if the goal is no longer reached, the campaign can continue.
+    Channels left out keep their values. Solver, means and reports use the new
+    values; the record keeps the old ones. This also works for finished runs and for those of `sdl run`, unless
+    a process is driving them. A finished trial stays finished; if the goal is no longer reached, the campaign
+    can continue.
     """
     if exclude == bool(readings):
         raise ConfigError("give either the right values, R=140.2, or --exclude")
@@ -183,7 +184,7 @@ def _place(campaign: OpenCampaign, trial: int | None, repeat: int | None) -> tup
     if request is None:
         raise ConfigError(f"{campaign.folder}: nothing is asked for; first: sdl ask {campaign.folder}")
     if trial is not None and trial != request.trial:
-        raise ConfigError(f"trial {trial} is not open, trial {request.trial} is; for another one give --repeat as well")
+        raise ConfigError(f"the open trial is {request.trial}, not {trial}; for trial {trial} give --repeat as well")
     return request.trial, request.repeat if repeat is None else repeat
 
 

@@ -126,7 +126,7 @@ def bench(
             if line.why:
                 say(f"{line.solver}: {line.why}")
         if scores:
-            head = "settings of each day predicted from all others, off by (fraction of an input's range):"
+            head = "settings of each day predicted from all other days; errors as fractions of an input's range:"
             print("\n".join([head, "", *days_table(scores), ""]))
         say(advice.sentence)
     if out is not None:
@@ -155,12 +155,12 @@ def _write_report(
     sections = [TableSection(f"On the twin: {description}", head, rows)]
     if scores:
         head, *rows = days_rows(scores)
-        note = "Settings of each day predicted from all others; fractions of an input's range."
+        note = "Settings of each day predicted from all other days; errors are fractions of an input's range."
         sections.append(TableSection("Days left out", head, rows, note=note))
     with style.styled():
         figure = figure_of(*drawn[:3], "")
         figure.set_size_inches(style.WIDTH, figure.get_figheight())  # its text is readable on a phone
-    caption = f"Goals reached by trial, one row per solver; the point is the median; at most {trials} trials."
+    caption = f"Goals reached by trial, one row per solver. The point is the median; at most {trials} trials."
     page.write(
         file,
         tables_page("Which solver for this instrument?", advice, sections, [(figure, "Goals reached", caption)]),
@@ -206,7 +206,7 @@ def _instrument(
         fitted = fit(evidence, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    note = f"a twin was fitted to them, from {start}: {fitted.check.verdict}"
+    note = f"a twin was fitted to these readings, starting from {start}: {fitted.check.verdict}"
     return fitted.state, evidence, [*evidence.sources, note]
 
 

@@ -69,7 +69,7 @@ def check(
 ) -> None:
     """Test the instrument of a campaign file, one input at a time.
 
-    From off it goes to the middle of the inputs and repeats readings there, then takes one input after the other to
+    It goes from off to the middle of the inputs, repeats readings there, then moves one input after the other to
     its ends and back. It reports noise, repeatability, settling time, resolution, inputs without effect, channels that
     several inputs change, whether settings are applied, whether the goal can be expected, and whether the instrument is
     off at the end. Constraints, `settle`, `ramp` and `limits` are kept.

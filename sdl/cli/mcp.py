@@ -52,7 +52,7 @@ def mcp(
     lab = str(file or "")
     if http is not None:
         if token is not None:
-            raise ConfigError("--token: with --http every client sends its own")
+            raise ConfigError("--token: leave it out with --http, where every client sends its own")
         running = Client(lab, url)  # or no lab runs
         listen(http).close()  # or the port is taken
 

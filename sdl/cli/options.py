@@ -14,6 +14,7 @@ import typer
 from sdl.errors import ConfigError
 from sdl.store.resolve import RUNS as RUNS
 from sdl.store.resolve import find
+from sdl.types import is_number
 
 if TYPE_CHECKING:
     from sdl.store.datasets import ColumnNames
@@ -96,13 +97,12 @@ def check_page(file: Path) -> None:
     """Check before the work that a page can be written to a file.
 
     Raises:
-        ConfigError: it is no .html file, a package is missing, or the file was not made by sdl.
+        ConfigError: it is no .html file, or the file was not made by sdl.
     """
     from sdl.report import page
 
     if file.suffix != ".html":
         raise ConfigError(f"--report {file}: must end in .html")
-    page.environment()
     page.check(file)
 
 
@@ -128,7 +128,7 @@ def number(text: str, form: str) -> tuple[str, float]:
         value = scalar(given) if equals else None
     except ConfigError:
         value = None
-    if not name.strip() or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not name.strip() or not is_number(value) or not math.isfinite(value):
         raise ConfigError(f"{text}: must be {form}")
     return name.strip(), float(value)
 

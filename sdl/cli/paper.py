@@ -50,7 +50,7 @@ def paper(
     from sdl.report.page import check, write
 
     if data is not None and state != STATE:
-        raise ConfigError("--state is that of the twin; with --data there is none")
+        raise ConfigError("--state selects a state of the twin, which --data replaces; leave one of them out")
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     if output.is_dir():

@@ -57,11 +57,11 @@ class Escaped:
         """The stream behind; rich writes to the attribute of this name."""
 
     def write(self, text: str) -> int:
-        """Write with escapes."""
+        """Write a text with its control characters escaped."""
         return self.rich_proxied_file.write(visible(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write every text with escapes."""
+        """Write texts with their control characters escaped."""
         self.rich_proxied_file.writelines(map(visible, lines))
 
     def __getattr__(self, name: str) -> Any:

@@ -1,16 +1,18 @@
 """The campaign file: its schema, and `load`, which reports every mistake at once with its line.
 
-    model         the campaign as frozen models: CampaignFile (a file), ResolvedCampaign (what a run needs of it)
-    load_file     load, parse and restore: from a file, plain values or a record to those models
-    on_twin       the campaign on the twin of its instrument
-    expect        the expected result of a campaign, for tests
-    goals         the goal: a target or limits for each of some channels
-    overrides     `--set a.b=value`
-    mistakes      pydantic's errors as messages that say what would be right
-    cross_checks  mistakes that involve several keys, such as a goal on a channel that the instrument lacks
-    cost          an upper bound of trials, readings and time, and cautions
-    durations     `90s`, `10min`, `1h30min`
-    schema        the JSON Schema, for editors
+    model            the campaign as frozen models: CampaignFile (a file), ResolvedCampaign (what a run needs of it)
+    load_file        load, parse and restore: from a file, plain values or a record to those models
+    goals            the goal: a target with a tolerance, or limits, for each of some channels
+    inputs           inputs that the campaign fixes or narrows
+    units            units in goals and tolerances: `3 mS/cm`
+    instrument_file  an instrument in a file of its own
+    on_twin          the campaign on the twin of its instrument
+    expect           the expected result of a campaign, for tests
+    overrides        `--set a.b=value`
+    mistakes         pydantic's errors as messages that say what would be right
+    cross_checks     mistakes that involve several keys, such as a goal on a channel that the instrument lacks
+    cost             upper bounds of the trials, readings and time of a campaign, and cautions
+    schema           the JSON Schema, for editors
 
 Anything with a `kind` is looked up in the registry before it is validated, so that only the named class is imported and
 a mistyped kind lists the allowed ones. Nothing here touches the instrument.

@@ -1,4 +1,4 @@
-"""An upper bound of what a campaign asks of its instrument, and cautions about valid but doubtful settings."""
+"""Upper bounds of the trials, readings and time of a campaign, and cautions about valid but doubtful settings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MAX_AVERAGE = 1001  # exclusive upper limit of the suggested `average`
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Upper bounds of what a campaign asks of its instrument, without computing time.
+    """Upper bounds of trials, readings, time and price of a campaign, without computing time.
 
     Attributes:
         trials: design points included.
         readings: if each succeeds at the first attempt.
-        seconds: for these readings, at the instrument's usual pace.
+        seconds: duration of these readings at the instrument's usual pace.
         tries: attempts, if each reading succeeds only at its last one.
         longest: seconds for these attempts, with a full time-out and wait for every failure.
-        price: for these readings, each with the inputs at their most expensive; None where nothing has a price.
+        price: price of these readings, each with the inputs at their most expensive; None if nothing has a price.
     """
 
     trials: int

@@ -20,7 +20,7 @@ MAX_COMBINATIONS = 10_000  # of choices; memory and time grow with their number
 
 
 def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
-    """All such mistakes of a campaign."""
+    """All mistakes of a campaign that involve several keys."""
     problems: list[Problem] = []
     if campaign.instrument is not None:
         channels = {channel.name: channel for channel in campaign.instrument.channels}

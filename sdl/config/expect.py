@@ -124,7 +124,7 @@ class Expect(Frozen):
 
 
 def seeds_of(campaign: CampaignFile, many: int | None = None) -> tuple[int, ...]:
-    """The seeds for testing a campaign's expectation: those it names, or `many` from the campaign's own seed on."""
+    """The seeds that test an expectation: those it names, or `many` consecutive ones from the campaign's own."""
     seeds = many or (campaign.expect.seeds if campaign.expect is not None else 1)
     return tuple(range(campaign.seed, campaign.seed + seeds)) if isinstance(seeds, int) else seeds
 
@@ -139,9 +139,7 @@ def expect_problems(campaign: CampaignFile) -> list[Problem]:
         problems.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
     objective = any(target.objective is not None for target in (campaign.goal or {}).values())
     if campaign.goal and not objective and expect.outcome == "done":
-        problems.append(
-            Problem("done: only a campaign without a goal, or with an objective, ends so", "expect.outcome")
-        )
+        problems.append(Problem("only a campaign without a goal, or with an objective, ends as done", "expect.outcome"))
     if objective and expect.outcome in ("reached", "stalled"):
         message = f"{expect.outcome}: a campaign that maximises or minimises a channel ends as done or spent"
         problems.append(Problem(message, "expect.outcome"))

@@ -55,14 +55,14 @@ class CampaignInput(Frozen):
         return {key: value for key, value in given.items() if value is not None}
 
     def narrowed(self, item: Input) -> Input:
-        """The input of the instrument within these limits.
+        """The instrument's input, narrowed to these limits or choices.
 
         Raises:
-            ValueError: it does not have them.
+            ValueError: the instrument does not offer them.
         """
         if self.choices is not None:
             if item.choices is None:
-                raise ValueError(f"{item.name} has numbers and no choices; give low and high")
+                raise ValueError(f"{item.name} is set to numbers and has no choices; give low and high")
             if unknown := [choice for choice in self.choices if choice not in item.choices]:
                 raise ValueError(f"unknown choice {unknown[0]!r}; {near(unknown[0], item.choices)}")
             return _input(item, choices=self.choices)
@@ -121,7 +121,7 @@ def input_problems(given: Mapping[str, CampaignInput], inputs: Sequence[Input]) 
 
 
 def free_inputs(given: Mapping[str, CampaignInput], inputs: Sequence[Input]) -> tuple[Input, ...]:
-    """The inputs that are not fixed, each within its limits; what is wrong in `given` is left out."""
+    """The inputs that are not fixed, each within its limits; invalid parts of `given` are ignored."""
     free = []
     for item in inputs:
         one = given.get(item.name)
@@ -136,7 +136,7 @@ def free_inputs(given: Mapping[str, CampaignInput], inputs: Sequence[Input]) -> 
 def free_constraints(
     fixed: Mapping[str, Value], constraints: Sequence[LinearConstraint]
 ) -> tuple[LinearConstraint, ...]:
-    """The constraints on the free inputs, with the fixed values put in; those without free inputs are left out."""
+    """The constraints on the free inputs, with the fixed values inserted; those without free inputs are left out."""
     reduced = (constraint.at(fixed) for constraint in constraints)
     return tuple(constraint for constraint in reduced if constraint is not None)
 

@@ -17,8 +17,8 @@ class InstrumentTree:
     """The plain values of an instrument.
 
     Attributes:
-        value: as given, or those of the file with the keys beside `use` in their place.
-        folder: that its paths are relative to.
+        value: the values as given, or those of the file, overridden by the keys beside `use`.
+        folder: the folder that its paths are relative to.
         file: the file; None without one.
         own: keys that are not from the file.
     """
@@ -29,7 +29,7 @@ class InstrumentTree:
     own: frozenset[str] = frozenset()
 
     def located(self, problem: Problem) -> Problem:
-        """A problem of the instrument; if its key is from the instrument's own file, with the place in that file."""
+        """A problem of the instrument, with its place in the instrument's own file if its key is from there."""
         if self.file is None or problem.path.split(".")[0] in self.own:
             return problem
         return Problem(problem.message, problem.path, self.file.file, self.file.line(problem.path))
@@ -56,6 +56,8 @@ def resolve(given: Any, base: Path) -> InstrumentTree:
     if not isinstance(tree.value, Mapping):
         raise ConfigError(Problem("must be a mapping with the keys of an instrument", file=tree.file))
     if USE in tree.value:
-        raise ConfigError(Problem("a file that is used cannot use another", USE, tree.file, tree.line(USE)))
+        raise ConfigError(
+            Problem("the file of an instrument cannot name another file with `use`", USE, tree.file, tree.line(USE))
+        )
     own = {key: value for key, value in given.items() if key != USE}
     return InstrumentTree({**tree.value, **own}, file.parent, tree, frozenset(map(str, own)))

@@ -92,7 +92,7 @@ def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
     """The campaign of a record's configuration, without its priors and its expectation.
 
     Raises:
-        ConfigError: this version, or the packages installed now, do not know something in it.
+        ConfigError: it contains something that this version, or the packages installed now, do not support.
     """
     needed = {key: value for key, value in tree.items() if key not in ("prior", "expect")}
     campaign, problems = _validated(ResolvedCampaign, needed)
@@ -176,7 +176,7 @@ def parse_kind(key: str, given: Any, base: Path = Path()) -> Any:
     """Validate one part of a campaign alone: `parse_kind("solver", {"kind": "gmm"})`.
 
     Args:
-        key: of the part in a campaign file.
+        key: the key of the part in a campaign file.
         given: its plain values.
         base: directory that paths in an instrument are relative to.
 
@@ -230,7 +230,9 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
     if "seed" in model.model_fields and part.seed is None and type(seed) is int and 0 <= seed < 2**63:
         part = part.model_copy(update={"seed": seed})
     if not isinstance(part, contract):
-        raise ConfigError(Problem(f"kind {given['kind']!r} does not keep the contract {contract.__name__}", "kind"))
+        raise ConfigError(
+            Problem(f"kind {given['kind']!r} does not implement the protocol {contract.__name__}", "kind")
+        )
     return part
 
 

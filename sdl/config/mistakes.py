@@ -23,7 +23,7 @@ def problems_of(
 ) -> list[Problem]:
     """A message for each validation error of a model, with the allowed values.
 
-    The input `given` distinguishes keys of the file from pydantic's own labels for the branches of a union; `elsewhere`
+    `given`, the validated input, tells keys of the file from pydantic's labels for the branches of a union; `elsewhere`
     returns the other kinds that have an option.
     """
     wants: dict[tuple[str, ...], list[str]] = {}

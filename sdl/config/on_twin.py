@@ -1,4 +1,4 @@
-"""A campaign with its instrument replaced by the simulated one that stands for it."""
+"""A campaign with its instrument replaced by the twin of that instrument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def on_twin(campaign: CampaignFile) -> CampaignFile:
     """The campaign on the twin that its instrument names; on a simulated instrument it stays as it is.
 
     Raises:
-        ConfigError: the kind of the instrument has no twin, or it names none that fits.
+        ConfigError: the kind of the instrument has no twin, or the instrument names no twin that fits it.
     """
     instrument = campaign.instrument
     if instrument.simulated and instrument.virtual:

@@ -38,7 +38,7 @@ def split(change: str) -> tuple[str, Any]:
 def put(value: Any, path: str, new: Any) -> dict[str, Any]:
     """The tree with the value at a dotted path replaced; mappings along the path are copied or created.
 
-    A new `kind` drops the options of the old kind, which it would not know.
+    A new `kind` drops the options of the old kind.
     """
     key, _, rest = path.partition(".")
     tree = dict(value) if isinstance(value, Mapping) else {"kind": value} if isinstance(value, str) else {}

@@ -18,11 +18,11 @@ UNIT_KEYS = ("target", "tolerance", "between", "at most", "at least", "at_most",
 
 
 def strip_units(tree: Mapping[str, Any], channels: Mapping[str, Channel]) -> tuple[dict[str, Any], list[Problem]]:
-    """The campaign with numbers in place of texts like `3 mS/cm` in `goal` and `tolerance`, and its wrong units.
+    """Replace texts such as `3 mS/cm` in `goal` and `tolerance` by numbers; also return the wrong units as problems.
 
     Args:
         tree: plain values of a campaign.
-        channels: of its instrument, by name; the unit of an unknown channel is not checked.
+        channels: channels of its instrument, by name; the unit of an unknown channel is not checked.
     """
     plain, goal = dict(tree), tree.get("goal")
     if not isinstance(goal, Mapping):

@@ -90,7 +90,7 @@ class Band:
         target: the value to aim at, in [low, high]; None: anywhere inside.
         low, high: inclusive limits in the channel's unit; -inf or inf without a limit.
         unit: distance beyond a limit that adds 1 to the tolerance ratio; used without a target.
-        direction: of an objective, which has neither target nor limits; None: it is a goal or a constraint.
+        direction: direction of an objective, which has neither target nor limits; None for a goal or a constraint.
     """
 
     target: float | None
@@ -241,7 +241,7 @@ class Goal:
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
 
     def miss(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> float:
-        """The worst channel's tolerance ratio; inf if a channel is missing, or saturated, unless for `at least`."""
+        """The worst channel's tolerance ratio; inf if one is missing, or saturated and its goal is not `at least`."""
         return max(
             math.inf if name in saturated and not band.open_above else band.miss(readings.get(name, math.nan))
             for name, band in self.bands.items()

@@ -43,7 +43,7 @@ class GrowingArray:
         self._n += 1
 
     def cut(self, length: int) -> None:
-        """Keep the first `length` rows; views taken before stay as they were."""
+        """Keep the first `length` rows; views taken before are unchanged."""
         self._store, self._n = np.concatenate([self._store[:length], np.empty_like(self._store[length:])]), length
 
     @property
@@ -63,18 +63,18 @@ class History:
         best: the finished trial with the smallest tolerance ratio; the earliest of equals. With an objective the first
             trial at the best settings.
         trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
-        cost: of trials begun and readings taken, also of those that may have been taken; in the user's unit.
+        cost: cost of trials begun and readings taken, also of readings that may have been taken; in the user's unit.
         next_cost: least price of the next reading, with that of a trial that it begins.
         failures: number of failed trials in a row.
         failed, skipped: numbers of failed and of skipped trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
         resolution_limited_streak: number of measured trials in a row at settings that had been proposed before with the
             verdict `between two steps`.
-        shortfall: of the last of those proposals (`Goal.shortfall`).
+        shortfall: shortfall (`Goal.shortfall`) of the last of those proposals.
         misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
         active: seconds from Opened or Resumed to the last event, pauses excluded.
         prior_rows: number of rows from the priors.
-        current_session: of the campaign's own rows.
+        current_session: number of the session of the campaign's own rows.
         space: turns settings into columns; None: every input is one.
         closed: the finished trials.
         optimum: the replicates by settings and the best of them; None without an objective.

@@ -25,7 +25,7 @@ Key = tuple[str, ...]
 
 
 def key_of(settings: Settings) -> Key:
-    """Settings that differ by less than a millionth of their size have the same key: some are read back."""
+    """A key for settings: the same for settings that differ by less than a millionth, as values read back may."""
     return tuple(value if isinstance(value, str) else f"{value:.6g}" for _, value in sorted(settings.items()))
 
 
@@ -35,9 +35,9 @@ class Replicates:
 
     Attributes:
         trial: the first of the trials.
-        settings: as asked for.
+        settings: the requested settings.
         readings: number of readings.
-        mean: of each channel, raw.
+        mean: mean raw reading of each channel.
         saturated: the channels that were saturated in any reading.
     """
 
@@ -73,9 +73,9 @@ class Optimum:
     """The replicates of a campaign by settings asked for, and the incumbent among them.
 
     Attributes:
-        goal: with its constraints.
-        channel, direction: of the objective.
-        least: the least improvement that counts, of a percentage of the best reading or in its unit; None: any.
+        goal: the goal, with its constraints.
+        channel, direction: channel of the objective, and whether to maximise or minimise it.
+        least: the least improvement that counts, a percentage of the best reading or a number in its unit; None: any.
         enough: number of readings that confirm settings.
         incumbent: None where no settings keep the constraints.
     """
@@ -105,7 +105,7 @@ class Optimum:
         self._unseen[key] = self._pools[key]
 
     def count_again(self, readings: Iterable[tuple[Reading | Measured, Trial]]) -> None:
-        """Pool all readings anew, after a correction; settings without a reading are forgotten."""
+        """Pool all readings again after a correction; settings without a reading are dropped."""
         for pool in self._pools.values():
             pool.clear()
         for reading, trial in readings:
@@ -117,7 +117,7 @@ class Optimum:
         self.update()
 
     def name(self, settings: Settings, estimate: float | None) -> None:
-        """Take a solver's incumbent, settings as applied, and its estimate; nothing changes where it names none."""
+        """Store a solver's incumbent (applied settings) and its estimate; without an incumbent nothing changes."""
         if settings and estimate is not None:
             self._named, self._estimate = settings, estimate
             self._unseen.clear()
@@ -191,11 +191,11 @@ class ObjectiveResult:
     Attributes:
         channel, direction: `maximise` or `minimise`.
         value: mean raw reading at the best settings, over all readings there.
-        std_error: of that mean, from the scatter of these readings; None for a single one.
+        std_error: standard error of that mean, from the scatter of these readings; None for a single one.
         readings: their number.
         confirmed: whether the best settings were measured again.
         estimate, estimate_error: noise-free reading there by the solver's last model, with its standard error.
-        expected_improvement: of the next trial over that estimate, by the last model.
+        expected_improvement: by how much the last model expects the next trial to improve on that estimate.
     """
 
     channel: str

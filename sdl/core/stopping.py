@@ -28,7 +28,7 @@ class Reason(NamedTuple):
 
 @runtime_checkable
 class Rule(Protocol):
-    """A reason to stop; asked after every reading and every failure. A frozen model; one of a package has a `kind`."""
+    """A frozen model that says after each reading and failure whether to stop; of a package: with a `kind`."""
 
     def check(self, history: History, goal: Goal | None) -> Reason | None: ...
 
@@ -154,7 +154,7 @@ class StopRules(Frozen):
     unreachable: int | None = Field(
         2,
         ge=1,
-        description="stop after so many proposals in a row with the verdict `unreachable` (or `between two steps` at "
+        description="stop after this many proposals in a row with the verdict `unreachable` (or `between two steps` at "
         "settings proposed before); null: never",
     )
 

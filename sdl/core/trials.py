@@ -1,7 +1,7 @@
 """Trials, folded from the events as they come: the one place where readings are averaged and compared with the goal.
 
 The campaign decides when a trial is over. History, report, live table, page and listing all read the same `Trial`.
-The ten-thousandth reading of a trial costs what the second did.
+The ten-thousandth reading of a trial costs as much time as the second.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Trial:
         why_skipped: the reason given for a skipped trial.
         applied: settings that the instrument reported; None without a reading, or if they differ between readings.
         saturated: the channels that were saturated in any reading.
-        faults: of its readings, each once.
-        last_error: of the latest attempt; empty after a reading.
+        faults: faults of its readings, each once.
+        last_error: error of the latest attempt; empty after a reading.
     """
 
     proposed: Proposed

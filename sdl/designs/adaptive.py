@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from sdl import registry
-from sdl.designs.base import Random, Ranged, placed
+from sdl.designs.base import Random, Ranged
 from sdl.designs.filling import Farthest
+from sdl.designs.placed import placed
 from sdl.errors import ConfigError
 from sdl.solvers.base import Data
 from sdl.types import Input
@@ -53,7 +54,7 @@ class Adaptive(Ranged):
         return self.trials
 
     def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        """Return an axis point; beyond them, without readings, the farthest point."""
+        """Return an axis point, or after those the farthest point; readings are used by `choose` alone."""
         return Farthest(low=self.low, high=self.high, trials=self.trials).point(trial, taken, inputs, random)
 
     def choose(self, trial: int, data: Data, random: Random) -> tuple[Floats, str]:

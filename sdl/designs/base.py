@@ -1,23 +1,21 @@
 """The contract of a design: where to measure before a solver can propose.
 
-A design is a frozen model with one verb. It answers for every trial: beyond its plan it gives the point farthest from
-those already taken, so that a campaign whose solver keeps refusing still learns something.
+A design is a frozen model with the method `point`, which gives a point for every trial: after the planned points, the
+one farthest from those already measured, so that a campaign whose solver cannot propose still learns something.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from sdl.grammar import LinearConstraint
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy as np  # here, since `sdl validate` loads this module
 
     from sdl.arrays import Floats
     from sdl.solvers.base import Data
@@ -30,7 +28,7 @@ MAX_POINTS = 100_000  # most points of a plan
 
 @runtime_checkable
 class Design(Protocol):
-    """A plan of `size` points, and a point for every trial, also beyond the plan."""
+    """A design: `size` planned points, and a further point for every trial after them."""
 
     @property
     def kind(self) -> str: ...
@@ -47,7 +45,7 @@ class Design(Protocol):
         """Return the settings for `trial`, counted from 0.
 
         Args:
-            trial: which point; may lie beyond the plan.
+            trial: number of the point, from 0; may lie beyond the plan.
             taken: (n, d) settings measured so far.
             inputs: the d inputs with their bounds.
             random: generator for the n-th draw; whole plans are drawn with n = 0.
@@ -105,43 +103,6 @@ class Planned(Ranged):
         from sdl.designs import plans
 
         return plans.levels(self.low, self.high, count, item)
-
-
-class Placed(Protocol):
-    """A design in one space."""
-
-    @property
-    def size(self) -> int: ...
-    def point(self, trial: int, taken: Floats, random: Random) -> Floats: ...
-
-
-@dataclass(frozen=True)
-class _InBox:
-    """A design in a space of bounds alone."""
-
-    design: Design
-    inputs: tuple[Input, ...]
-
-    @property
-    def size(self) -> int:
-        return self.design.size(self.inputs)
-
-    def point(self, trial: int, taken: Floats, random: Random) -> Floats:
-        return self.design.point(trial, taken, self.inputs, random)
-
-
-def placed(design: Design, inputs: tuple[Input, ...], constraints: Sequence[LinearConstraint] = ()) -> Placed:
-    """A design in a space, also one with choices or constraints, which no design needs to know of.
-
-    Its `size` raises ConfigError where there is no such plan or it is too large. Its `point` returns settings (p,) for
-    a trial, counted from 0, given those taken so far (n, p).
-    """
-    if not constraints and all(item.numeric for item in inputs):
-        return _InBox(design, inputs)
-    from sdl.designs.inside import DesignInside
-    from sdl.space import Space
-
-    return DesignInside(design, Space(inputs, constraints))
 
 
 def scale(unit: Floats | list[float], inputs: tuple[Input, ...]) -> Floats:

@@ -106,7 +106,7 @@ class DOptimal(Planned):
 
     kind: Literal["d-optimal"] = "d-optimal"
     model: Literal["linear", "interactions", "quadratic"] = Field(
-        "linear", description="interactions: and all products; quadratic: and all squares too"
+        "linear", description="terms: linear; interactions adds all products; quadratic adds all products and squares"
     )
     trials: int | None = Field(
         None, ge=1, le=500, description="how many points; null: two more than the model has coefficients"
@@ -126,7 +126,9 @@ class DOptimal(Planned):
             text = f"{' × '.join(map(str, counts))} are {math.prod(counts):,} candidates; at most {CANDIDATES:,}"
             raise ConfigError(Problem(text, "levels"))
         if self.model == "quadratic" and min(counts) < 3:
-            raise ConfigError(Problem("a square needs three settings of every input; give levels: 3 or more", "levels"))
+            raise ConfigError(
+                Problem("a quadratic term needs three settings of every input; give levels: 3 or more", "levels")
+            )
         return size
 
     def values(self, inputs: tuple[Input, ...]) -> tuple[tuple[float, ...], ...]:
@@ -150,7 +152,9 @@ def _checked_size(size: int, least: int, kind: str, inputs: tuple[Input, ...]) -
     if (d := len(inputs)) < least:
         names = ", ".join(item.name for item in inputs)
         instead = f"{{kind: factorial, levels: {3 if d == 1 else 2}}}"
-        raise ConfigError(Problem(f"{kind} needs {least} inputs or more, here is {names}; take {instead}", "kind"))
+        raise ConfigError(
+            Problem(f"{kind} needs at least {least} inputs, and this instrument has {names}; use {instead}", "kind")
+        )
     if size > MAX_POINTS:
-        raise ConfigError(Problem(f"{size:,} points; at most {MAX_POINTS:,} are planned", "kind"))
+        raise ConfigError(Problem(f"{size:,} points; at most {MAX_POINTS:,} are possible", "kind"))
     return size

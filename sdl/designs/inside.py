@@ -84,7 +84,7 @@ class DesignInside:
             text = f"{size} points are fewer than the {len(most.choices or ())} choices of {most.name}; give more"
             raise ConfigError(Problem(text, "trials"))
         if size > MOST_POINTS:
-            raise ConfigError(Problem(f"{size:,} points; at most {MOST_POINTS:,} in a space like this", "kind"))
+            raise ConfigError(Problem(f"{size:,} points; at most {MOST_POINTS:,} with choices or constraints", "kind"))
         return len(self._crossed()) if kind in CROSSED and self.space.constraints else size
 
     def point(self, trial: int, taken: Floats, random: Random) -> Floats:

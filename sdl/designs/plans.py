@@ -58,13 +58,13 @@ def factorial(counts: tuple[int, ...]) -> Ints:
 
 @lru_cache(maxsize=4)
 def box_behnken(d: int, centre: int) -> Floats:
-    """(size, d) edges of the cube, then `centre` times its middle."""
+    """(size, d) midpoints of the edges of the cube, then its centre, `centre` times."""
     return np.asarray((bbdesign(d, center=centre) + 1) / 2, dtype=np.float64)
 
 
 @lru_cache(maxsize=4)
 def central_composite(d: int, face: Literal["inscribed", "faced"], centre: int) -> Floats:
-    """(size, d) corners, star and `centre` times the middle."""
+    """(size, d) corners, star points, then the centre, `centre` times."""
     return np.asarray((ccdesign(d, center=(centre, 0), alpha="rotatable", face=face) + 1) / 2, dtype=np.float64)
 
 
@@ -93,7 +93,7 @@ def d_optimal(values: tuple[tuple[float, ...], ...], model: Terms, size: int, se
 
 
 def exchange(F: Floats, size: int, rng: np.random.Generator) -> Ints:
-    """(size,) rows of the candidates F (n, p) with the largest determinant of FᵀF that is found from random starts."""
+    """(size,) indices of candidates F (n, p) with the largest determinant of FᵀF found from random starts."""
     best, largest = np.arange(size) % len(F), -np.inf
     for _ in range(STARTS):
         rows = _exchange(F, rng.integers(len(F), size=size))

@@ -35,7 +35,8 @@ def choose(
     Args:
         data: rows so far.
         solver: kind of the solver, with its default options.
-        channels: of the goals; none: those of `data.goal` or, where that names all, those that are rarely clipped.
+        channels: channels of the goals; if empty, those of `data.goal` or, if that names all channels, those that are
+            rarely saturated.
         between: bounds of the candidates, as fractions of each input's range.
         rng: draws the candidates.
         axis: returned where the solver cannot fit these rows; None: the candidate farthest from all rows.

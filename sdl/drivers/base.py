@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sdl.clock import Clock
 from sdl.errors import InstrumentError
@@ -20,12 +21,31 @@ SessionGap = Annotated[
 ]
 
 
+def _moment(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date and time such as 2025-10-28T19:10:00-04:00") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no zone; write it as {value}Z or with an offset such as -04:00")
+    if moment.timestamp() < 0:
+        raise ValueError(f"{value!r} is before 1970")
+    return value
+
+
+Start = Annotated[str | None, AfterValidator(_moment)]
+"""Date and time at which virtual time begins."""
+
+
 class Driver(Protocol):
     """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those.
 
     Optional members:
-        assume_on(): something may be on although nothing was requested over this connection, because a process died:
-            the next `safe` must switch it off. Without it a reading at the settings `off` is requested instead.
+        assume_on(): called when an earlier process died and may have left something on: the next `safe` must then
+            switch it off, although nothing was requested over this connection. Without this method a reading at the
+            settings `off` is requested instead.
     """
 
     def measure(self, settings: Settings) -> Reading:

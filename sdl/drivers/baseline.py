@@ -68,7 +68,7 @@ class BaselineSampler:
             baseline = read(dict(self._off))
             if dict(baseline.applied) != self._off:
                 raise BadReply(
-                    f"asked for a background, it measured at {dict(baseline.applied)} instead of {self._off}"
+                    f"for the background the instrument measured at {dict(baseline.applied)} instead of {self._off}"
                 )
             self._last, self._remaining = baseline.readings, self._period
         try:

@@ -124,8 +124,8 @@ class Repeats:
         telling = [name for name in self._fine if reading.readings[name] and name not in reading.saturated]
         if self._times >= SAME and telling:
             raise BadReply(
-                f"{self._times} readings in a row are the same in every channel: the sensor is frozen or the answers "
-                f"are stored ones; an instrument that reads in steps coarser than its noise declares the `resolution` "
+                f"{self._times} readings in a row are the same in every channel: the sensor is frozen, or the answers "
+                f"come from a cache. If the instrument reads in steps coarser than its noise, declare the `resolution` "
                 f"of its channels ({', '.join(telling)})"
             )
         return reading

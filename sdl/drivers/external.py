@@ -54,5 +54,5 @@ class External(Declared):
         )
 
     def connect(self, clock: Clock) -> NoReturn:
-        """Refuse, as `ready`."""
+        """Refuse to be driven, as `ready` does."""
         self.ready()

@@ -1,11 +1,12 @@
 """One request over HTTP, bounded in time and size: the only module that uses httpx and translates its exceptions.
 
-httpx limits the wait for each piece of an answer, not for the whole, so an answer that drips in could take for ever.
-A timer cuts the connection when the whole is overdue. The hook that gives it the socket also notes when the request
+httpx limits the wait for each piece of an answer, not for the whole answer, so an answer that arrives in small pieces
+could take forever. A timer therefore cuts the connection when the whole answer is overdue. The hook that gives it the
+socket also notes when the request
 leaves: after that the instrument may have measured. No request is repeated.
 
-No cache may answer, because a stored answer is no measurement. Every request tells caches so, that of `get` has a
-unique number (an additional parameter, which the published server ignores), and an answer with an age is refused.
+No cache may answer, because a stored answer is not a measurement. Every request says so in its headers, `get` also adds
+a parameter with a unique number (which the published server ignores), and an answer with a header `Age` is refused.
 
 Each request has its own connection: a kept one that the server closes in the meantime could not be distinguished from
 one that breaks during a measurement, and bytes after an answer would be taken for the next answer.
@@ -212,8 +213,8 @@ class HttpConnection:
             raise Unreachable(f"{self._place}: no whole answer within {within:g} s", maybe_measured=watch.sent)
         if (age := reply.headers.get("age", "")).isdecimal() and age.strip("0"):
             raise BadReply(
-                f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
-                "leave this address out"
+                f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; exclude this address from "
+                "the cache"
             )
         wait = reply.headers.get("retry-after", "")
         pause = float(wait) if wait.isdecimal() else 0.0

@@ -117,7 +117,7 @@ class ManualDriver(OpenDriver):
     Args:
         manual: what there is to set and to read.
         answers: what is typed, a line at a time.
-        asks: where the questions go; stdout is left to results.
+        asks: stream for the questions; stdout is kept for results.
     """
 
     def __init__(self, manual: Manual, answers: TextIO, asks: TextIO) -> None:

@@ -36,13 +36,13 @@ class PythonFunction(Declared):
     function: str | None = Field(
         None,
         pattern=PLACE,
-        description="file and function, `my_rig.py:measure`; the file lies beside this one. From Python without: "
+        description="file and function, `my_rig.py:measure`; the file lies beside this one. From Python instead: "
         "`sdl.run(campaign, measure=…)`",
     )
     off_function: str | None = Field(
         None,
         pattern=PLACE,
-        description="file and function that switches it off, called with the settings `off`; without one `function` is",
+        description="file and function that switches it off, called with the settings `off`; by default `function`",
     )
     _measure: Measure | None = PrivateAttr(None)
     _off: Measure | None = PrivateAttr(None)
@@ -101,7 +101,7 @@ class PythonFunction(Declared):
 
 
 class FunctionDriver(OpenDriver):
-    """Calls the functions; what they raise is passed on."""
+    """Calls the functions; their exceptions are passed on."""
 
     def __init__(self, instrument: PythonFunction, measure: Measure, off: Measure) -> None:
         self._instrument, self._measure, self._off = instrument, measure, off
@@ -118,7 +118,7 @@ class FunctionDriver(OpenDriver):
         return Reading(dict(settings), dict(answer))
 
     def safe(self) -> SafeState:
-        """Call the function for off; off is what it returns as applied, or what it was asked for."""
+        """Call the function that switches off; the applied settings are those it returns, else those requested."""
         off = dict(self._instrument.off or {})
         answer = self._off(off)
         if self._off is not self._measure and isinstance(answer, Mapping):

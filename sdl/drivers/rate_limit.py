@@ -20,7 +20,7 @@ class RateLimiter:
     """Waits or refuses before every request.
 
     Args:
-        clock: for the pauses.
+        clock: clock for the pauses.
         interval: minimum seconds from the end of one request to the beginning of the next, so that others get a turn.
         a_day: maximum number of requests in 24 hours; None: no limit.
         failures: number of failures in a row that opens the breaker; None: never.

@@ -1,4 +1,4 @@
-"""JSON that an instrument answered, read strictly: numbers are finite, and no name stands twice in an object."""
+"""JSON that an instrument answered, read strictly: numbers are finite, and no name appears twice in an object."""
 
 from __future__ import annotations
 

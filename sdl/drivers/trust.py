@@ -1,4 +1,4 @@
-"""Whose campaigns may name programs, code or addresses: those of this account, not those that came in from outside."""
+"""Whose campaigns may name programs, code or addresses: those of this account, not imported or submitted ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ USE = "use"  # the key of an instrument that names a file of its own
 
 
 def named_by(instrument: Any) -> str:
-    """What an instrument, given as plain values or as an object, names: `a program`; empty if nothing of the kind.
+    """Which program, code or address an instrument names, such as `a program`; empty if none.
 
-    A Claude-Light names an address where it is not the public one.
+    The instrument is given as plain values or as an object. A Claude-Light names an address if it is not the public
+    one.
     """
     given = instrument if isinstance(instrument, Mapping) else getattr(instrument, "__dict__", {})
     if given.get("kind") == "claude-light" and given.get("url", PUBLIC) != PUBLIC:
@@ -37,7 +38,7 @@ def named_by(instrument: Any) -> str:
 
 
 def submitted_problems(campaign: Mapping[str, Any]) -> list[Problem]:
-    """What a campaign, as plain values, must not name if it came by the page or the API: the lab has the instrument."""
+    """The parts that a campaign submitted by page or API (plain values) must not have; the lab has the instrument."""
     problems: list[Problem] = []
     expect = campaign.get("expect")
     for path, given in (
@@ -70,15 +71,15 @@ def _state_problems(given: Any, path: str = "") -> Iterator[Problem]:
 
 
 def require_trust(instrument: Any, path: Path, *, trusted: bool) -> None:
-    """Refuse what another account wrote, or what was imported, if it names a program, code or an address.
+    """Refuse a campaign of another account, or an imported one, whose instrument names a program, code or an address.
 
     Args:
-        instrument: of the campaign.
+        instrument: the campaign's.
         path: the run's directory, or the campaign file.
-        trusted: the user says that it may.
+        trusted: whether the user allows it.
 
     Raises:
-        ConfigError: refused.
+        ConfigError: the campaign is refused.
     """
     what = named_by(instrument)
     if not what or trusted:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(StrEnum):
-    """A form that readings, or a whole run, can be written in."""
+    """A format for exported readings, or for a whole run."""
 
     CSV = "csv"
     JSONL = "jsonl"

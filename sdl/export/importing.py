@@ -1,8 +1,8 @@
 """Import the runs of an `.eln` file or a crate that `sdl export` wrote: the same records, checked before they appear.
 
 Only the files of the runs' records are read. Names that leave the archive, links, encrypted files and archives that
-are larger than their size allows are refused. A run that came in is marked, so that a resume or a replay asks for
-`--trust` where its instrument names a program, code or an address.
+are larger than their size allows are refused. An imported run is marked, so that a resume or a replay asks for
+`--trust` if its instrument names a program, code or an address.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ class ImportedRun:
 def import_runs(source: Path, runs: Path) -> list[ImportedRun]:
     """Copy the runs of an `.eln` file, or of the directory of a crate, below `runs`.
 
-    A run that is there already is left as it is.
+    A run that exists already is left unchanged.
 
     Raises:
-        ConfigError: it is no such file, holds no run, or is not safe to unpack; or another run has that name.
+        ConfigError: the file is not such an archive, holds no run, or is not safe to unpack; or another run has that
+            name.
         Damaged, RecordError: a file or record was changed. Nothing of that run is kept.
     """
     with _opened(source) as entries:
@@ -105,7 +106,9 @@ def _campaign(source: Path, run: str, opened: Opened | None) -> str:
         if not allowed.fullmatch(text):
             raise ConfigError(f"{source}: {text!r} is no name of a run or a campaign")
     if campaign.lower().endswith(OF_LABS):
-        raise ConfigError(f"{source}: {campaign!r} is no name of a campaign: such directories are those of labs")
+        raise ConfigError(
+            f"{source}: {campaign!r} is not the name of a campaign: directories with this ending belong to labs"
+        )
     return campaign
 
 
@@ -164,7 +167,7 @@ def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, Entry]]:
         if stat.S_ISDIR(status.st_mode):
             continue
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{source}: {place} is a link or no plain file")
+            raise ConfigError(f"{source}: {place} is a link or not a regular file")
         yield place, Entry(status.st_size, lambda path=path: open_existing(path))  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""The people that exported data name: authors with their ORCID, and the licence."""
+"""The authors of exported data, with their ORCID, and the licence."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
+from sdl.arrays import Bools, Floats
 from sdl.config import Prefer, Target, parse_kind
 from sdl.config.goals import MAX_READING, OBJECTIVES, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
@@ -25,13 +26,11 @@ from sdl.models.data import Objective
 from sdl.notebook import table
 from sdl.solvers.base import Data, Solver, Targets, ask, optimises
 from sdl.space import Space
+from sdl.store.datasets import DatasetRow
 from sdl.types import Channel, Input, Settings, Value, Verdict, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from sdl.arrays import Bools, Floats
-    from sdl.store.datasets import DatasetRow
 
 
 NARROW = 0.01
@@ -58,10 +57,11 @@ class Solution:
         shortfall: if no settings reach the target: for each of its channels the band (`low`, `high`), the closest
             reading (`nearest`) and its distance from the band (`by`).
         solutions: (n, inputs) all settings found that reach it, if requested.
-        next: with a channel to maximise or minimise, (inputs,) where to measure next; `settings` are then the best ones
-            in the model of the data.
+        next: (inputs,) settings to measure next, with a channel to maximise or minimise; `settings` are then the best
+            ones in the model of the data.
         estimate, estimate_error: noise-free reading of that channel at `settings` by the model, and its standard error.
-        expected_improvement: of a reading at `next` over the best settings measured; NaN = unknown.
+        expected_improvement: by how much a reading at `next` is expected to improve on the best settings measured; NaN
+            = unknown.
     """
 
     settings: Any
@@ -240,7 +240,7 @@ def check_objective(solver: Solver, goal: Goal) -> None:
     """Refuse a solver that cannot maximise or minimise the channel of the goal.
 
     Raises:
-        ConfigError: it cannot; the message says which can.
+        ConfigError: the solver cannot; the message lists those that can.
     """
     if goal.objective is not None and not optimises(solver):
         message = f"{solver.kind} cannot {goal.direction} {goal.objective}; use auto, gp, quadratic or linear"
@@ -337,16 +337,8 @@ def hold(data: Data) -> tuple[Data, dict[str, Value]]:
         moved[parts[name]] = False
     prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
     inputs = tuple(item for item in data.inputs if item.name not in held)
-    constraints = tuple(one for given in data.constraints if (one := _without(given, held)) is not None)
+    constraints = tuple(one for given in data.constraints if (one := given.at(held)) is not None)
     return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer, constraints=constraints), held
-
-
-def _without(constraint: LinearConstraint, held: Settings) -> LinearConstraint | None:
-    """A constraint on the other inputs, with these held at their values; None where it is about no other."""
-    fixed = {name: value for name, value in numbers(held).items() if name in constraint.coefficients}
-    rest = {name: part for name, part in constraint.coefficients.items() if name not in fixed}
-    bound = constraint.bound - sum(constraint.coefficients[name] * value for name, value in fixed.items())
-    return replace(constraint, coefficients=rest, bound=bound) if rest else None
 
 
 def with_held(answer: Proposal, held: Settings) -> Proposal:
@@ -554,7 +546,7 @@ def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
 def _matrix_of(rows: Sequence[Sequence[float]], width: int, like: Any) -> Any:
     matrix = np.array(rows, float).reshape(len(rows), width)
     if hasattr(like, "columns"):
-        import pandas as pd
+        import pandas as pd  # of the extra `report`
 
         return pd.DataFrame(matrix, columns=like.columns)
     return matrix

@@ -40,7 +40,7 @@ class Proposal:
     """A proposal by name.
 
     Attributes:
-        settings: inside the space, ready for the instrument.
+        settings: settings inside the space, ready for the instrument.
         raw: settings as the solver gave them.
         clipped: the inputs whose raw settings lay outside their bounds.
         spread: standard deviation of the settings for one noisy reading at the goal; None = unknown.
@@ -49,14 +49,14 @@ class Proposal:
         verdict: the verdict on the goal.
         why: how the settings and the verdict came about.
         shortfall: the closest readings that can be reached, in the form of `Goal.shortfall`, if the goal cannot.
-        probability: that any settings reach the goal; None = unknown.
+        probability: probability that any settings reach the goal; None = unknown.
         model: name of the model that the goal was judged by.
         lack_of_fit: standard deviation of that model's lack of fit, for channels where it is significant.
         expected_error: standard deviation of the mean of a trial's readings about `expected`.
-        readings_needed: to average per trial where the tolerance is below the noise; None = no number is known.
+        readings_needed: number of readings to average per trial if the tolerance is below the noise; None = unknown.
         incumbent: with an objective, the best settings measured, as applied; empty if none keep the constraints.
         estimate, estimate_error: noise-free raw reading of the objective there by the model, and its standard error.
-        expected_improvement: by which the reading at the settings is expected to exceed the estimate.
+        expected_improvement: by how much the reading at the settings is expected to improve on the estimate.
     """
 
     settings: Settings
@@ -241,7 +241,7 @@ class ModelOptimum:
     Attributes:
         settings: rounded and clipped, ready for the instrument.
         expected: noise-free raw readings there.
-        estimate, estimate_error: of the objective, with its standard error.
+        estimate, estimate_error: estimate of the objective, and its standard error.
     """
 
     settings: Settings

@@ -88,7 +88,7 @@ class LogFile(logging.handlers.RotatingFileHandler):
         return os.fdopen(fd, "a", encoding=self.encoding)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, to the file that bears the name now."""
+        """Write one line to the file that has the log's name at present."""
         if self.stream is not None:
             fd = self.stream.fileno()
             if describe_change(fd, Path(self.baseFilename), os.fstat(fd).st_size):

@@ -4,7 +4,8 @@ One tick checks the clock, executes requests, records updates from the campaigns
 Every event is written and folded before it takes effect. A full disk stops only the writing: updates are kept, and
 everything is retried at the next tick.
 
-When it starts, a lab switches off every instrument before anything begins on it, then resumes what was running.
+When it starts, a lab switches off every instrument before anything begins on it, then resumes the campaigns that were
+running.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class LiveStart:
-    """A running start as known beyond the journal: readings, cost, why it is paused, the pause last sent to it."""
+    """What the journal does not say of a running start: readings, cost, why it is paused, the last pause sent to it."""
 
     readings: int = 0
     paused: str = ""

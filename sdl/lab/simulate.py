@@ -1,6 +1,6 @@
 """A lab in virtual time: the same loop, with twins for instruments and campaigns in this process.
 
-A campaign runs in one go from begin to end; its updates are delivered when the lab's clock reaches their times. Its
+A campaign runs from beginning to end at once; its updates are delivered when the lab's clock reaches their times. Its
 gate decides about pauses (windows, black-outs, quota, conditions of `suspend`) at the campaign's own time, with the
 functions that the loop uses. `Usage` counts the starts and draws a text chart of the days.
 """
@@ -94,7 +94,7 @@ class SharedTwin:
         return self
 
     def model_copy(self, *, update: Mapping[str, Any]) -> SharedTwin:
-        """Itself: a changed `background` option makes no difference here, and the faults continue."""
+        """Return this object: a changed `background` option makes no difference here, and the faults continue."""
         return self
 
     def measure(self, settings: Settings) -> Reading:
@@ -109,7 +109,7 @@ class SharedTwin:
         return self._driver.safe()
 
     def close(self) -> None:
-        """Nothing: other campaigns use the twin."""
+        """Do nothing: other campaigns use the twin."""
 
 
 class SimulatedWorkers:
@@ -118,7 +118,7 @@ class SimulatedWorkers:
     Args:
         lab: the state of the lab, which decides about pauses.
         keep: whether to write the record of each campaign when it ends.
-        end: of the simulation, which ends every pause.
+        end: end of the simulation, at which every pause ends.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class SimulatedWorkers:
         return self._updates[0][0] if self._updates else NEVER
 
     def command(self, start: int, verb: Command, *given: str) -> None:
-        """Nothing: the gate has decided about pauses, and no requests arrive."""
+        """Do nothing: the gate has decided about pauses, and no requests arrive."""
 
     def interrupt(self, start: int, by: str) -> None:
         """Discard what the campaign did after the end of the simulation."""
@@ -177,7 +177,7 @@ class SimulatedWorkers:
         return ""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def _push(self, item: WorkerUpdate) -> None:
         heapq.heappush(self._updates, (item.at, next(self._order), item))
@@ -315,7 +315,7 @@ class Usage:
             self.pauses[generic_cause(item.text)] += 1
 
     def tick(self, now: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def _end(self, start: int, at: float, what: str) -> None:
         usage, _ = self._starts.pop(start)

@@ -63,7 +63,7 @@ class Watchdog:
     """Reports to systemd that the loop is alive, and knows the time of the last tick.
 
     Args:
-        environ: with NOTIFY_SOCKET and WATCHDOG_USEC of systemd.
+        environ: environment with NOTIFY_SOCKET and WATCHDOG_USEC of systemd.
         clock: monotonic seconds.
     """
 
@@ -116,9 +116,9 @@ def unit_text(
     """The text of a unit that runs a lab file with this Python.
 
     Args:
-        name: of the lab.
+        name: name of the lab.
         file: the lab file, absolute.
-        system: for the system manager instead of the user's.
+        system: whether the unit is for the system manager instead of the user's.
         user: account of the service, with `system`.
         environ: the caller's environment; `SHARED_VARIABLES` are copied from it.
 

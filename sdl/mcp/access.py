@@ -1,4 +1,4 @@
-"""Two ways in: a lab file of this account (read, rehearse), or a running lab with a named token (also submit).
+"""Access to a lab: by a lab file of this account (read, rehearse), or by a named token of a running lab (also submit).
 
 Both refuse campaigns that name a program, code, an address or a path, and stop what runs on the instruments that they
 show.
@@ -34,7 +34,7 @@ BENCH_SECONDS = 240.0
 
 
 class Access(Protocol):
-    """What the tools ask for; plain values in and out."""
+    """The requests of the tools; arguments and results are plain values."""
 
     records: Records
 
@@ -64,7 +64,7 @@ class LabFileAccess:
         return [describe_instrument(name, item.instrument) for name, item in self._loaded.lab.instruments.items()]
 
     def status(self) -> Mapping[str, Any]:
-        """Of the lab, if it runs."""
+        """The status of the lab, if it runs."""
         client = self._client()
         return {**client.get("status"), **client.get("queue")}
 
@@ -122,7 +122,7 @@ class TokenAccess:
     """A running lab, with the named token of an agent; the lab decides what it may do.
 
     Args:
-        client: of the lab, with the token.
+        client: client of the lab, with the token.
         runs: directory of the lab's runs, if this account can read it.
     """
 
@@ -176,7 +176,7 @@ class TokenAccess:
 
 
 def can_read_token(who: Mapping[str, Any]) -> bool:
-    """Whether this account could read the token of the lab that answered `whoami`: it is the lab's, or root."""
+    """Whether this account, the lab's own or root, can read the token of the lab that answered `whoami`."""
     return not hasattr(os, "geteuid") or os.geteuid() in (0, who.get("account"))
 
 
@@ -186,11 +186,11 @@ def solve(
     """Settings for a goal from the readings of a run.
 
     Args:
-        records: of the runs that may be seen.
+        records: the runs that may be seen.
         run: `CAMPAIGN/RUN`.
-        goal: by channel a number, or `maximise` or `minimise` for one.
+        goal: for each channel a number, or for one of them `maximise` or `minimise`.
         solver: its kind.
-        tolerance_percent: of the targets.
+        tolerance_percent: tolerance in per cent of the targets.
     """
     _require_solvers([solver])
     for name, target in goal.items():

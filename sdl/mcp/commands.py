@@ -1,6 +1,7 @@
 """Commands of `sdl` in processes of their own, whose JSON is the answer of a tool.
 
-Every argument is made here: a run is a directory found below the runs, a file one that this server wrote.
+Arguments never come from a client as they are: a run is a directory found below the runs, and a file is one that this
+    server wrote.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _at_once = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 @contextmanager
 def one_of_few() -> Iterator[None]:
-    """Refuse what takes long while `MAX_AT_ONCE` others are running.
+    """Refuse a long computation while `MAX_AT_ONCE` others are running.
 
     Raises:
-        ConfigError: refused.
+        ConfigError: too many are running.
     """
     if not _at_once.acquire(blocking=False):
         raise ConfigError(f"{MAX_AT_ONCE} computations are running already; ask again when one of them has ended")
@@ -39,14 +40,14 @@ def command(*words: str, seconds: float = SECONDS) -> dict[str, Any]:
     """The JSON object that a command prints with `--json`.
 
     Raises:
-        ConfigError: it refused, gave no answer, or took longer than `seconds`; or too many others are running.
+        ConfigError: the command refused, gave no answer or took longer than `seconds`, or too many others are running.
     """
     try:
         with one_of_few():
             done = children.finished((words[0], "--json", *words[1:]), seconds)
         given: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"it did not end within {seconds:g} s; ask for less") from None
+        raise ConfigError(f"it did not end within {seconds:g} s; reduce the request") from None
     except (OSError, ValueError) as error:
         raise SdlError(f"the command gave no answer: {error}") from error
     if "exit_code" in given:

@@ -1,6 +1,6 @@
-"""Texts of others as marked data, so that instructions hidden in names, notes and readings stay inert.
+"""Texts that others wrote, marked as data, so that instructions hidden in names, notes and readings have no effect.
 
-Every answer of a tool is one JSON value between two lines with a random number that its content cannot know. Control
+Every answer of a tool is one JSON value between two lines with a random number, which a text cannot predict. Control
 and invisible characters, which could hide text from people, are replaced.
 """
 

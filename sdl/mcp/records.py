@@ -26,7 +26,7 @@ class Records:
 
     Args:
         runs: directory of the runs.
-        identities: of the instruments whose runs may be seen; None: all.
+        identities: identities of the instruments whose runs may be seen; None: all.
     """
 
     def __init__(self, runs: Path, identities: Callable[[], Collection[str]] | None = None) -> None:
@@ -50,7 +50,7 @@ class Records:
         return dict(self._without_paths(command("show", str(self.folder(run)))))
 
     def explain(self, run: str, trial: int | None) -> dict[str, Any]:
-        """Who proposed a trial and why; of all trials without a number."""
+        """Who proposed a trial and why; without a number, the same for all trials."""
         words = [str(self.folder(run)), *([] if trial is None else [str(trial)])]
         return dict(self._without_paths(command("explain", *words)))
 
@@ -79,7 +79,7 @@ class Records:
         """The directory of a run `CAMPAIGN/RUN`.
 
         Raises:
-            ConfigError: another form, no such run, or on an instrument that may not be seen.
+            ConfigError: the name has another form, there is no such run, or its instrument may not be seen.
         """
         if not RUN.fullmatch(run) or ".." in run:
             raise ConfigError("run: must be CAMPAIGN/RUN, as the tool `runs` lists it")

@@ -46,9 +46,9 @@ def build(access: Callable[[], Access], *, submits: bool, **options: Any) -> MCP
     """The server with its tools.
 
     Args:
-        access: gives the way in of the present call.
+        access: returns the access to the lab for the present call.
         submits: whether campaigns may be submitted.
-        options: of `MCPServer`.
+        options: options of `MCPServer`.
     """
     server: MCPServer[Any] = MCPServer(
         "sdl",
@@ -175,7 +175,7 @@ def _result(value: Any, *, is_error: bool = False) -> CallToolResult:
 
 
 def token_verifier(access: Callable[[str], TokenAccess]) -> Callable[[str], AccessToken | None]:
-    """A function that asks the lab whose token it is; None for a token that is none, or where no lab answers."""
+    """A function that asks the lab who holds a token; it returns None for an unknown token, or if no lab answers."""
 
     def verify(token: str) -> AccessToken | None:
         try:
@@ -196,9 +196,9 @@ def run_http(access: Callable[[str], Access], verify: Callable[[str], AccessToke
     """Serve on 127.0.0.1, to clients that send a named token of the lab.
 
     Args:
-        access: the way in with a token.
-        verify: what the lab says of a token; None: it is none.
-        port: of `/mcp`.
+        access: returns the access to the lab that a token gives.
+        verify: returns what the lab says of a token; None if the token is unknown.
+        port: port of `/mcp`.
     """
 
     class Verifier:

@@ -4,13 +4,13 @@ Candidates are ordered from the simplest to the most general, and compared in tw
 rows, not on earlier choices.
 
 1. Static models have the density of each reading given all others (leave-one-out cross-validation), which is exact and
-   needs no further fits. The simplest is taken whose sum is at most MARGIN for each channel below the greatest.
+   needs no further fits. The simplest model is taken whose sum is below the greatest by at most MARGIN per channel.
    Models that are both right differ by less; on a nonlinear instrument they differ by tens.
 2. Drift shows only in the order of the rows. The static model taken, and candidates without a leave-one-out density
    (`bayes`, `gmm`), therefore predict the readings at each of the latest settings from the rows before them, as in a
-   campaign. The static model is kept unless another score is greater by more than LATEST plus the amount by which
-   the linear model was worse in the first step, for as many readings: `bayes` is linear too, and would have the
-   same lack of fit.
+   campaign. The static model is kept unless another score is greater by more than LATEST plus a correction for lack of
+   fit: the amount by which the linear model was worse in the first step, for as many readings. `bayes` is linear too,
+   and has the same lack of fit on other readings.
 
 Unlike the size of the errors, log density also penalises a model whose uncertainty is too small.
 Dawid, J. R. Stat. Soc. A 147 (1984) 278 (prequential); Vehtari, Gelman and Gabry, Stat. Comput. 27 (2017) 1413.

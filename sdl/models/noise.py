@@ -3,8 +3,8 @@
 The factor is estimated from the residuals.
 
 jitter          An output driven by pulse-width modulation is noisiest in the middle of its range and nearly silent
-                at both ends: the variance is sum_j K_j² (u_j (1 - u_j) + FLOOR), K_j being the slopes. The floor
-                keeps a row at the end of a range, where the response leaves the line, from an unlimited weight.
+                at both ends: the variance is sum_j K_j² (u_j (1 - u_j) + FLOOR), K_j being the slopes. The floor limits
+                the weight of a row at the end of a range, where the response is not linear.
 proportional    The standard deviation is proportional to the reading.
 even            The variance is the same everywhere.
 """

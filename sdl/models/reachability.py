@@ -119,7 +119,7 @@ def _each_choice_examined(training: TrainingSet, ends: Search, region: Region) -
 
 
 def in_unmeasured_blocks(training: TrainingSet, ends: Search, region: Region) -> Bools:
-    """(k,) which results lie in a combination of choices that was not measured where it comes closest; all, if none."""
+    """(k,) which results have choices without a row near the closest settings of these choices; all, if none has."""
     if not region.categorical.any():
         return np.ones(len(ends.U), bool)
     best = _best_of_blocks(ends, region)

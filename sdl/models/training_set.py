@@ -1,6 +1,7 @@
 """The training set: the usable rows of the data, scaled to the bounds, with a linear model fitted to them.
 
 All models are fitted to a training set. Its linear model gives the slopes, scales and noise that every verdict needs.
+Readings become rows in `sdl.core.history`; `TrainingSet.from_data` chooses among the rows.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class TrainingSet:
         age: (n,) number of readings taken since each row.
         session: (n,) number of the session of each row; None: only one session.
         inputs: names of the columns.
-        space: of the data; None: bounds alone.
+        space: space of the data; None: bounds alone.
     """
 
     U: Floats
@@ -159,7 +160,8 @@ class TrainingSet:
         """(k, m) variance of the readings at settings (k, d) because slopes may differ between choices; 0 without any.
 
         It grows with the distance from the nearest row of the same choices: INTERACTION × the channel's response over
-        the range of the numeric inputs. Models that share slopes or length scales between choices know nothing of it.
+        the range of the numeric inputs. Models that share slopes or length scales between choices do not include this
+        variance.
         """
         categorical = np.zeros(U.shape[1], bool) if self.space is None else self.space.categorical
         if not categorical.any():
@@ -195,7 +197,7 @@ class TrainingSet:
     def activate_limits(self, target: Targets, region: Region) -> Targets:
         """Turn each limit that the best settings for the other channels would break into a target (active-set method).
 
-        So models that know only targets keep limits too. The region is in units of the bounds.
+        Models that accept only targets then keep limits, too. The region is in units of the bounds.
         """
         limited = np.isnan(target.value) & (np.isfinite(target.low) | np.isfinite(target.high))
         free = self.goal[limited[self.goal]]

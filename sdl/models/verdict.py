@@ -49,11 +49,11 @@ class Assessment(NamedTuple):
         verdict: the first that applies.
         message: the reason, for the proposal's `why`.
         nearest: (m,) closest readings that can be reached, if the goal is unreachable; else None.
-        probability: that any settings reach the goal; NaN if the goal constrains no channel.
+        probability: probability that any settings reach the goal; NaN if the goal constrains no channel.
         lack_of_fit: (m,) standard deviation of the lack of fit at the settings; NaN = not significant.
         measure: (d,) settings closest to a goal that is probably out of reach, whose readings would settle it.
-        readings_needed: to average at the settings so that they are within tolerance, if the tolerance is below the
-            noise; NaN if no number is enough.
+        readings_needed: number of readings to average for a mean within tolerance, if the tolerance is below the noise;
+            NaN if no number is enough.
     """
 
     verdict: Verdict
@@ -93,7 +93,7 @@ class Judge:
             return None
 
     def assess_goal(self, target: Targets, region: Region, u: Floats) -> Assessment:
-        """Assess one goal (each part (m,)) for the settings u (d,) inside a region, both in units."""
+        """Assess one goal (each part (m,)) for settings u (d,) inside a region, both in units of the bounds."""
         training, inside = self.training, region.project(u)
         bands = Bands.of(training, target)
         if not len(bands.columns):

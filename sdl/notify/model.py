@@ -18,7 +18,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sdl.durations import Duration
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, translated_os_errors
 from sdl.types import Frozen
 
 Kind = Literal[
@@ -29,10 +29,10 @@ CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 
 
 def parse_span(value: str) -> str:
-    """The text unchanged, if it is a span of local times, `22:00-07:00`.
+    """Check that a text is a span of local times, `22:00-07:00`, and return it unchanged.
 
     Raises:
-        ValueError: it is not, or it ends when it begins.
+        ValueError: it is not such a span, or it ends when it begins.
     """
     if not re.fullmatch(rf"{CLOCK}-{CLOCK}", value) or value[:5] == value[6:]:
         raise ValueError(f'must be two different times of the day in quotes, "22:00-07:00", not {value!r}')
@@ -72,7 +72,7 @@ class Secret(Frozen):
         """Read the secret; a relative `file` starts from `base`.
 
         Raises:
-            ConfigError: it is missing or empty, or other users can read it.
+            ConfigError: the secret is missing or empty, or other users can read it.
         """
         text = _private_text(base / str(self.file)) if self.env is None else os.environ.get(self.env, "")
         if not (secret := text.strip()):
@@ -106,7 +106,7 @@ def parse_page(value: str) -> str:
     """The address of a page, without a slash at its end.
 
     Raises:
-        ValueError: it is none, or more than scheme, host and port.
+        ValueError: it is not an address, or has more than scheme, host and port.
     """
     if not re.fullmatch(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?", value):
         raise ValueError(f"must be the address of the page, https://bench.example.org, not {value!r}")
@@ -133,7 +133,7 @@ class Messages(Frozen):
         return f"{self.url}/runs/{quote(run)}" if self.url else ""
 
     def located(self, base: Path) -> Self:
-        """The same with absolute paths of secrets; relative ones start from `base`."""
+        """A copy with absolute paths of secrets; relative ones start from `base`."""
         to = {
             name: one if one.url.file is None
             else one.model_copy(update={"url": Secret(file=str((base / one.url.file).absolute()))})
@@ -196,11 +196,8 @@ def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
 
 
 def _private_text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
-                raise ConfigError(f"{path}: others can read this secret; chmod 600 {path}")
-            return stream.read(4096).decode("utf-8", "replace")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    with translated_os_errors(path, "read"), path.open("rb") as stream:
+        status = os.fstat(stream.fileno())
+        if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
+            raise ConfigError(f"{path}: others can read this secret; chmod 600 {path}")
+        return stream.read(4096).decode("utf-8", "replace")

@@ -56,7 +56,7 @@ class Outbox:
     """The messages of one lab; used from the loop's thread and the senders'.
 
     Args:
-        folder: where its file is, or is to be.
+        folder: directory of its file.
         now: seconds since 1970 UTC.
 
     Raises:
@@ -76,7 +76,7 @@ class Outbox:
                 (folder / JSON_LINES).unlink(missing_ok=True)
 
     def put(self, notice: Notice, targets: Iterable[str]) -> list[str]:
-        """Take a notice for each target that has not had it; returns those targets."""
+        """Store a notice for each target that has not had it, and return those targets."""
         title, body = (text.encode(errors="backslashreplace").decode() for text in (notice.title, notice.body))
         with self._lock:
             new = [target for target in targets if (notice.id, target) not in self._messages]
@@ -97,7 +97,7 @@ class Outbox:
             self._change(replace(self._messages[one, target], done=now) for one in ids)
 
     def withdraw(self, prefix: str, now: float) -> None:
-        """Give up the waiting messages whose ids begin with `prefix`: what they ask for was done meanwhile."""
+        """Give up the waiting messages whose ids begin with `prefix`, because their request has been fulfilled."""
         with self._lock:
             waiting = [one for one in self._messages.values() if one.done is None and one.id.startswith(prefix)]
             self._change(replace(one, done=now) for one in waiting)

@@ -85,7 +85,7 @@ class Sender:
         """Send the messages that may be sent now.
 
         Returns:
-            Seconds after which to come back, unless something new comes.
+            Seconds until the next call is needed, unless a new message arrives.
         """
         if old := [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]:
             self._outbox.finish(self.name, [item.id for item in old], now)
@@ -159,8 +159,8 @@ def send_by_apprise(url: str, title: str, body: str) -> None:
     """Send one message with Apprise.
 
     Raises:
-        NotSent: it did not go out.
-        ConfigError: no such address, or Apprise is not installed.
+        NotSent: the message was not sent.
+        ConfigError: Apprise does not understand the address, or is not installed.
     """
     service = apprise_service(url)
     try:

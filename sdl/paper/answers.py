@@ -50,7 +50,7 @@ class Parity:
 
     Attributes:
         columns: names, k of them.
-        unit: of the values.
+        unit: unit of the values.
         known, predicted: (n, k) values.
         train: (n,) whether the row is a training row.
     """
@@ -72,7 +72,7 @@ class GoalAnswer:
     """A solver's answer to one goal.
 
     Attributes:
-        answer: as in a campaign: settings, raw settings, spread, verdict, reason.
+        answer: the proposal, as in a campaign: settings, raw settings, spread, verdict, reason.
         drawn: mean and standard deviation, (3,) each, of draws from the mixture; None for other solvers.
         miss: noise-free error of the worst channel (% of the goal); None where the truth is unknown.
     """
@@ -94,7 +94,7 @@ class SolverAnswers:
     Attributes:
         key: its kind.
         name: display name.
-        answers: to the paper's goal, then to each of `BEYOND`; empty if it failed.
+        answers: answers to the paper's goal, then to each of `BEYOND`; empty if it failed.
         rmse: (3,) root mean square error of the settings predicted for the test rows; empty if it failed.
         seconds: CPU time of the fit and of the first answer.
         error: why it failed, else empty.
@@ -120,7 +120,7 @@ class Findings:
     Attributes:
         pairs: the data.
         paper, ours: the paper's four methods, and our solvers.
-        parity: of the paper's methods, by key: readings for `linear` and `gmm`, settings for `pls` and `forest`.
+        parity: parity of the paper's methods, by key: readings for `linear` and `gmm`, settings for `pls` and `forest`.
         mixture: (500, 7) settings and readings drawn from the mixture.
         printed: (4,) readings expected at the settings of the one pair that the paper prints.
         quick: whether the forest is smaller than the paper's.

@@ -47,7 +47,7 @@ class Transformed:
 
     Attributes:
         before, after: (n,) draws.
-        mean, sd: of `after`.
+        mean, sd: mean and standard deviation of `after`.
         distance: Kolmogorov–Smirnov distance of `after` from the standard Gaussian.
     """
 

@@ -35,9 +35,9 @@ class Pairs:
         data: all rows, (n, 3) settings and (n, 4) readings.
         train: (n_train,) indices of the training rows, in the order of measurement.
         test: (n_test,) indices of the test rows.
-        source: where they are from.
-        notes: remarks about them.
-        state: of the twin; None for a log.
+        source: origin of the rows.
+        notes: remarks about the rows.
+        state: state of the twin; None for a log.
         plant: gives noise-free readings; None for a log, for which they are unknown.
         seconds: duration of the measurement by the instrument's clock; None if unknown.
     """

@@ -31,7 +31,7 @@ class Method:
     Attributes:
         key: our kind of solver.
         name: as in Table 1.
-        section: of the paper.
+        section: section of the paper.
         solver: as in a campaign file, with the options of the paper.
         answer: (R, G, B) of Table 1.
     """

@@ -35,7 +35,7 @@ def command(*words: str) -> list[str]:
 
 
 def finished(words: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """What `sdl` printed with these arguments, in a process without input.
+    """Run `sdl` with these arguments in a process without input, and return what it printed.
 
     Raises:
         subprocess.TimeoutExpired: it took longer; it was killed.

@@ -42,7 +42,7 @@ class Crashed(RuntimeError):
     """A process died at every attempt at the same item.
 
     Attributes:
-        index: of the item.
+        index: number of the item.
         code: the exit code of the last process; a negative one is the signal that ended it.
     """
 
@@ -77,14 +77,14 @@ def each(
     iterator is closed or raises, they get SIGTERM and `GRACE` seconds. Use it in `contextlib.closing`.
 
     Args:
-        function: of one item; at the top level of a module.
+        function: function of one item, defined at the top level of a module.
         items: consumed lazily.
         jobs: number of processes; 1 without a limit runs everything in this process.
         ordered: yield results in the order of the items instead of the order of completion.
         again: number of retries of an item whose process died.
         crashed: returns the result of an item that failed every time or took too long; without it, the error is raised.
         limit: seconds after which the process of an item is killed; such an item is not retried.
-        preload: module that the process from which workers are copied loads; that of the first call in a process.
+        preload: module loaded in the process from which workers are copied; only the first call in a process decides.
 
     Yields:
         (index of the item, result).

@@ -37,7 +37,7 @@ class Difference:
 
     Attributes:
         trial: its number.
-        what: as text.
+        what: description of the difference.
         shifts: the inputs whose settings differ.
     """
 
@@ -59,7 +59,7 @@ class Replayed:
             with the largest relative difference. Settings that differ by a step of rounding are included, relative to
             their range.
         measured: readings for which the twin gives another value, as text; always empty for a real instrument.
-        loop: where the campaign itself continues differently, as text; otherwise empty.
+        loop: text about the first event after which the campaign continues differently; else empty.
         unasked: why the twin could not be asked again; otherwise empty.
         versions: packages with another version now: (then, now), "" if not installed.
     """
@@ -97,5 +97,5 @@ class Replayed:
 
 
 def plain(replayed: Replayed) -> dict[str, Any]:
-    """For JSON."""
+    """The result as plain values, for JSON."""
     return dataclasses.asdict(replayed) | {"same": replayed.same, "identical": replayed.identical}

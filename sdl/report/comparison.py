@@ -43,9 +43,9 @@ class RunResult:
         trials, readings, seconds: its cost; seconds by the campaign's own clock.
         reached: whether its goal was reached.
         miss: tolerance ratio of the best trial; inf where no trial is judged.
-        error: of the same channel, as a fraction; NaN where unknown.
+        error: relative error of the same channel, as a fraction; NaN if unknown.
         config: dotted keys with their values as YAML; `goal` is a text.
-        deviations: by channel of the goal, (trial, mean reading − target in tolerances) of each finished trial.
+        deviations: for each channel of the goal, (trial, mean reading − target in tolerances) of each finished trial.
     """
 
     folder: Path

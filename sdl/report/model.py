@@ -75,7 +75,7 @@ class RunModel:
         return self.forward.training.units(rows)
 
     def is_near(self, U: Floats, except_for: tuple[int, ...]) -> Bools:
-        """(n,) which settings U (n, d) are near the answer in all columns but some."""
+        """(n,) which settings U (n, d) are near the answer in all columns except the given ones."""
         others = np.setdiff1d(np.arange(U.shape[1]), except_for)
         apart = np.abs(U[:, others] - self.answer[others]).max(axis=1, initial=0.0)
         return np.asarray(apart <= NEAR, dtype=np.bool_)

@@ -14,10 +14,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from sdl.errors import ConfigError, translated_os_errors
-from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
 from sdl.report.figures import draw, known
@@ -25,12 +28,7 @@ from sdl.report.figures.relevance import speaks
 from sdl.report.summary import summary
 from sdl.report.svg import inline
 from sdl.report.table import TrialTable
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from matplotlib.figure import Figure
-
-    from sdl.runs.runs import Run
+from sdl.runs.runs import Run
 
 OURS = "<!doctype html>\n<!-- made by sdl -->"
 """First bytes of our pages: such a file may be overwritten, any other is not."""
@@ -47,7 +45,7 @@ def run_page(run: Run | TrialTable, names: Sequence[str] = ()) -> str:
 
     Args:
         run: the run.
-        names: of the figures; by default those that say something about this run.
+        names: names of the figures; by default those that say something about this run.
 
     Raises:
         ConfigError: there is no such figure.
@@ -95,8 +93,6 @@ def inline_figures(page: str) -> list[dict[str, Any]]:
     Args:
         page: made by `run_page`.
     """
-    from markupsafe import Markup
-
     found = re.findall(
         r'<figure><h3>(.*?)</h3><figcaption>(.*?)</figcaption><img [^>]*src="data:image/svg\+xml;base64,([^"]*)">', page
     )
@@ -142,25 +138,16 @@ def render(template: str, **values: Any) -> str:
     """A page with its style sheet, from a template that extends frame.html.j2 and uses these values."""
     css = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("base.css", "report.css"))
     digest = _digest(css)
-    from markupsafe import Markup
-
     page = environment(finalize=_shown).get_template(template)
     text = page.render(css=Markup(css), css_hash=Markup(digest), **values)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # surrogates of a file name stay readable
 
 
-def environment(*folders: Path, **options: Any) -> Environment:
+def environment(*folders: Path, **options: Any) -> jinja2.Environment:
     """The Jinja environment of our templates: all text is escaped, and an undefined name is an error.
 
     Templates in `folders` come before ours; `options` are those of jinja2.Environment.
-
-    Raises:
-        ConfigError: Jinja is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ConfigError(missing("pages", "", error)) from error
     loader = jinja2.FileSystemLoader([*folders, TEMPLATES])
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **options)
 

@@ -37,11 +37,11 @@ def trials_id(trials: Iterable[float]) -> str:
 
 
 def inline(drawn: str, prefix: str, colours: Mapping[str, str], label: str) -> str:
-    """A picture of `compact` as part of a page whose policy forbids styles inside it.
+    """A picture made by `compact`, for insertion into a page whose policy forbids inline styles.
 
     Args:
         drawn: the SVG.
-        prefix: of its ids, since ids are unique on a page.
+        prefix: prefix of its ids, because ids must be unique on a page.
         colours: replacements of texts, such as `var(--c0)` by a variable of the page.
         label: what the picture shows, for readers who cannot see it.
     """

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from sdl.arrays import Floats
 from sdl.formatting import instrument_spec
+from sdl.report.model import fit_model
 from sdl.runs.runs import Run
 from sdl.types import Settings, numbers
 
@@ -35,7 +36,7 @@ class TrialTable:
         start, seconds: when the campaign was opened, and from then to the last event, by its own clock.
         numbers: (n,) the trials' numbers.
         X: (n, inputs) settings: applied, or else asked for; of an input with choices the number of the choice, from 0.
-        choices: of the inputs that have them.
+        choices: choices of the inputs that have them.
         Y: (n, channels) mean raw readings; NaN where there is none.
         expected: (n, channels) raw readings that the solver expected; NaN for design points.
         tolerance_ratios: (n,) of the worst channel; NaN where a trial is not judged.
@@ -95,8 +96,6 @@ class TrialTable:
     @cached_property
     def model(self) -> RunModel | None:
         """The forward model of the run, fitted at the first use; None where the readings do not suffice."""
-        from sdl.report.model import fit_model  # it takes scipy, which the pages of a list do not need
-
         return fit_model(self)
 
     @classmethod

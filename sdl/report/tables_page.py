@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from sdl.report.page import picture, render
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +15,11 @@ class TableSection:
     """A table with its heading.
 
     Attributes:
-        heading: of the section.
+        heading: heading of the section.
         head, rows: texts.
         texts: number of columns that hold text, aligned left; the others are numbers.
-        note: below the table.
-        facts: below the note, by the name of what they explain: (name, text) each.
+        note: text below the table.
+        facts: explanations below the note, each as (name, text).
         bad: rows that are marked.
     """
 

@@ -38,7 +38,7 @@ class CampaignInterrupted(KeyboardInterrupt):
 
     Attributes:
         signal: SIGINT or SIGTERM.
-        result: so far.
+        result: the result so far.
     """
 
     def __init__(self, signal_name: str, so_far: Result) -> None:

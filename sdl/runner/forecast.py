@@ -1,10 +1,11 @@
-"""What a campaign can be expected to take: a few campaigns on the twin of its instrument, within a limit of time."""
+"""A forecast of trials, readings and time: a few campaigns on the twin of the instrument, within a time limit."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ from sdl.core.campaign import Campaign
 from sdl.core.events import Event
 from sdl.core.goal import format_reading, format_shortfall
 from sdl.drivers.declared.config import Declared
+from sdl.drivers.twin.fitted import declaration
 from sdl.errors import ConfigError
 from sdl.formatting import count, display
 from sdl.runner.gate import Abort, Decision, Proceed
 from sdl.runner.start import run
 from sdl.runs.runs import Result, open_run
+from sdl.twin.fitted.fit import fit
+from sdl.twin.fitted.rows import collect
+from sdl.twin.fitted.write import toml
 from sdl.types import Outcome
 
 FIRST_SEED = 1000
@@ -38,9 +43,9 @@ class Forecast:
         campaigns: number of those that ended.
         outcomes: how often each outcome occurred.
         trials, readings, minutes: median, least and most of those that reached the goal or were done; empty without.
-        nearest: the closest readings of one that found the goal unreachable; empty elsewhere.
-        best: the expected value of a channel to maximise or minimise; empty elsewhere.
-        source: of the twin.
+        nearest: the closest readings of a campaign that found the goal unreachable; empty if none did.
+        best: the expected value of the channel to maximise or minimise; empty without one.
+        source: origin of the twin.
         complete: whether all campaigns that were asked for ended in time.
     """
 
@@ -86,13 +91,13 @@ def forecast(
     """Run a campaign several times on the twin of its instrument, in virtual time and without a record.
 
     Args:
-        campaign: on any instrument.
+        campaign: a campaign on any instrument.
         campaigns: number of simulated campaigns, each with another seed.
-        seconds: after which no further one begins, and the one under way ends.
-        sources: runs of the same instrument, the newest first, to which a twin is fitted where it has none.
+        seconds: time limit, after which no further campaign begins and the one in progress is ended.
+        sources: runs of the same instrument, the newest first, to which a twin is fitted if the instrument has none.
 
     Raises:
-        ConfigError: without a goal there is nothing to forecast; or there is no twin, and no such run.
+        ConfigError: there is no goal, so nothing to forecast; or there is neither a twin nor such a run.
     """
     if not campaign.goal:
         raise ConfigError("a campaign without a goal takes as many trials as its design has points")
@@ -148,9 +153,6 @@ def _one(campaign: CampaignFile, until: float) -> _End | None:
 
 
 def _summary(campaign: CampaignFile, ends: Sequence[_End], source: str, *, complete: bool) -> Forecast:
-    outcomes: dict[str, int] = {}
-    for end in ends:
-        outcomes[str(end.result.outcome)] = outcomes.get(str(end.result.outcome), 0) + 1
     good = [end for end in ends if end.result.outcome in (Outcome.REACHED, Outcome.DONE)]
     goal, best = campaign.goals(), ""
     if goal is not None and goal.objective is not None and good:
@@ -158,7 +160,7 @@ def _summary(campaign: CampaignFile, ends: Sequence[_End], source: str, *, compl
         best = f"{goal.objective} {format_reading(statistics.median(values))}" if values else ""
     return Forecast(
         len(ends),
-        outcomes,
+        dict(Counter(str(end.result.outcome) for end in ends)),
         _spread([end.result.trials for end in good]),
         _spread([end.result.readings for end in good]),
         _spread([end.minutes for end in good]),
@@ -183,11 +185,6 @@ def _simulated(instrument: Any, sources: Sequence[Path], folder: Path) -> tuple[
 
 def _fitted(instrument: Any, sources: Sequence[Path], folder: Path) -> tuple[Any, int]:
     """A twin fitted to the readings of earlier runs, and the number of these."""
-    from sdl.drivers.twin.fitted import declaration  # it needs numpy, which a validation should not load
-    from sdl.twin.fitted.fit import fit
-    from sdl.twin.fitted.rows import collect
-    from sdl.twin.fitted.write import toml
-
     options, file = declaration(instrument), folder / "twin.toml"
     try:
         rows = collect(sources, options.inputs, options.channels, session_gap=options.session_gap).rows

@@ -21,7 +21,7 @@ class Guard:
     """Watch this process while it runs a campaign; POSIX only, main thread only.
 
     Args:
-        folder: of the run.
+        folder: directory of the run.
     """
 
     def __init__(self, folder: Path) -> None:

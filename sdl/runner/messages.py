@@ -1,7 +1,7 @@
 """Messages about one run, to the people whom its campaign names under `notify`.
 
-A message is in the outbox of the run's directory before the campaign goes on, and is sent by a thread. What could not
-be sent until the process ends is sent by the next one that drives the run.
+A message is in the outbox of the run's directory before the campaign continues, and is sent by a thread. Messages that
+could not be sent before the process ends are sent by the next process that drives the run.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Messenger:
     def asked(self, request: AskedReading) -> None:
         """Tell people that a reading is asked for, and remind them until it was told."""
         self._asked, self._reminders = request, 0
-        self._ask("asked")
+        self._ask("requested")
 
     def tick(self) -> None:
         """Remind people of the reading that is asked for."""

@@ -12,6 +12,7 @@ from sdl.drivers.base import session_gap
 from sdl.store.datasets import DatasetRow
 from sdl.twin.fitted.state import FittedState
 from sdl.twin.led.state import TwinState
+from sdl.twin.monitor import departure
 from sdl.twin.reference import load_reference
 from sdl.types import SESSION_GAP, Reading
 
@@ -21,13 +22,13 @@ Watch = Callable[[Event, Campaign], None]  # receives every event after it is wr
 
 
 def notify(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
-    """Pass an event to the observer; returns it, or None once it can no longer receive events."""
+    """Pass an event to the observer; return the observer, or None once it can no longer receive events."""
     if watch is None:
         return None
     try:
         watch(event, campaign)
     except OSError as error:  # a closed pipe or terminal does not end the campaign
-        log.warning("no longer shown: %s", error)
+        log.warning("progress is no longer shown: %s", error)
         return None
     return watch
 
@@ -39,7 +40,7 @@ def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | 
     try:
         state = load_reference(config.watch_reference)
     except ValueError as error:  # a run that is resumed without the file
-        log.warning("watch: %s: nothing is compared", error)
+        log.warning("watch: %s: the instrument is not compared with a twin", error)
         return watch
     inputs = {item.name for item in config.instrument.inputs}
     if inputs != state.inputs.keys():
@@ -68,7 +69,7 @@ class TwinMonitor:
     """Compares a campaign's readings with a twin as they arrive.
 
     Args:
-        state: of the twin.
+        state: state of the twin.
         session_gap: seconds between two readings that begin a new session.
     """
 
@@ -79,8 +80,6 @@ class TwinMonitor:
 
     def observe(self, event: Measured) -> str | None:
         """Add a reading; a sentence if the instrument no longer matches its twin, else None."""
-        from sdl.twin.monitor import departure
-
         reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
         self._session += event.at - self._last > self._session_gap
         self._last = event.at

@@ -63,7 +63,7 @@ def versions() -> dict[str, str]:
 
 
 def user() -> str:
-    """The user who runs it; `unknown` if the system does not say."""
+    """The user of this process; `unknown` if the system does not say."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # ImportError: no module pwd, as on Windows and in a browser

@@ -1,8 +1,8 @@
 """Switch an instrument off, and repeat the attempt until a reply confirms it.
 
 A driver's `safe` is one attempt. A shared server may try for 50 s within one request, report failure with the
-instrument still on, and need as long again, so one attempt may take that long and all of them two minutes. Nothing of
-the campaign waits for them.
+instrument still on, and need as long again, so one attempt may take that long and all of them two minutes. The campaign
+itself does not wait for these attempts.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SwitchOff:
 
     Args:
         ask: makes one attempt and returns what the driver's `safe` returns.
-        clock: for the waits between attempts.
+        clock: clock for the waits between attempts.
         virtual: whether the instrument runs in virtual time.
 
     Attributes:

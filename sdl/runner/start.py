@@ -59,7 +59,7 @@ def run(
             record the interruption; in the main thread, with a record, on POSIX.
         switch_off: how long to try to switch the instrument off at the end; two minutes by default.
         measure: for an instrument of kind python: the function from settings to readings, both by name.
-        off: likewise: the function that takes the settings `off` and switches the instrument off.
+        off: for the same kind: the function that takes the settings `off` and switches the instrument off.
 
     Returns:
         The result; its `safe` says whether the instrument is off.
@@ -106,7 +106,8 @@ def resume(
 ) -> Result:
     """Continue a run after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
-    One that has reached its goal is left as it is; its instrument is made safe where the record does not prove that.
+    A run that has reached its goal is left unchanged, but its instrument is switched off if the record does not prove
+    that it is off.
 
     Args:
         folder: the run's directory.
@@ -208,7 +209,7 @@ def allowed_changes(changes: Sequence[str]) -> dict[str, Any]:
     """Changes of a run, by dotted key.
 
     Raises:
-        ConfigError: one of a key that makes another campaign.
+        ConfigError: a key is not in `sdl.config.CHANGEABLE`.
     """
     changed = dict(map(config.split, changes))
     for path in changed:

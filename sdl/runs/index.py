@@ -63,7 +63,7 @@ Progress = Callable[[int, int], None]
 
 
 def ignore(done: int, of: int) -> None:
-    """A progress that nobody watches."""
+    """Ignore the progress."""
 
 
 class Index:
@@ -218,7 +218,7 @@ class Index:
         return [row | {key: json.loads(row[key]) for key in lists} for row in listed], count[0][0] if count else 0
 
     def rows(self, query: Query | None = None) -> list[dict[str, Any]]:
-        """The rows, as of `list_row`, of the runs that match a query, in its order."""
+        """The rows, as by `list_row`, of the runs that match a query, in its order."""
         query = query or Query()
         where, values = query.where()
         text = f"SELECT run, outcome, tags, row FROM runs WHERE {where} ORDER BY {query.order()}"
@@ -271,7 +271,7 @@ class Index:
 
 
 def read_row(folder: Path) -> dict[str, Any]:
-    """The row of a run, from its record; of one that cannot be read the reason."""
+    """The row of a run, from its record; if that cannot be read, a row with the reason."""
     from sdl.runs.listing import list_row  # only where a record has changed: it needs numpy
 
     try:

@@ -59,7 +59,7 @@ def _cell(key: str, value: Any) -> str:
 def list_row(folder: Path) -> dict[str, Any]:
     """The row of a run: goal, outcome, error; `unreadable` and the reason where its record is damaged.
 
-    Of an archived run, `folder` is what would be its directory; the row has its notes.
+    For an archived run, `folder` is the directory that it had; the row has its notes.
     """
     names: dict[str, Any] = {"run": str(folder), "campaign": folder.parent.name, "id": folder.name.rpartition("-")[2]}
     try:
@@ -100,7 +100,7 @@ def _row(folder: Path) -> dict[str, Any]:
 def curve(trials: Sequence[Trial], goal: Goal | None) -> list[float]:
     """A sparkline: the tolerance ratio of the worst channel by trial; with an objective its reading.
 
-    Of many trials, the least of each stretch, or the best of the objective.
+    Many trials are drawn in groups of consecutive ones: the smallest ratio of each, or its best reading.
     """
     if goal is not None and goal.objective is not None:
         values = [trial.mean[goal.objective] for trial in trials if trial.judged and goal.objective in trial.mean]

@@ -31,7 +31,7 @@ class Notes(BaseModel, frozen=True):
 
     Attributes:
         note: free text, possibly of several lines.
-        tags: in order, without duplicates.
+        tags: the tags in order, without duplicates.
         version: number of changes; a change based on an older version is refused.
         by, at: author and time of the last change, seconds since 1970 UTC.
     """

@@ -1,6 +1,6 @@
 """The mean of all readings at settings that a solver cannot tell apart from those of the best trial.
 
-The best of many trials is the luckiest one; the mean of all readings near it is not.
+The best of many trials is partly lucky; the mean of all readings near its settings is hardly biased by that choice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PooledMean:
     """The mean of all readings near the settings of the best trial.
 
     Attributes:
-        mean: by channel of the goal; raw.
+        mean: mean raw reading of each channel of the goal.
         std_error: its standard error by channel, from the scatter of the readings; NaN with a single reading.
         readings, trials: numbers that are pooled.
     """
@@ -43,7 +43,7 @@ def pooled_mean(history: History, inputs: list[Mapping[str, Any]]) -> PooledMean
 
     Args:
         history: the finished trials.
-        inputs: of the instrument, as a record declares them.
+        inputs: the instrument's inputs, as a record declares them.
 
     Returns:
         None without a goal or a best trial.

@@ -46,7 +46,9 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.sort.removeprefix("-") not in SORTS:
-            raise ConfigError(f"sort {self.sort[:40]!r}: must be one of {', '.join(SORTS)}, or one of them after -")
+            raise ConfigError(
+                f"sort {self.sort[:40]!r}: must be one of {', '.join(SORTS)}, or one of them with a leading -"
+            )
 
     @property
     def filtered(self) -> bool:

@@ -26,14 +26,14 @@ class Result:
             a trial.
         error: the worst channel's |measured − target| / |target|, a fraction; None if unknown.
         miss: the worst channel's tolerance ratio; None if unknown.
-        worst: that channel's name; None if unknown.
+        worst: name of the worst channel; None if unknown.
         best: number of the best trial.
         by: the rule, solver or person that ended the campaign.
         run: the run's directory; empty for a campaign in memory.
         safe: state of the instrument after it was told to switch off at the end; None for one simulated in virtual
             time, or if nothing was switched on.
-        objective: of the channel to maximise or minimise; None without one. `measured` is then the mean of all readings
-            at the best settings.
+        objective: result for the channel to maximise or minimise; None without one. `measured` is then the mean of all
+            readings at the best settings.
     """
 
     outcome: Outcome | None

@@ -74,7 +74,7 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Have Python look for no cycles meanwhile: events have none, and among millions of them it looks for long."""
+    """Switch off Python's search for reference cycles inside the block: it is slow, and events have no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -96,11 +96,11 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
 
 
 class Folding:
-    """The fold of a record whose events come one after the other, the first of them included.
+    """The fold of a record whose events arrive one after the other, including the first.
 
     Args:
         opened: the first event.
-        folder: as for `fold`.
+        folder: directory of the run, as for `fold`.
     """
 
     def __init__(self, opened: Opened, folder: Path | None) -> None:
@@ -337,7 +337,7 @@ class Run:
         """A matplotlib Figure of the run, by its name in docs/how-to/reports.md.
 
         Raises:
-            ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
+            ConfigError: there is no such figure, or this run has nothing to show in it.
         """
         drawn = _view("sdl.report.figures:draw")(self, name)
         if drawn is None:

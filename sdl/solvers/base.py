@@ -50,7 +50,7 @@ def require_choices(solver: Any, inputs: Sequence[Input]) -> None:
     """Refuse inputs with choices for a solver that cannot handle them.
 
     Raises:
-        ConfigError: it has no attribute `takes_choices` that is true.
+        ConfigError: its attribute `takes_choices` is missing or false.
     """
     names = [item.name for item in inputs if not item.numeric]
     if names and not getattr(solver, "takes_choices", False):

@@ -23,7 +23,7 @@ class Mcmc(Frozen):
     )
     answer: Literal["mean", "median", "top"] = Field(
         "mean",
-        description="the point of the most probable solution that is proposed: mean, median, or top, its maximum",
+        description="which point of the most probable solution is proposed: mean, median, or top (the maximum)",
     )
     walkers: int = Field(64, ge=8, le=1000, description="number of parallel chains; at least four for each input")
     steps: int = Field(60, ge=10, le=100_000, description="steps of each chain that are used")

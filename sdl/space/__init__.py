@@ -30,11 +30,11 @@ class Space:
     """The settings that an instrument can take.
 
     Args:
-        inputs: in the order of the columns.
+        inputs: the inputs, in the order of the columns.
         constraints: linear conditions on numeric inputs that settings inside all bounds must keep as well.
 
     Attributes:
-        names: of the inputs.
+        names: names of the inputs.
         columns: names of the p columns: of a numeric input its own, of a choice `solvent=ethanol`.
         low, high: (p,) bounds of the columns.
         numeric, choices: the inputs that are set to numbers, and those that have choices.
@@ -73,7 +73,7 @@ class Space:
         return self.high - self.low
 
     def columns_of(self, name: str) -> slice:
-        """The columns of an input; none of one that follows from the others."""
+        """The columns of an input; none if its value follows from the other inputs."""
         return self._slices[name]
 
     @property
@@ -90,7 +90,7 @@ class Space:
 
     @cached_property
     def blocks(self) -> tuple[dict[str, str], ...]:
-        """Every combination of choices; without any, one that is empty."""
+        """Every combination of choices; one empty combination if no input has choices."""
         texts = [item.choices or () for item in self.choices]
         return tuple(dict(zip((i.name for i in self.choices), one, strict=True)) for one in product(*texts))
 
@@ -122,7 +122,7 @@ class Space:
         return Region(self.low, self.high, full[some] / norm[:, None], bound[some] / norm, self.categorical, codes)
 
     def encode(self, settings: Settings) -> Floats:
-        """(p,) row of settings that give every input; NaN for a choice that is none of the input's."""
+        """(p,) row of settings that name every input; NaN for an unknown choice."""
         row = np.empty(len(self.columns))
         for name, part in self._slices.items():
             row[part] = self._choices[name].encode(settings[name]) if name in self._choices else settings[name]
@@ -144,7 +144,7 @@ class Space:
         return settings
 
     def by_input(self, columns: Floats) -> dict[str, float]:
-        """Standard deviations by input, of those (p,) of the columns; NaN for an input with choices."""
+        """Standard deviation of each input, from those of the columns (p,); NaN for an input with choices."""
         found = {
             name: float(columns[part][0]) if part.stop == part.start + 1 else math.nan
             for name, part in self._slices.items()

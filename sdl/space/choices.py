@@ -23,7 +23,7 @@ class Choice:
         self.codes: Floats = np.vstack([np.zeros(len(self.columns)), np.eye(len(self.columns))])
 
     def encode(self, value: object) -> Floats:
-        """(c - 1,) columns of a choice; NaN for a value that is none."""
+        """(c - 1,) columns of a choice; NaN for a value that is not a choice."""
         if value not in self.choices:
             return np.full(len(self.columns), np.nan)
         code: Floats = self.codes[self.choices.index(str(value))]
@@ -40,7 +40,7 @@ class Choice:
         """The value itself.
 
         Raises:
-            ValueError: it is none of the choices.
+            ValueError: it is not one of the choices.
         """
         if not self.contains(value):
             raise ValueError(f"{self.name}: {value!r} is none of the choices {', '.join(self.choices)}")

@@ -20,7 +20,7 @@ class Numeric:
 
     @property
     def rounding(self) -> float:
-        """Largest change of a value by rounding to decimals; 0 where the steps have no more of them."""
+        """Largest change of a value by rounding to decimals; 0 if the steps have no further decimals."""
         exact = self._step is not None and all(round(x, self._decimals) == x for x in (self._low, self._step))
         return 0.0 if exact else 0.5 * 10.0**-self._decimals
 
@@ -40,7 +40,7 @@ class Numeric:
         return not math.isnan(value) and abs(value - self.project(value)) <= PRECISION * self._width
 
     def project(self, value: float) -> float:
-        """The nearest value that the input can be set to; of an input without steps rounded to the precision.
+        """The nearest value that the input can be set to; without steps, the value rounded to the precision.
 
         Raises:
             ValueError: it is NaN.

@@ -1,7 +1,8 @@
 """Packing finished runs into `RUN.zip` beside their directories, and restoring them.
 
-Whatever happens, one of the two is whole: the archive is written under another name, compared with the files, and
-renamed; only then the directory is moved away and removed. A run that is left in between by a kill is packed again.
+At every moment the archive or the directory is complete: the archive is written under another name, compared with the
+files, and renamed; only then is the directory moved away and removed. If the process is killed in between, the run is
+packed again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.store import record
 from sdl.store.archived import WHAT, archive_of, is_archived, unpack
 from sdl.store.lock import ATTENDED, Lock
@@ -41,7 +42,8 @@ def pack(folder: Path) -> Packed:
     """Archive a finished run.
 
     Raises:
-        ConfigError: it is not finished, or holds something other than files. InUse: a process is writing to it.
+        ConfigError: the run is not finished, or holds something other than files.
+        InUse: a process is writing to it.
         Damaged, RecordError: its record is damaged, or the archive cannot be written. The run is as it was.
     """
     if not (folder / record.FILE).is_file():
@@ -52,10 +54,8 @@ def pack(folder: Path) -> Packed:
         if not checked.finished or not checked.sealed:
             why = "is not finished" if not checked.finished else f"has no {record.SEAL}, as a crash leaves it"
             raise ConfigError(f"{folder}: {why}; only finished and sealed runs are archived")
-        try:
+        with translated_os_errors(archive_of(folder), kind=RecordError):
             return _pack(folder)
-        except OSError as error:
-            raise RecordError(f"{archive_of(folder)}: cannot be written: {error.strerror}") from error
     finally:
         lock.release()
 
@@ -72,7 +72,9 @@ def _pack(folder: Path) -> Packed:
             stream.flush()
             os.fsync(stream.fileno())
         if found := _differences(draft, hashes):
-            raise RecordError(f"{draft}: not as it was written ({found}); the disk may be failing. Nothing was removed")
+            raise RecordError(
+                f"{draft}: differs from what was written ({found}); the disk may be failing. Nothing was removed"
+            )
         removed = folder.with_name(MARK + folder.name)
         shutil.rmtree(removed, ignore_errors=True)  # left by a kill, after its archive was complete
         draft.replace(target)
@@ -103,7 +105,7 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
         if stat.S_ISDIR(info.st_mode) or name in LEFT_OUT:
             continue
         if not stat.S_ISREG(info.st_mode):
-            raise ConfigError(f"{path}: a link or no plain file; move it away before archiving the run")
+            raise ConfigError(f"{path}: a link or not a regular file; move it away before archiving the run")
         found[name] = (info.st_size, info.st_mtime_ns)
     return found
 
@@ -137,11 +139,11 @@ def _differences(source: Path, hashes: Mapping[str, str]) -> str:
 
 
 def restore(folder: Path) -> Path:
-    """Unpack an archived run in its old place, and remove its archive; `folder` is what will be its directory.
+    """Unpack an archived run to `folder`, the directory that it had, and remove its archive.
 
     Raises:
-        ConfigError: it is not archived, or the archive is not safe to unpack.
-        Damaged, RecordError: archive or record are damaged, or cannot be written. The archive is as it was.
+        ConfigError: the run is not archived, or the archive is not safe to unpack.
+        Damaged, RecordError: archive or record is damaged, or cannot be written. The archive is unchanged.
     """
     source = archive_of(folder)
     if not is_archived(folder):

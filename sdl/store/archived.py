@@ -1,6 +1,6 @@
 """Archived runs: `RUN.zip` in the place of the directory of a run, and its unpacked copy below the cache.
 
-A run is archived where its archive is there and its directory is not; a directory always counts before an archive.
+A run is archived if its archive exists and its directory does not; if both exist, the directory counts.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def archive_of(folder: Path) -> Path:
 
 
 def is_archived(folder: Path) -> bool:
-    """Whether a run is archived, by what would be its directory."""
+    """Whether the run that had this directory is archived."""
     return not os.path.isdir(folder) and os.path.isfile(archive_of(folder))
 
 
 def archived(runs: Path, depth: str = "*/*") -> list[Path]:
-    """What would be the directories of the archived runs below `runs`."""
+    """The former directories of the archived runs below `runs`."""
     found = (path.with_name(path.name.removesuffix(SUFFIX)) for path in runs.glob(depth + SUFFIX))
     return [folder for folder in found if not _hidden(folder) and is_archived(folder)]
 
@@ -44,7 +44,7 @@ def _hidden(folder: Path) -> bool:
 
 
 def opened(folder: Path) -> Path:
-    """The directory of a run; of an archived one its unpacked copy, made if it is not there.
+    """The directory of a run; for an archived run that of its unpacked copy, which is made if it is missing.
 
     Raises:
         Damaged, ConfigError: the archive is damaged, or not safe to unpack. RecordError: it cannot be unpacked.
@@ -75,7 +75,7 @@ def _user() -> int | str:
 
 @contextlib.contextmanager
 def unpacked(folder: Path) -> Iterator[Path]:
-    """The directory of a run; of an archived one a copy that is removed again.
+    """The directory of a run; for an archived run that of a copy, which is removed afterwards.
 
     Raises:
         Damaged, ConfigError, RecordError: as `opened`.
@@ -115,7 +115,7 @@ def refuse_change(folder: Path) -> None:
     """Refuse to write to the unpacked copy of an archived run.
 
     Raises:
-        RecordError: it is one.
+        RecordError: the directory is such a copy.
     """
     if CACHE in folder.absolute().parts:
         name = f"{folder.parent.name}/{folder.name}"

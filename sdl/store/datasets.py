@@ -31,7 +31,7 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings
+from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings, is_number
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -131,7 +131,7 @@ def load(
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone, of numbers, if their bounds are not known.
+        inputs: the inputs in the order of a log's `in`; names alone, for numeric inputs, if their bounds are unknown.
         channels: the channels of the instrument; others are ignored.
         required: channels without which a row is not used.
         base: directory that a relative path starts from; None is the working directory.
@@ -141,7 +141,7 @@ def load(
             `SESSION_GAP`.
         derive: adds channels that are computed from the others, to each row.
         derived: their names; a file need not have them.
-        held: values of inputs; rows at other ones are not used.
+        held: values of inputs; rows at other values are not used.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
@@ -200,7 +200,7 @@ class FileColumns:
         inputs: names of inputs; empty if the file has none.
         unnamed: number of inputs listed without names.
         channels: names of channels; empty if they cannot be distinguished from other columns.
-        texts: the different texts of the columns that hold nothing else and could be choices, sorted.
+        texts: for each column that holds only texts and could be an input with choices, its different texts, sorted.
     """
 
     columns: tuple[str, ...]
@@ -615,7 +615,7 @@ def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
     for name, value in cells.items():
         if value is None or value != value:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_READING:
+        if not is_number(value) or not abs(value) <= MAX_READING:
             detail = f"{name} is {str(value)[:40]!r}, not a number between -{MAX_READING:g} and {MAX_READING:g}"
             raise Unusable(f"{name} is not a number", detail)
         numbers[name] = value

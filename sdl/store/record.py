@@ -87,8 +87,8 @@ class EventSchema:
         last: class that finishes the file; None if it is never finished.
         after: classes that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
-        added_in: by kind, the fields that a later schema added, each with its value for files of earlier schemas.
-        frequent: kinds of which a file has so many that each is read from its text in one step.
+        added_in: fields that a later schema added, by kind, each with its value for files of earlier schemas.
+        frequent: kinds of event that a file has many of; each is read from its text in one step.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
 def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Shared | None = None) -> tuple[Any, str]:
     """Decode one line without its newline: its event and its sha.
 
-    `shared` has the mappings of the events before, which equal ones of this event are replaced by: it saves memory, as
+    `shared` holds the mappings of earlier events; they replace equal mappings of this event, which saves memory, as
     does one object for equal counts.
 
     Raises:
@@ -232,7 +232,7 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Sha
         raise ValueError("not a whole line of a record")
     sha = rest[:-2].decode("ascii", "replace")
     if sha != _sha(previous, text):
-        raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
+        raise ValueError("does not match its sha: the line was changed, or a line before it was lost or moved")
     try:
         event = _read_frequent(text, form) or _read_any(text, form)
         if shared is not None:
@@ -331,7 +331,7 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     """Verify a whole record: its hashes, its seal and the hash of its prior.
 
     Raises:
-        Damaged: with file and line.
+        Damaged: names the file and the line.
     """
     return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
 
@@ -348,7 +348,7 @@ def _verify(
         if isinstance(item, Line):
             lines, sha, finished = item.number, item.sha, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
-                raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
+                raise Damaged(str(folder / form.seal), 1, f"does not match line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
                 check_prior(folder, item.event)
         elif item.torn:
@@ -686,13 +686,13 @@ def check_prior(folder: Path, opened: Opened) -> None:
     """Verify a campaign's copy of its prior.
 
     Raises:
-        Damaged: it is missing, or not as it was when the campaign started.
+        Damaged: it is missing, or changed since the campaign started.
     """
     file = folder / PRIOR
     for source in opened.prior[:1]:
         plain_prior(folder)
         if file_sha(file) != source["copy_sha256"]:
-            raise Damaged(str(file), 1, "not as it was when the campaign started")
+            raise Damaged(str(file), 1, "changed since the campaign started")
 
 
 def plain_prior(folder: Path) -> Path:

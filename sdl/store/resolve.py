@@ -28,7 +28,7 @@ def folders(runs: Path = RUNS) -> list[Path]:
 
 
 def every_run(runs: Path = RUNS) -> list[Path]:
-    """As `folders`, with the archived runs by what would be their directories."""
+    """As `folders`, with the former directories of archived runs."""
     return sorted([*folders(runs), *archived.archived(runs)], key=_order)
 
 
@@ -54,7 +54,7 @@ def lies_below(runs: Path, campaign: str, run: str) -> bool:
 
 
 def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
-    """The directory of a run; of an archived one that of its unpacked copy.
+    """The directory of a run; for an archived run that of its unpacked copy.
 
     Args:
         name: a run's directory or its record.jsonl; a directory of runs, for the newest of them; `latest`; the name of
@@ -69,7 +69,7 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
 
 
 def locate(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
-    """As `find`; of an archived run what would be its directory.
+    """As `find`, but for an archived run the directory that it had.
 
     Raises:
         ConfigError: no run matches, or several do.

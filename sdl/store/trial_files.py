@@ -1,7 +1,7 @@
 """Files that people put beside a trial: photos, spectra, notes; in the folder `files` of the run's directory.
 
 A file is named `trial-0003-1a2b3c4d5e6f-photo.jpg`: the trial, the beginning of its SHA-256, and the name that it had,
-reduced to safe characters. The record knows nothing of them. A client never names a path: it gets the names that are
+reduced to safe characters. The record does not mention them. A client never names a path: it gets the names that are
 listed, and a name is looked up in that list.
 """
 
@@ -14,7 +14,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.store.archived import refuse_change
 from sdl.store.plainfile import open_existing
 from sdl.store.record import write_file
@@ -46,9 +46,9 @@ class TrialFile:
 
     Attributes:
         trial: its number.
-        name: as it is stored, unique in the run.
+        name: its name as stored, unique in the run.
         title: the name that it had, reduced to safe characters.
-        size: in bytes.
+        size: its size in bytes.
     """
 
     trial: int
@@ -63,14 +63,15 @@ def add(folder: Path, trial: int, name: str, content: bytes) -> str:
     Args:
         folder: the run's directory.
         trial: its number.
-        name: that it had; only its last part counts.
-        content: of the file.
+        name: the name that it had; only the part after the last separator counts.
+        content: content of the file.
 
     Returns:
         The name under which it is stored.
 
     Raises:
-        ConfigError: empty, too large, of a type that is not accepted, or one too many; nothing was written.
+        ConfigError: the file is empty, too large or of a type that is not accepted, or the run has too many files;
+            nothing was written.
         RecordError: it cannot be written.
     """
     refuse_change(folder)
@@ -83,12 +84,10 @@ def add(folder: Path, trial: int, name: str, content: bytes) -> str:
     if len(present) >= MAX_FILES:
         raise ConfigError(f"the run has {MAX_FILES} files already, and may not have more")
     place = folder / FOLDER
-    try:
+    with translated_os_errors(place, "created", RecordError):
         place.mkdir(exist_ok=True)
         if not stat.S_ISDIR(place.lstat().st_mode):
             raise RecordError(f"{place}: is no directory (a link is not followed)")
-    except OSError as error:
-        raise RecordError(f"{place}: cannot be created: {error.strerror}") from error
     write_file(place / stored, content)
     return stored
 
@@ -118,18 +117,15 @@ def read(folder: Path, name: str) -> bytes:
     """
     if not any(one.name == name for one in files(folder)):
         raise ConfigError("no such file")
-    try:
-        with open_existing(folder / FOLDER / name) as stream:
-            return stream.read(MAX_BYTES)
-    except OSError as error:
-        raise RecordError(f"{name}: cannot be read: {error.strerror}") from error
+    with translated_os_errors(name, "read", RecordError), open_existing(folder / FOLDER / name) as stream:
+        return stream.read(MAX_BYTES)
 
 
 def safe_name(name: str) -> str:
-    """The last part of a file's name in letters, digits, `.`, `_` and `-`, its end in lower case.
+    """The last part of a file's name in letters, digits, `.`, `_` and `-`, its extension in lower case.
 
     Raises:
-        ConfigError: it ends in no type that is accepted.
+        ConfigError: its extension is not accepted.
     """
     last = re.split(r"[/\\]", name)[-1]
     plain = unicodedata.normalize("NFKD", last).encode("ascii", "ignore").decode()

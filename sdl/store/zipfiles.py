@@ -35,10 +35,11 @@ class Entry:
 
 
 def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> str:
-    """Copy a file of an archive to a new file, durably; its sha256, in hexadecimal digits.
+    """Copy a file of an archive to a new file, durably; return its SHA-256 in hexadecimal digits.
 
     Raises:
-        ConfigError: it is larger than it says. OSError: it cannot be written. UNREADABLE: it cannot be read.
+        ConfigError: the file is larger than the archive says.
+        OSError: it cannot be written. UNREADABLE: it cannot be read.
     """
     digest, left = hashlib.sha256(), entry.size
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> s
         while block := stream.read(BLOCK):
             left -= len(block)
             if left < 0:
-                raise ConfigError(f"{source}: {name} is larger than it says")
+                raise ConfigError(f"{source}: {name} is larger than the archive says")
             digest.update(block)
             copy.write(block)
         copy.flush()
@@ -56,7 +57,7 @@ def copy_out(source: Path, name: PurePosixPath, entry: Entry, target: Path) -> s
 
 @contextlib.contextmanager
 def entries_of(source: Path, what: str) -> Iterator[dict[PurePosixPath, Entry]]:
-    """The files of an archive, by name; `what` it should be, for the message: `.eln file`.
+    """The files of an archive, by name; `what` is the expected kind for the message, such as `.eln file`.
 
     Raises:
         ConfigError: it is no archive, or not safe to unpack. OSError: it cannot be read.
@@ -75,7 +76,7 @@ def limited(source: Path, entries: dict[PurePosixPath, Entry], allowed: int) -> 
     """The entries, unless they are too many or too large.
 
     Raises:
-        ConfigError: they are.
+        ConfigError: they are too many or too large.
     """
     total = sum(entry.size for entry in entries.values())
     if total > allowed or len(entries) > MOST_FILES:
@@ -94,9 +95,9 @@ def _entries(source: Path, archive: zipfile.ZipFile, what: str) -> dict[PurePosi
         kind = stat.S_IFMT(info.external_attr >> 16)
         inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
         if not inside or "\\" in name or ":" in path.parts[0]:
-            raise ConfigError(f"{source}: the name {name!r} leads out of the archive")
+            raise ConfigError(f"{source}: the name {name!r} points outside the archive")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ConfigError(f"{source}: {name} is a link or no plain file")
+            raise ConfigError(f"{source}: {name} is a link or not a regular file")
         if info.flag_bits & 1:
             raise ConfigError(f"{source}: {name} is encrypted; decrypt it first")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

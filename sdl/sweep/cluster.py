@@ -39,9 +39,9 @@ def each(
 
     Args:
         tasks: taken as workers become free.
-        address: of the scheduler, or `local` for worker processes on this machine, reachable from it only.
+        address: address of the scheduler, or `local` for worker processes on this machine, reachable from it only.
         jobs: workers of a local cluster; by default one per core.
-        resources: that workers must have to drive the real instruments of the sweep.
+        resources: Dask resources that workers must have to drive the real instruments of the sweep.
         limit: real seconds per campaign.
 
     Raises:

@@ -36,10 +36,10 @@ class Point:
     """One combination of values of the varied keys.
 
     Attributes:
-        values: by dotted key.
+        values: values of the varied keys, by dotted key.
         tree: the resolved campaign without its seed; parts with a seed of their own take the campaign's.
         digest: hash of its content.
-        resource: that a worker must have to drive the instrument; empty for a simulated one.
+        resource: Dask resource that a worker must have to drive the instrument; empty for a simulated one.
     """
 
     values: Mapping[str, Any]
@@ -54,7 +54,7 @@ class SweepPlan:
 
     Attributes:
         points: each runs with every seed and repeat.
-        inputs, channels: of all instruments, in order of first appearance.
+        inputs, channels: names for all instruments, in order of first appearance.
         base: name of the base campaign for display.
         virtual: whether all campaigns run in virtual time; in real time one may take hours.
     """

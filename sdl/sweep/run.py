@@ -25,7 +25,7 @@ class SweepOutcome:
         before: number finished by earlier calls.
         ran: number finished by this call.
         cannot: campaigns without a result, with the reason; the next call tries them again.
-        changed: packages whose version differs from that of the earlier results: then and now.
+        changed: packages whose version differs from that of the earlier results, with both versions.
     """
 
     data: Path
@@ -56,7 +56,8 @@ def run(
         progress: called after every campaign.
 
     Raises:
-        ConfigError: a missing package, or a directory of another sweep. RecordError: the disk.
+        ConfigError: a package is missing, or the directory is of another sweep.
+        RecordError: the results cannot be written.
         KeyboardInterrupt: Ctrl-C; finished campaigns are in the data set, and the next call continues.
     """
     from sdl.runner import versions

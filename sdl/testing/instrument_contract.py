@@ -20,7 +20,7 @@ import pytest
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.drivers.base import Driver, Instrument, constraints_of, space_of
 from sdl.errors import Rejected
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState, is_number
 
 
 def need(holds: bool, otherwise: str) -> None:
@@ -56,7 +56,8 @@ class InstrumentContract:
     def settings(self, instrument: Instrument) -> dict[str, Any]:
         """Settings that are harmless to measure at: the middle of every input, on a step where it has one.
 
-        Of an input with choices the first one. Where that breaks a constraint, the closest settings that keep it.
+        An input with choices gets its first one. If these settings break a constraint, the closest ones that keep it
+        are taken.
         """
         middle: dict[str, Any] = {
             item.name: item.choices[0]
@@ -216,7 +217,7 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
             if part == "applied" and name in choices:
                 need(value in choices[name], f"{part}[{name!r}] = {value!r} is none of {', '.join(choices[name])}")
                 continue
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            number = is_number(value) and math.isfinite(value)
             need(number, f"{part}[{name!r}] = {value!r} is not a finite int or float")
     need(set(reading.saturated) <= channels, f"saturated names unknown channels: {reading.saturated}")
     for item in instrument.channels:

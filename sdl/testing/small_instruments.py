@@ -1,4 +1,4 @@
-"""Five small simulated instruments that a solver is tried on: what users have, each with one difficulty.
+"""Five small simulated instruments to test solvers on, each with one difficulty of real instruments.
 
 | name | difficulty |
 |---|---|

@@ -115,7 +115,7 @@ class Check:
         return said
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as plain values, for JSON."""
         return {
             "divergent": self.divergent,
             "verdict": self.verdict,
@@ -132,7 +132,7 @@ def channel_checks(names: Sequence[str], counts: Floats, noise: Floats, due: Flo
     """The comparison of each channel with at least `FEW` readings.
 
     Args:
-        names: of the m channels.
+        names: names of the m channels.
         counts: (n, m) readings less those of the twin; NaN where not compared.
         noise: (n, m) standard deviation of a repeated reading.
         due: (n, m) standard deviation of `counts` if the twin is right.

@@ -51,7 +51,7 @@ class Meaning(NamedTuple):
 
     Attributes:
         does: what happens to the reading.
-        outcome: of a campaign on the twin.
+        outcome: outcome of a campaign on the twin.
         uses: the options `channel`, `other` and `input` that it reads.
         seconds: default of the option; None: it has none.
         size: default of the option; None: it has none.
@@ -140,13 +140,13 @@ class Fault(Frozen):
     """One fault and when it happens: by `probability`, `at` numbered readings, or from `after` on."""
 
     name: Name = Field(description="what happens: docs/how-to/twin.md has the table")
-    probability: float | None = Field(default=None, gt=0, le=1, description="chance for each reading")
+    probability: float | None = Field(default=None, gt=0, le=1, description="probability at each reading")
     at: tuple[int, ...] | None = Field(
         default=None, min_length=1, description="numbers of the readings, counted from 0 since the twin was opened"
     )
     after: float | None = Field(default=None, ge=0, description="seconds from the start of the twin's time")
     lasts: float | None = Field(
-        default=None, gt=0, description="with `after`: for how many seconds; for good if left out"
+        default=None, gt=0, description="with `after`: duration in seconds; without end if left out"
     )
     seconds: float | None = Field(
         default=None,
@@ -196,7 +196,7 @@ def due(plan: Sequence[Fault], seed: int, n: int, time: float, draw: int | None 
 
     Args:
         plan: the faults that may happen.
-        seed: of the twin.
+        seed: seed of the twin.
         n: number of the reading since the twin was opened, from 0.
         time: seconds since the start of the twin's time.
         draw: seeds the chance; by default the microsecond of `time`, so that a resumed campaign in virtual time meets
@@ -215,7 +215,7 @@ def due(plan: Sequence[Fault], seed: int, n: int, time: float, draw: int | None 
 
 
 def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
-    """The `out` of an answer under this fault; other faults leave it unchanged."""
+    """The readings `out` of an answer, changed by a fault of channels; any other fault leaves them unchanged."""
     spoiled = dict(out)
     if fault.name == "missing-channel":
         spoiled.pop(fault.channel, None)

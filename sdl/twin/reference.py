@@ -15,12 +15,12 @@ SHIPPED = "night-2025-10"
 
 
 def reference_of(name: str, twin: str | None, folder: str | None) -> str:
-    """The state or file that a name stands for.
+    """The state or file that a name refers to.
 
     Args:
         name: `twin`, the name of a shipped state, or the path of a `.toml` file.
         twin: the file that the instrument names; None: none.
-        folder: that `twin` is relative to.
+        folder: the folder that `twin` is relative to.
     """
     if name != OWN:
         return name

@@ -1,4 +1,4 @@
-"""What the twin's driver needs of a simulated instrument, whatever it simulates."""
+"""The interface of a simulated instrument that the twin's driver uses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Simulation(Protocol):
         ...
 
     def refuse(self, readings: Mapping[str, Any]) -> str:
-        """Why these values, perhaps spoiled by a fault, are no reading; empty if they are one."""
+        """Why these values, perhaps changed by a fault, are not a reading; empty if they are."""
         ...
 
     def full(self, readings: Mapping[str, float]) -> tuple[str, ...]:

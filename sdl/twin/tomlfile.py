@@ -18,7 +18,7 @@ class TomlFiles(Generic[M]):
 
     Args:
         model: validates their content.
-        folder: of the shipped files.
+        folder: folder of the shipped files.
     """
 
     def __init__(self, model: type[M], folder: Path) -> None:
@@ -33,7 +33,7 @@ class TomlFiles(Generic[M]):
         """The file of a shipped name, or of a path that ends in `.toml`.
 
         Raises:
-            ValueError: there is none; the message lists the shipped names.
+            ValueError: there is no such file; the message lists the shipped names.
         """
         known = ", ".join(self.shipped())
         if name.endswith(".toml"):

@@ -34,7 +34,7 @@ class SeedResult:
     """The result for one seed.
 
     Attributes:
-        outcome, reason, trials, readings: of the campaign.
+        outcome, reason, trials, readings: result of the campaign.
         error: the worst channel's relative error at the best settings, without noise if `noise_free`; None = unknown.
         noise_free: whether the instrument could give its readings without noise.
         verdict: the last one given by a solver; None without any.
@@ -66,7 +66,7 @@ class Evaluation:
 
     Attributes:
         claim: `outcome`, `verdict`, or such as `trials, median`.
-        expected, seen: as text.
+        expected, seen: the expected and the observed value, as text.
         within, of: number of seeds that meet it, and number of seeds run.
         level: met, too few to tell, or not met.
         share: the fraction of all seeds that must meet it.
@@ -151,7 +151,7 @@ def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
 
 def binomial_tail(kept: int, n: int, share: float) -> float:
     """P(at least `kept` of `n` seeds meet a claim) if a fraction `share` (0 … 1, exclusive) of all seeds meets it."""
-    from scipy.special import bdtrc
+    from scipy.special import bdtrc  # here, since `sdl --help` loads this module
 
     return float(bdtrc(kept - 1, n, share)) if kept > 0 else 1.0
 
@@ -192,8 +192,8 @@ def describe_end(seen: SeedResult) -> str:
 
 def describe_kept(finding: Evaluation) -> str:
     """The number of seeds that meet a claim, as text."""
-    must = f"{100 * finding.share:.0f} % must" if finding.share < 1 else "all must"
-    return f"{finding.within} of {count(finding.of, 'seed')} within the limit, {must}"
+    needed = f"{100 * finding.share:.0f} %" if finding.share < 1 else "all"
+    return f"{finding.within} of {count(finding.of, 'seed')} within the limit, {needed} required"
 
 
 def describe_certainty(finding: Evaluation) -> str:
@@ -207,7 +207,7 @@ def describe_certainty(finding: Evaluation) -> str:
 
 
 def _number(value: float) -> str:
-    return "no end as expected" if math.isinf(value) else f"{value:g}"
+    return "ended otherwise" if math.isinf(value) else f"{value:g}"
 
 
 def _percent(value: float) -> str:

@@ -31,8 +31,8 @@ class VerifyTask:
 
     Attributes:
         file: the campaign file.
-        changes: of the file, including the seed.
-        seed: that seed.
+        changes: changes of the file, including the seed.
+        seed: the seed.
         verb: the equivalent command: run, or collect without a goal.
         runs: directory for its record; None keeps none.
         on_twin: whether it runs on the twin that its instrument names.

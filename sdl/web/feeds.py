@@ -41,7 +41,7 @@ class LabFeed:
     """The status of the lab for all pages, queried at most twice a second, from any thread.
 
     Args:
-        control: of the lab; None without a lab.
+        control: commands and queries of the lab; None without a lab.
         launcher: starts campaigns where there is no lab; None: nothing does.
     """
 

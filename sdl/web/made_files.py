@@ -49,7 +49,7 @@ class FileJob:
     Attributes:
         noun: what it is, for messages: `report`.
         folders: the directories of the runs.
-        suffix: of the file.
+        suffix: suffix of the file.
         words: the arguments of `sdl` that write it to a path.
         pack: whether `words` writes a folder, which becomes a ZIP archive.
     """
@@ -121,7 +121,7 @@ class MadeFiles:
 
         Args:
             job: what to make.
-            wait: until it is ready, or for a moment only.
+            wait: whether to wait until it is ready; else only for a moment.
 
         Raises:
             BeingMade: it is not ready yet; only without `wait`.

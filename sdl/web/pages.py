@@ -56,11 +56,7 @@ def routes(
 
     Without a lab (`control` is None) campaigns are started by `launcher`; without that too only notes can be changed.
     Pages show the path of the access token, not the token. An empty `zone` is that of this machine.
-
-    Raises:
-        ConfigError: Jinja is not installed.
     """
-    render.environment()
     site = {
         "name": name, "lab": control is not None, "runs": str(runs), "token": str(credentials.folder / TOKEN),
         "zone": zone, "version": own_version(), "starts": control is not None or launcher is not None,

@@ -14,7 +14,7 @@ from sdl.web.run_view import RunView
 
 
 def request(view: RunView) -> dict[str, Any]:
-    """What a person is asked for, for the template; `kind` is empty where there is nothing to do.
+    """The request to a person, for the template; `kind` is empty if there is nothing to do.
 
     `reading` is a form; `next` is where the next settings are being computed, or to be asked for; `safe` is what to
     leave the instrument at, after the end.

@@ -1,7 +1,7 @@
 """Rendering of pages: templates with automatic escaping, and restrictive security headers.
 
-Pages contain no inline script or style and load none from elsewhere, so that markup in a name could not run even if it
-escaped the escaping.
+Pages contain no inline script or style and load none from elsewhere, so that markup in a name could not run even if the
+escaping failed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from jinja2 import Environment
 from markupsafe import Markup
 from starlette.responses import Response
 
@@ -23,9 +24,6 @@ from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
 from sdl.report.page import TEMPLATES
 from sdl.report.page import environment as page_environment
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 SCRIPTS = ("page", "dialog", "actions", "bench", "live", "patch", "times", "start", "theme", "runs", "making")
@@ -50,11 +48,7 @@ HEADERS = [
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """The Jinja environment: automatic escaping; an undefined name is an error.
-
-    Raises:
-        ConfigError: Jinja is not installed.
-    """
+    """The Jinja environment: automatic escaping; an undefined name is an error."""
     made = page_environment(HERE / "templates", trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
         "display": display, "when": when, "part": part, "stamp": stamp, "moment": moment,
@@ -102,13 +96,13 @@ def _content(name: str) -> bytes:
 
 
 def moment(at: float, zone: str) -> Markup:
-    """A time of day as `when`, with what a script needs to say how long ago it was."""
+    """A time as by `when`, with the data from which a script shows how long ago it was."""
     iso = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
     return Markup('<time datetime="{}">{}</time>').format(iso, when(at, zone))
 
 
 def begun(started: str, zone: str) -> Markup:
-    """The start of a run as `stamp`, with what a script needs to say how long ago it was."""
+    """The start of a run as by `stamp`, with the data from which a script shows how long ago it was."""
     return Markup('<time datetime="{}">{}</time>').format(started, stamp(started, zone))
 
 
@@ -118,12 +112,12 @@ def part(name: str) -> str:
 
 
 def when(at: float, zone: str) -> str:
-    """`Mon 23 Nov 15:40` in a time zone; empty: that of this machine."""
+    """A time as `Mon 23 Nov 15:40` in a time zone; an empty zone is that of this machine."""
     return datetime.fromtimestamp(at, ZoneInfo(zone) if zone else None).strftime("%a %d %b %H:%M")
 
 
 def duration(seconds: float) -> str:
-    """`12 s`, `3 min 05 s`, `2 h 03 min`, `4 d 2 h`, as the script counts on."""
+    """A duration as `12 s`, `3 min 05 s`, `2 h 03 min` or `4 d 2 h`, in the form that the page's script updates."""
     whole = max(round(seconds), 0)
     if whole < 60:
         return f"{whole} s"
@@ -135,6 +129,6 @@ def duration(seconds: float) -> str:
 
 
 def stamp(started: str | None, zone: str) -> str:
-    """`2026-11-23 15:40` of an ISO 8601 time, in a time zone as in `when`; empty for an empty time."""
+    """An ISO 8601 time as `2026-11-23 15:40`, in a time zone as for `when`; empty for an empty time."""
     at = datetime.fromisoformat(started).astimezone(ZoneInfo(zone) if zone else None) if started else None
     return at.strftime("%Y-%m-%d %H:%M") if at else ""

@@ -70,7 +70,7 @@ def story(trials: Sequence[Trial], goal: Goal | None, best: Trial | None, pooled
         trials: the latest, oldest first.
         goal: None where readings are only collected.
         best: the best trial, which decides what channels are drawn if there are many.
-        pooled: drawn at the right with its standard error; None, or of a single reading: nothing.
+        pooled: the pooled mean, drawn at the right with its standard error; None or a single reading is not drawn.
 
     Returns:
         Paths and texts for the template; None without a target or limit, or without a reading.

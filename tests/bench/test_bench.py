@@ -150,7 +150,7 @@ def test_the_best_is_recommended_and_what_cannot_be_told_from_it_is_named():
     assert (found.solver, found.as_good) == ("a", ("b",))
     assert "Take `a`: it reached 10 of 10 goals, half of them within 5 trials, 95 % within 6." in found.sentence
     assert "20 goals do not distinguish it from `b`" in found.sentence
-    assert "`c` and those below it in the table take longer (3.0 ± 0.5 trials" in found.sentence
+    assert "`c` and those below it in the table take more trials (the first 3.0 ± 0.5 per goal" in found.sentence
 
 
 def test_one_that_computes_ten_times_less_is_preferred_where_it_is_as_good():
@@ -162,7 +162,7 @@ def test_days_left_out_decide_among_those_that_the_twin_does_not_tell_apart():
     misses = [DaysScore("a", 0.02, 3, 30), DaysScore("b", 0.01, 3, 30), DaysScore("c", 0.001, 3, 30)]
     found = recommend([line("a"), line("b", 0.1, 0.1), line("c", 3.0, 0.5)], 20, misses)
     assert found.solver == "b"
-    assert "best (off by 0.0100)" in found.sentence
+    assert "best (error 0.0100 of an input's range)" in found.sentence
 
 
 def test_where_nobody_reached_a_goal_nobody_is_recommended():

@@ -30,7 +30,7 @@ def test_with_a_log_a_twin_is_fitted_to_it_first(sdl, tmp_path):
     done = sdl("bench", "--data", "night.jsonl", "--solvers", "linear", *QUICK, "--report", "b.html")
     assert done.code == 0
     assert "night.jsonl: 25 readings" in done.out
-    assert "a twin was fitted to them, from night-2025-10" in done.out
+    assert "a twin was fitted to these readings, starting from night-2025-10" in done.out
     page = Path("b.html").read_text()
     assert "Take <code>linear</code>" in page
     assert "data:image/svg+xml;base64," in page

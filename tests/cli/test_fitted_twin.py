@@ -233,5 +233,5 @@ def test_requests_that_make_no_sense_are_answered_with_what_is_allowed(folder: P
 def test_only_a_fitted_twin_is_served_as_something_else(folder: Path, sdl: Sdl) -> None:
     assert "--as is for a fitted twin" in sdl("twin", "serve", "--as", "scpi").err
     (folder / "led.toml").write_text('about = "an LED"\n')
-    assert "led.toml: no twin that `sdl twin fit --instrument` wrote" in sdl("twin", "serve", "led.toml").err
+    assert "led.toml: not a twin that `sdl twin fit --instrument` wrote" in sdl("twin", "serve", "led.toml").err
     assert MIXER.takes == 20.0

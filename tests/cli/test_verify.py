@@ -26,7 +26,7 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
     lines = done.out.splitlines()
     assert lines[0] == f"{file}: 3 seeds (0 … 2)"
     assert " ".join(lines[1].split()) == "outcome reached 3 of 3 met (by at least 37 % of all seeds)"
-    assert "too few to tell: 3 of 3 seeds within the limit, 50 % must; needed to be sure: 5 seeds" in done.out
+    assert "too few to tell: 3 of 3 seeds within the limit, 50 % required; needed to be sure: 5 seeds" in done.out
     assert lines[-1] == "all as expected: 1 file, 3 campaigns"
     assert sdl("verify", file, "--sure").code == 1
     assert sdl("verify", file, "--sure", "--seeds", "5").code == 0
@@ -107,7 +107,7 @@ def test_a_campaign_without_a_goal_is_collected(sdl: Sdl, tmp_path: Path) -> Non
 def test_a_campaign_that_never_reaches_its_goal_is_valid_json_too(sdl: Sdl, file: Path) -> None:
     printed = sdl("verify", file, "--json", "--set", "stop.trials=2").json
     assert printed["files"][0]["findings"][0]["seen"] == "0 of 3"
-    assert printed["files"][0]["findings"][1]["seen"] == "no end as expected"
+    assert printed["files"][0]["findings"][1]["seen"] == "ended otherwise"
 
 
 def test_a_page_has_a_table_for_each_file_and_names_what_is_not_met(sdl: Sdl, file: Path, tmp_path: Path) -> None:

@@ -499,7 +499,7 @@ class NoSolver(Frozen):
     ("place", "words"),
     [
         (f"{__name__}:Broken", "ZeroDivisionError"),
-        (f"{__name__}:NoSolver", "does not keep the contract Solver"),
+        (f"{__name__}:NoSolver", "does not implement the protocol Solver"),
         ("nowhere.at.all:Nothing", "cannot be loaded"),
         ("sdl.types:Nothing", "cannot be loaded"),
         ("sdl.registry:find", "not a class"),

@@ -79,7 +79,9 @@ def test_any_number_of_inputs_gets_its_plan_or_hears_what_to_take_instead(design
         return
     least = {"box-behnken": 3, "central-composite": 2}.get(design.kind, 1)
     if count < least:
-        with pytest.raises(ConfigError, match=f"needs {least} inputs or more, here is .*take .kind: factorial"):
+        with pytest.raises(
+            ConfigError, match=f"needs at least {least} inputs, and this instrument has .*use .kind: factorial"
+        ):
             design.size(inputs)
         return
     points = walk(design, inputs, count + 1 if design.kind == "adaptive" else design.size(inputs))

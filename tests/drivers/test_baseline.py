@@ -66,7 +66,7 @@ def test_a_failure_without_a_background_of_its_own_is_left_as_it_is() -> None:
 
 
 def test_a_background_with_the_light_on_is_none() -> None:
-    with pytest.raises(BadReply, match="asked for a background, it measured at"):
+    with pytest.raises(BadReply, match="for the background the instrument measured at"):
         BaselineSampler("each", OFF).reading(lambda asked: Reading(applied=ON, readings={"515nm": 1.0}), ON)
 
 

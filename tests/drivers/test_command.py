@@ -186,7 +186,7 @@ def test_an_answer_to_an_earlier_request_is_discarded(opened: Open, caplog: pyte
 def test_two_answers_without_id_are_no_reading(opened: Open):
     plain = '{"readings": {"R": 1.0, "Q": n}}'
     driver = opened(answering(f'json.dumps({plain}) + "\\n" + json.dumps({plain})'))
-    with pytest.raises(BadReply, match=r"answered twice.*let it repeat the `id`"):
+    with pytest.raises(BadReply, match=r"gave a second answer.*let it repeat the `id`"):
         driver.measure(SETTINGS)
 
 
@@ -196,7 +196,7 @@ def test_a_line_that_nobody_asked_for_starts_the_program_anew(opened: Open, capl
     driver.measure(SETTINGS)
     time.sleep(1.5)
     assert driver.measure(SETTINGS).readings["Q"] == 1
-    assert "'stray' unasked and is started anew" in caplog.text
+    assert "'stray' without a request and is restarted" in caplog.text
 
 
 @pytest.mark.parametrize(

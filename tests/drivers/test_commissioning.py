@@ -12,7 +12,8 @@ from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_safe
 from sdl.drivers.claude_light.config import ClaudeLight
-from sdl.drivers.commissioning.survey import CommissioningCheck, Examination
+from sdl.drivers.commissioning.readings import CommissioningCheck
+from sdl.drivers.commissioning.survey import Examination
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
 from sdl.twin.led.serve import TwinServer
@@ -58,7 +59,7 @@ def test_a_clamped_answer_says_so() -> None:
 def test_a_sensor_that_repeats_itself_says_so() -> None:
     findings = found({"kind": "twin", "faults": [{"name": "frozen", "at": list(range(1, 20))}]})
     assert "noise" in bad(findings)
-    assert "is it frozen?" in findings["noise"].says
+    assert "is the sensor frozen?" in findings["noise"].says
 
 
 def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
@@ -116,7 +117,7 @@ def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_call
         examination = Examination(Bath(steps=steps), VirtualClock(), None, off)
         findings = {finding.what: finding for finding in examination.findings()}
         assert ("noise" in bad(findings)) is frozen
-        assert ("is it frozen?" in findings["noise"].says) is frozen
+        assert ("is the sensor frozen?" in findings["noise"].says) is frozen
 
 
 def test_it_works_over_http_and_leaves_the_light_off() -> None:

@@ -132,7 +132,7 @@ def test_one_answer_may_hold_several_channels_and_their_units(device: Device) ->
 
 def test_another_device_is_refused(device: Device) -> None:
     d = driver(device, identify="KEITHLEY", timeout=0.3)
-    with pytest.raises(InstrumentError, match=f"answers '{IDENTITY}', which does not hold 'KEITHLEY'") as caught:
+    with pytest.raises(InstrumentError, match=f"is '{IDENTITY}', which does not contain 'KEITHLEY'") as caught:
         d.measure(AT)
     assert not caught.value.retryable
     assert not caught.value.maybe_measured

@@ -158,7 +158,7 @@ def test_a_command_is_never_kept_for_later(broker: MqttBroker, tmp_path: Path) -
 def test_a_broker_that_wants_a_password_refuses_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with MqttBroker(tmp_path, anonymous=False) as strict:
         plain = {"host": "127.0.0.1", "port": strict.port, "tls": False}
-        with pytest.raises(Rejected, match="refuses us"):
+        with pytest.raises(Rejected, match="refuses access"):
             SdlLight(**plain).open(RealClock()).measure(SETTINGS)
         monkeypatch.delenv("LIGHT_PASSWORD", raising=False)
         with pytest.raises(ConfigError, match="LIGHT_PASSWORD, which the campaign names, is not set"):

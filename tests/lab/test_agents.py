@@ -395,7 +395,7 @@ def test_an_agent_of_any_tier_stops_what_runs_on_its_instruments_and_nothing_els
     running = {s.instrument: s.number for s in lab.bench.lab.running()}
     assert set(running) == {"rig", "other"}
     for target in (f"start {running['other']}", "instrument other"):
-        with pytest.raises(ConfigError, match="not on an instrument of reader"):
+        with pytest.raises(ConfigError, match="not on an instrument that reader may use"):
             lab.asks.stop(target, "", agent("reader", "read"))
     with pytest.raises(ConfigError, match="name `start N` or `instrument NAME`"):
         lab.asks.stop("lab", "", agent("reader", "read"))

@@ -83,7 +83,7 @@ def test_a_change_that_a_resume_cannot_make_is_refused_before_it_is_journalled(
 def test_a_run_of_an_instrument_that_the_lab_has_not_and_one_that_is_none_are_refused(loaded: ResolvedLab) -> None:
     other = Path(sdl.run({**SPENT, "instrument": {"kind": "twin", "seed": 99}}, runs=loaded.runs).run)
     asking = Asking(loaded)
-    with pytest.raises(ConfigError, match="which is no instrument of this lab"):
+    with pytest.raises(ConfigError, match="which is not an instrument of this lab"):
         asking("resume_run", f"spent/{other.name}", "", "ada")
     with pytest.raises(ConfigError, match="no run"):
         asking("resume_run", "spent/none", "", "ada")

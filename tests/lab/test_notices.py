@@ -99,8 +99,8 @@ def test_a_job_that_fails_every_hour_is_told_once_in_six_and_what_was_left_out_i
     events = [e for n in range(14) for e in run(n, "failed", BEGIN + n * HOUR)]
     sent = fold(events)
     assert [notice.at for notice in sent] == [BEGIN + n * HOUR + 60 for n in (0, 6, 12)]
-    assert "5 more like it" in sent[1].body
-    assert "more like it" not in sent[0].body
+    assert "5 similar notices left out" in sent[1].body
+    assert "left out" not in sent[0].body
 
 
 def test_another_job_is_told_all_the_same() -> None:
@@ -267,7 +267,7 @@ def test_the_digest_comes_once_a_day_at_its_local_time_over_the_change_to_summer
     local = [datetime.fromtimestamp(n.at, ZoneInfo("Europe/Berlin")).strftime("%d %H:%M") for n in sent]
     assert local == [f"{day} 07:30" for day in (28, 29, 30, 31)]
     assert "nothing" in sent[0].body
-    assert "1 failed, 1 reached, 2 started; 18 readings" in sent[1].body
+    assert "failed 1, reached 1, started 2; 18 readings" in sent[1].body
 
 
 def test_a_digest_that_was_due_while_the_lab_was_down_comes_after_it() -> None:

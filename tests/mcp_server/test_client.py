@@ -341,4 +341,4 @@ def test_what_the_command_cannot_do_is_told(lab: Lab) -> None:
 
     assert "name a lab file, or --url and --token" in refused()
     assert f"cannot listen at 127.0.0.1:{lab.port}" in refused("lab.yaml", "--http", str(lab.port))
-    assert "every client sends its own" in refused("lab.yaml", "--http", "8400", "--token", "x")
+    assert "where every client sends its own" in refused("lab.yaml", "--http", "8400", "--token", "x")

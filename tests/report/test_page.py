@@ -179,12 +179,6 @@ def test_a_page_of_ours_is_overwritten_and_nothing_else_is(text: str, tmp_path: 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "b.html"]
 
 
-def test_without_jinja_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(ConfigError, match="pages need jinja2, which is not installed"):
-        page.environment()
-
-
 # --- notebooks ----------------------------------------------------------------------------------------------------
 
 

@@ -179,7 +179,7 @@ def test_a_person_is_asked_once_reminded_and_left_alone_after_the_answer(tmp_pat
     messenger.close()
     titles = [title for title, _ in people.got]
     assert titles == [
-        "hand: trial 0, reading 1: asked",
+        "hand: trial 0, reading 1: requested",
         "hand: trial 0, reading 1: still waiting after 10 min",
         "hand: trial 0, reading 1: still waiting after 20 min",
     ]

@@ -17,5 +17,5 @@ def test_a_file_is_copied_with_its_hash_and_refused_where_it_is_larger_than_it_s
     digest = copy_out(tmp_path, name, Entry(3, lambda: io.BytesIO(content)), tmp_path / "a" / "b")
     assert digest == hashlib.sha256(content).hexdigest()
     assert (tmp_path / "a" / "b").read_bytes() == content
-    with pytest.raises(ConfigError, match="a/b is larger than it says"):
+    with pytest.raises(ConfigError, match="a/b is larger than the archive says"):
         copy_out(tmp_path, name, Entry(2, lambda: io.BytesIO(content)), tmp_path / "c")

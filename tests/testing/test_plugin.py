@@ -93,7 +93,7 @@ def test_a_failure_says_the_goal_what_was_expected_and_seen_the_seed_and_the_com
     assert "goal      445nm 16384 ± 327.68" in text
     assert re.search(r"ended     reached after 5 trials, noise-free error 0\.621 %, verdict ", text)
     assert "again     sdl run led.yaml --set seed=1\n            pytest led.yaml::seed-1\n" in text
-    assert "led, trials, median: expected at most 4, seen 5, 0 of 2 seeds within the limit, 50 % must" in text
+    assert "led, trials, median: expected at most 4, seen 5, 0 of 2 seeds within the limit, 50 % required" in text
     assert "again     sdl verify led.yaml\n            pytest led.yaml::all-seeds\n" in text
     assert "Traceback" not in text
     run("led.yaml::seed-1").assert_outcomes(failed=1)
@@ -146,7 +146,7 @@ def test_too_few_seeds_are_told_at_the_end_and_do_not_fail(pytester: pytest.Pyte
     write(pytester, "led.yaml", "{trials: {p95: 9}, seeds: 2}")
     done = run("--junitxml", "out.xml")
     done.assert_outcomes(passed=3)
-    said = "led.yaml::all-seeds: trials, p95 at most 9, seen 5: 2 of 2 seeds within the limit, 95 % must; "
+    said = "led.yaml::all-seeds: trials, p95 at most 9, seen 5: 2 of 2 seeds within the limit, 95 % required; "
     said += "needed to be sure: 59 seeds"
     assert said in done.stdout.str()
     properties = ElementTree.parse(pytester.path / "out.xml").getroot().iter("property")

@@ -77,7 +77,7 @@ def test_a_median_above_its_limit_is_not_met_and_the_worst_seed_is_named() -> No
 def test_a_campaign_that_ends_otherwise_counts_as_endless() -> None:
     some = [seen(0), seen(1, 3, "unreachable"), seen(2, 4, "spent")]
     verified = finding(expect(trials={"median": 6}), some, "trials, median")
-    assert (verified.seen, verified.level) == ("no end as expected", Level.NOT)
+    assert (verified.seen, verified.level) == ("ended otherwise", Level.NOT)
     outcome = finding(expect(trials=6), some, "outcome")
     assert (outcome.level, outcome.seen, outcome.seed) == (Level.NOT, "1 of 3", 2)
 

@@ -418,19 +418,6 @@ def test_a_record_that_no_campaign_wrote_has_a_page_that_says_so(alone: Http, ru
     assert "damaged" in answer.text
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: Path, door: Credentials) -> None:
-    import sys
-
-    from sdl.web import render
-
-    render.environment.cache_clear()
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ConfigError, match="pages need jinja2, which is not installed"):
-        routes(None, runs, door)
-    monkeypatch.undo()
-    render.environment.cache_clear()
-
-
 def test_requests_for_reports_that_are_being_made_occupy_few_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -380,7 +380,10 @@ def test_a_person_with_a_phone_takes_a_campaign_of_six_trials_to_its_goal(bench:
         phone.get_by_role("button", name="Save the reading").click()
         after(phone, now)
     phone.locator("#live-state strong", has_text="reached").wait_for()
-    assert "Please leave the instrument safe: red = 0 uL, blue = 0 uL." in phone.locator("#live-ask").inner_text()
+    assert (
+        "Please set the instrument to its safe settings: red = 0 uL, blue = 0 uL."
+        in phone.locator("#live-ask").inner_text()
+    )
     done = open_run(run)
     assert (done.result.outcome, done.result.trials <= 6) == ("reached", True)
     assert next(iter(done.measured())).note == "first of the day"

@@ -1,0 +1,1 @@
+"""What commands print: the live table, the table of trials, the outcome, progress bars."""

@@ -210,7 +210,7 @@ class LiveTable:
 
 @contextlib.contextmanager
 def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
-    """The view for where the output goes: none, a live table, or lines (on stderr beside JSON)."""
+    """The view that suits the output: none, a live table, or lines (on stderr while stdout gets JSON)."""
     stream = sys.stderr if json else sys.stdout
     if quiet:
         yield None

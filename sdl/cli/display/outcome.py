@@ -42,11 +42,11 @@ def print_outcome(
     Args:
         done: the result.
         json: print JSON.
-        run: of the result, if it is open already.
-        reason: replaces the campaign's own.
+        run: the run of the result, if it is open already.
+        reason: printed in place of the campaign's own reason.
         more: further keys of the object; their texts are also printed, one line each.
-        running: a process is still writing to the run, so that no advice is needed.
-        page: the command that continues the run asks on the page again.
+        running: whether a process is still writing to the run, so that no advice is needed.
+        page: whether the suggested `sdl resume` gets the option `--page`.
     """
     from sdl.runs.runs import open_run
 

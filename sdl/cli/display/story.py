@@ -36,7 +36,7 @@ def story(trials: Sequence[Trial], goal: Goal | None, columns: int, rows: int, *
         symbols: whether the terminal has more than ASCII.
 
     Returns:
-        Nothing without a target or limit, without a reading, or where there is no room.
+        The lines; none without a target or limit, without a reading, or if the chart would not fit.
     """
     from rich.text import Text
 

@@ -35,9 +35,9 @@ def archive_runs(
     sdl archive night/20260101T000000.000000Z-2d2bf8
     sdl archive --restore 2d2bf8
 
-    Archived runs are listed, shown, compared and exported as before; to change one, restore it. A run that is going on,
-    or not finished and sealed, is left as it is, with a message. An archive is compared with the files before they are
-    removed.
+    Archived runs are listed, shown, compared and exported as before; to change one, restore it. A run that is in
+    progress, or not finished and sealed, is left as it is, with a message. An archive is compared with the files before
+    they are removed.
     """
     if bool(names) == bool(older_than):
         raise ConfigError("name runs, or give --older-than AGE")

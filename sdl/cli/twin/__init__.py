@@ -1,0 +1,1 @@
+"""The commands `sdl twin …` and `sdl forecast`."""

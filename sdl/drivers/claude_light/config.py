@@ -52,7 +52,7 @@ class ClaudeLight(RealInstrument):
         default=75.0,
         gt=0,
         le=600,
-        description="seconds to wait for the answer; at least 60 (a busy server tries for 50) except on this machine",
+        description="seconds to wait for the answer; at least 60 (a busy server tries for 50), on this machine any",
     )
     background: Background = "each"
     session_gap: SessionGap = SESSION_GAP
@@ -60,7 +60,7 @@ class ClaudeLight(RealInstrument):
         default=None,
         ge=0,
         le=3600,
-        description="least seconds between two requests, so that others get in; 1.5, or 0 for a server on this machine",
+        description="least seconds between requests, so that others get a turn; 1.5, or 0 for a server on this machine",
     )
     requests_a_day: int | None = Field(
         default=None,
@@ -88,7 +88,7 @@ class ClaudeLight(RealInstrument):
         check_address(value)
         if "?" in value or "#" in value:
             shown = "the url" if "@" in value else repr(value)
-            raise ValueError(f"{shown} must end before ? and #: the settings are added to it")
+            raise ValueError(f"{shown} must not contain ? or #, because the settings are appended to it")
         return value
 
     @model_validator(mode="after")

@@ -20,8 +20,8 @@ class ClaudeLightDriver(LampDriver):
     """An open Claude-Light: one request per reading and per background, no retries.
 
     Args:
-        connection: to the server.
-        limiter: of every request except those of `safe`.
+        connection: connection to the server.
+        limiter: limits the rate of all requests except those of `safe`.
         baseline: takes backgrounds when they are due.
         within: seconds for one request.
     """

@@ -6,7 +6,7 @@
 
 `applied` and `id` may be left out of an answer to `measure`: the settings were then applied as asked. An answer with
 another id is an answer to an earlier request and is discarded. After a request without a proper answer the program is
-started anew, so that nothing of the old one can be taken for the answer to a later request.
+restarted, so that no late output can be taken for the answer to a later request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sdl.drivers.command.process import LineProcess
 from sdl.drivers.declared.config import Declared
 from sdl.durations import Duration
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Unreachable, cut
-from sdl.types import Power, Reading, SafeState, Settings
+from sdl.types import Power, Reading, SafeState, Settings, is_number
 
 log = logging.getLogger("sdl")
 
@@ -59,14 +59,14 @@ class Command(Declared):
         """Look for the program; nothing is started.
 
         Raises:
-            ConfigError: it is not there.
+            ConfigError: there is no such program.
         """
         if shutil.which(self.program) is None:
             raise ConfigError(Problem(f"there is no program {self.program}", "instrument.command"))
 
     @property
     def program(self) -> str:
-        """The program; for `python`, where no program has this name, the interpreter that runs `sdl`."""
+        """The program to start: for `python`, if no program has that name, the interpreter that runs `sdl`."""
         name = self.command[0]
         if os.sep in name:
             return str(self.place.absolute() / name)
@@ -82,7 +82,7 @@ class Command(Declared):
 
 
 class CommandDriver(OpenDriver):
-    """The program, started anew where it died or did not answer properly."""
+    """The running program, restarted if it ended or did not answer properly."""
 
     def __init__(self, instrument: Command) -> None:
         self._instrument = instrument
@@ -91,10 +91,11 @@ class CommandDriver(OpenDriver):
         self._process: LineProcess | None = self._start()
 
     def measure(self, settings: Settings) -> Reading:
-        """One request.
+        """Send one request, and return the reading in its answer.
 
         Raises:
-            InstrumentError: it cannot be started, or reports an error. Unreachable: it died or did not answer in time.
+            InstrumentError: the program cannot be started, or reports an error.
+            Unreachable: it ended or did not answer in time.
             BadReply: the answer is no reading. NotApplied: it does not say what was applied.
         """
         self.require_open()
@@ -148,11 +149,11 @@ class CommandDriver(OpenDriver):
         """The running program, with no answer waiting."""
         process = self._process
         if process is not None and (stray := process.unread()):
-            log.warning("the command wrote %s unasked and is started anew", _shown(stray[0]))
+            log.warning("the command wrote %s without a request and is restarted", _shown(stray[0]))
             self._discard()
             process = None
         elif process is not None and not process.alive:
-            log.warning("the command had ended and is started anew")
+            log.warning("the command had ended and is restarted")
             self._discard()
             process = None
         self._process = process or self._start()
@@ -169,7 +170,7 @@ class CommandDriver(OpenDriver):
                 raise BadReply(f"the command wrote {_shown(line)}, which is no JSON ({error}); {hint}") from error
             if not isinstance(answer, dict):
                 raise BadReply(f"the command wrote {_shown(line)}, which is no JSON object")
-            if _is_number(answer.get("id"), self._number):
+            if is_number(number := answer.get("id")) and number == self._number:
                 return answer
             if "id" not in answer:
                 return self._only(process, answer)
@@ -185,7 +186,9 @@ class CommandDriver(OpenDriver):
             second = process.receive(QUIET)
         except Unreachable:
             return answer
-        raise BadReply(f"the command answered twice, then {_shown(second)}; let it repeat the `id` of the request")
+        raise BadReply(
+            f"the command gave a second answer, {_shown(second)}; let it repeat the `id` of the request in every answer"
+        )
 
     def _bad(self, message: str) -> BadReply:
         self._discard()
@@ -196,10 +199,6 @@ class CommandDriver(OpenDriver):
         process, self._process = self._process, None
         if process is not None:
             process.stop(gently=gently)
-
-
-def _is_number(value: object, number: int) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == number
 
 
 def _shown(text: bytes | Mapping[str, Any]) -> str:

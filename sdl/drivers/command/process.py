@@ -29,7 +29,7 @@ class LineProcess:
 
     Args:
         command: program and arguments.
-        folder: that it runs in.
+        folder: its working directory.
 
     Raises:
         InstrumentError: it cannot be started.
@@ -94,7 +94,7 @@ class LineProcess:
         return line
 
     def unread(self) -> list[bytes]:
-        """Lines that arrived and that nobody waited for."""
+        """The lines that arrived unasked."""
         lines: list[bytes] = []
         with contextlib.suppress(queue.Empty):
             while line := self._lines.get_nowait():
@@ -107,7 +107,7 @@ class LineProcess:
     def stop(self, *, gently: bool = True) -> None:
         """End the program and all processes that it started: by the end of its input, then by signals.
 
-        Not `gently`: by signals at once.
+        Without `gently`, signals are sent at once.
         """
         self._stopped.set()
         with contextlib.suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ from statistics import fmean, median, stdev
 
 from sdl.core.goal import Goal
 from sdl.drivers.base import Instrument
-from sdl.drivers.commissioning.survey import CommissioningCheck, Survey, Visit, listed
+from sdl.drivers.commissioning.readings import CommissioningCheck, Survey, Visit, listed
 from sdl.types import Input, Reading
 
 EFFECT = 4.0  # standard deviations between two readings that count as a change
@@ -115,9 +115,9 @@ class _Findings:
         frozen = not any(sds.values()) and not coarse and getattr(self._instrument, "may_repeat", None) is not True
         if frozen:
             says = (
-                f"all {len(self._middle)} readings in the middle of the inputs are equal in every channel: is it "
-                "frozen? An instrument that reads in steps coarser than its noise declares the `resolution` of its "
-                "channels"
+                f"all {len(self._middle)} readings in the middle of the inputs are equal in every channel: is the "
+                "sensor frozen? If the instrument reads in steps coarser than its noise, declare the `resolution` of "
+                "its channels"
             )
         return CommissioningCheck("noise", not frozen, says, {"mean": means, "sd": sds})
 
@@ -254,15 +254,15 @@ class _Findings:
                     ("highest", f"at least {band.low:g}") if band.low > high else ("lowest", f"at most {band.high:g}")
                 )
                 value = high if band.low > high else low
-                wrong.append(f"{name}: the {end} reading to expect is {value:.5g}, and {need} is needed")
+                wrong.append(f"{name}: the {end} expected reading is {value:.5g}, and {need} is needed")
             elif band.low > max(values) or band.high < min(values):
                 unseen.append(name)
         if wrong and (self._part != 1 or self._survey.left_out or self._survey.rejected or self._survey.interlock):
-            says = f"not seen, nor expected from the part of the inputs that was seen: {'; '.join(wrong)}"
+            says = f"not reached, nor expected from the part of the inputs that was measured: {'; '.join(wrong)}"
             return CommissioningCheck("goal", None, says)
         right = f"the channels exist, and the goal lies within their readings: {', '.join(goal.channels)}"
         if unseen:
-            right = f"not seen, but to be expected from several inputs together: {', '.join(unseen)}"
+            right = f"not reached, but expected from several inputs together: {', '.join(unseen)}"
         return CommissioningCheck("goal", not wrong, "; ".join(wrong) or right)
 
     def _range(self, name: str) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from sdl import registry
 from sdl.clock import Clock
 from sdl.core.prices import Prices
 from sdl.drivers.base import RealInstrument
@@ -63,7 +64,7 @@ def _keyless(value: Any) -> Any:
     if value is None:
         return {}
     if isinstance(value, Mapping) and "name" in value:
-        raise ValueError("its key is its name; take `name` out")
+        raise ValueError("the key is the name; remove `name`")
     return value
 
 
@@ -259,7 +260,7 @@ class Declared(RealInstrument):
 
     @property
     def address(self) -> str:
-        """What tells this instrument from others of its kind, unless `name` does."""
+        """Text that distinguishes this instrument from others of its kind if it has no `name`."""
         raise NotImplementedError  # each kind has its own address
 
     @property
@@ -294,11 +295,10 @@ class Declared(RealInstrument):
         """The twin that the key `twin` names, in virtual time from `start`.
 
         Raises:
-            ConfigError: it names none, or one of another instrument.
+            ConfigError: the instrument names no twin, or one of another instrument.
         """
-        from sdl.drivers.twin.fitted import stand_in
-
-        return stand_in(self, start, seed)
+        twin: FittedTwin = registry.find("drivers", "twin").standing_for(self, start, seed)
+        return twin
 
     def open(self, clock: Clock) -> DeclaredDriver:
         return DeclaredDriver(self, self.connect(clock), clock)

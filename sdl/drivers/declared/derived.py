@@ -15,16 +15,16 @@ NUDGE = 1e-6  # relative change of a saturated channel that tells which way a fo
 def with_derived(reading: Reading, formulas: Mapping[str, Formula], *, strict: bool = True) -> Reading:
     """The reading with its derived channels.
 
-    A channel at the upper end of its range is a lower bound, and so is a derived channel that increases with it. Of one
-    that decreases only an upper bound is known, which a reading cannot express.
+    A channel at the upper end of its range is a lower bound, and so is a derived channel that increases with it. If the
+    derived channel decreases with it, only an upper bound is known, which a reading cannot express.
 
     Args:
-        reading: with the applied inputs and the raw channels.
-        formulas: by the name of the derived channel; may name earlier ones.
-        strict: whether an undefined one is an error; otherwise it is left out.
+        reading: the applied inputs and the raw channels.
+        formulas: by name of the derived channel; a formula may use channels that were derived before it.
+        strict: whether an undefined derived channel is an error; if not, it is left out.
 
     Raises:
-        BadReply: one is undefined there, or only an upper bound of it is known.
+        BadReply: a derived channel is undefined, or only an upper bound of it is known.
     """
     known = {**numbers(reading.applied), **reading.readings}
     beyond = {n: v + NUDGE * max(abs(v), 1.0) if n in reading.saturated else v for n, v in known.items()}

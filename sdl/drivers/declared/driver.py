@@ -18,7 +18,7 @@ from sdl.drivers.declared.derived import with_derived
 from sdl.drivers.declared.ramp import Ramp
 from sdl.durations import format_duration
 from sdl.errors import InstrumentError, Interlock, Rejected, Unreachable
-from sdl.types import Channel, Power, Reading, SafeState, Settings, Value
+from sdl.types import Channel, Power, Reading, SafeState, Settings, Value, is_number
 
 if TYPE_CHECKING:
     from sdl.drivers.declared.config import Declared, RawDriver, SettleUntil
@@ -32,7 +32,7 @@ class DeclaredDriver(OpenDriver):
     Args:
         instrument: its keys.
         raw: the connection.
-        clock: of the campaign.
+        clock: the campaign's clock.
     """
 
     def __init__(self, instrument: Declared, raw: RawDriver, clock: Clock) -> None:
@@ -97,7 +97,9 @@ class DeclaredDriver(OpenDriver):
         """
         state = self.safe()
         if not state.proven:
-            raise Unreachable(f"a ramp begins where the instrument is off, and it may not be: {state.why}")
+            raise Unreachable(
+                f"a ramp starts from the settings `off`, and the instrument may not be there: {state.why}"
+            )
 
     def _checked(self, settings: Settings) -> Settings:
         off = self._instrument.off
@@ -206,9 +208,7 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
 
 def _is_value(value: object) -> TypeGuard[Value]:
     """Whether an answer gives a finite number or a text."""
-    return isinstance(value, str) or (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, str) or (is_number(value) and math.isfinite(value))
 
 
 def _is_same(value: Value, other: Value) -> bool:

@@ -42,7 +42,7 @@ def check_names(text: str, allowed: Iterable[str]) -> None:
     """Refuse names in braces that are not allowed.
 
     Raises:
-        ValueError: says which are.
+        ValueError: a name is not allowed; the message lists the allowed ones.
     """
     allowed = tuple(allowed)
     for name in names(text):

@@ -14,18 +14,18 @@ SLACK = 1e-9  # relative, for rounding
 
 
 class Ramp:
-    """The way from where the inputs are to where they shall be.
+    """The steps of the inputs from their present values to requested ones.
 
     Every request moves an input by at most its rate times the time since the request before it, and never by more than
     one step of the way: an instrument that stood for an hour does not jump. Where a request failed, the input may be
     where it was or where it should have gone; the next step is allowed from both.
 
     Args:
-        inputs: of the instrument.
+        inputs: the instrument's inputs.
         rates: largest rates, per second, of some of them.
-        constraints: that the steps keep as well.
-        takes: seconds of a reading; no step is shorter.
-        start: where it is at first.
+        constraints: linear conditions that the steps keep too.
+        takes: duration of a reading in seconds; no step is shorter.
+        start: the settings at the beginning.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Ramp:
         self._last, self._since = dict(settings), now
 
     def sent(self, settings: Settings, now: float) -> None:
-        """Note that a request with these settings leaves; until it is answered, the inputs may be at either place."""
+        """Note that a request is sent; until it is answered, the inputs may be at the old or at these settings."""
         for name in self._low:
             value = float(settings[name])
             self._low[name], self._high[name] = min(self._low[name], value), max(self._high[name], value)

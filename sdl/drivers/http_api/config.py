@@ -54,7 +54,7 @@ class HttpApi(Declared):
         examples=[{"R": "in[0]"}],
     )
     off_request: RequestTemplate | None = Field(
-        None, description="the request to be off; without one `measure` is sent with the settings `off`"
+        None, description="the request that switches it off; by default `measure` with the settings `off`"
     )
 
     @property
@@ -84,7 +84,7 @@ class HttpApi(Declared):
         """Prepare the requests; nothing is sent yet.
 
         Raises:
-            ConfigError: as `ready`.
+            ConfigError: an environment variable is missing, or would break every request.
         """
         return HttpApiDriver(self.measure, self.inputs, self.read, self.applied, self.off, self.off_request, clock)
 

@@ -30,11 +30,11 @@ class HttpApiDriver(OpenDriver):
         measure: the request for a reading.
         inputs: all of the instrument.
         read: JMESPath expression of each channel.
-        applied: JMESPath expressions of inputs that the server says it used; other inputs count as applied as asked,
-            and are never known to be off.
+        applied: JMESPath expressions of inputs that the server says it used; other inputs count as applied as
+            requested, but never as confirmed off.
         off: the settings at which it is off; None: it may be left alone.
-        off_request: the request to be off; None: `measure` at the settings `off`.
-        clock: for the pause that a busy server asks for.
+        off_request: the request that switches off; None: `measure` at the settings `off`.
+        clock: clock for the pause that a busy server asks for.
 
     Raises:
         ConfigError: an environment variable is missing, or the proxy or certificate variables cannot be used.
@@ -68,7 +68,7 @@ class HttpApiDriver(OpenDriver):
             Unreachable: no answer.
             Busy: the server is in use.
             BadReply: the answer has no number for a channel.
-            NotApplied: the answer does not say what was applied where `applied` asks for it.
+            NotApplied: the answer lacks the applied value of an input that `applied` names.
         """
         self.require_open()
         self._clock.sleep(self._not_before - self._clock.monotonic())
@@ -79,7 +79,7 @@ class HttpApiDriver(OpenDriver):
             return Reading({**settings, **applied}, self._read.numbers(answer))
 
     def safe(self) -> SafeState:
-        """Send one request to be off; only the answer says which settings were applied."""
+        """Send one request that switches off; only its answer says which settings were applied."""
         self.require_open()
         if self._off is None:
             return SafeState(Power.NOT_NEEDED)

@@ -13,7 +13,7 @@ from typing import Any
 from sdl.drivers import strict_json
 from sdl.drivers.http import HttpReply
 from sdl.errors import BadReply, Busy, InstrumentError, NotApplied, Rejected, Unreachable
-from sdl.types import Value
+from sdl.types import Value, is_number
 
 SHOWN = 80  # characters of an answer in a message
 MEASURED, DONE = (200, 201), (200, 201, 202, 204)  # statuses of an answer with a reading, and of any other success
@@ -24,7 +24,7 @@ def compile_expression(text: str) -> Search:
     """The search of a JMESPath expression.
 
     Raises:
-        ValueError: it is none; the message shows the place.
+        ValueError: the text is not a JMESPath expression; the message shows the place.
     """
     import jmespath
     from jmespath.exceptions import JMESPathError
@@ -38,7 +38,7 @@ def compile_expression(text: str) -> Search:
 
 
 def check_status(reply: HttpReply, good: Collection[int] = MEASURED) -> None:
-    """Refuse answers with another status than these.
+    """Refuse an answer whose status is not in `good`.
 
     Raises:
         Busy: too busy, or locked by another user.
@@ -56,7 +56,7 @@ def check_status(reply: HttpReply, good: Collection[int] = MEASURED) -> None:
         wait = f"; it asks for a pause of {reply.retry_after:g} s" if reply.retry_after else ""
         raise Busy(f"status {status}: too busy to answer{wait}{said}", maybe_measured=True)
     if status in (408, 502, 504):
-        raise Unreachable(f"status {status}: the instrument behind the web server is silent", maybe_measured=True)
+        raise Unreachable(f"status {status}: the instrument behind the web server does not answer", maybe_measured=True)
     if status in (400, 422):
         raise Rejected(f"status {status}: the server refuses the request{said}")
     if status in (401, 403, 407):
@@ -118,7 +118,7 @@ class Expressions:
 
     def _number(self, name: str, answer: Any, what: str, kind: type[InstrumentError]) -> float:
         value, place = self._found(name, answer, what, kind), self._place(name, what)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             hint = "; to_number(…) reads a number from a text" if isinstance(value, str) else ""
             raise kind(f"{place} finds {_shown(value)} and not a number{hint}")
         try:

@@ -50,7 +50,7 @@ class RequestTemplate(Frozen):
         check_address(value)
         parts = urlsplit(value)
         if "{" in parts.netloc:
-            raise ValueError("the host and port must stand in the file: they identify the instrument")
+            raise ValueError("the host and port must be written in the file: they identify the instrument")
         if "#" in value:
             raise ValueError("the url must not have a part after #: it is never sent")
         return value
@@ -67,7 +67,7 @@ class RequestTemplate(Frozen):
                 raise ValueError(f"the header {name} holds a control character")
             if name.lower() in SECRET_HEADERS and not placeholders.variables(value):
                 raise ValueError(
-                    f"the header {name} must not stand in the file, which is copied into the record; set an "
+                    f"the header {name} must not be written in the file, which is copied into the record; set an "
                     f'environment variable and name it: {name}: "… ${{NAME}}"'
                 )
         return headers

@@ -27,11 +27,11 @@ class ScpiConnection:
     Args:
         resource: its VISA name.
         visa: the VISA library, `@py` for pyvisa-py.
-        termination: at the end of each line, both ways.
-        baud: of a serial port; None: as it is.
+        termination: characters at the end of each line, in both directions.
+        baud: speed of a serial port; None: left unchanged.
         timeout: seconds to wait for a whole answer.
         pause: seconds to wait after opening, for devices that restart then.
-        clock: for the waiting.
+        clock: clock for the waits.
 
     Raises:
         InstrumentError: pyvisa or what it needs is not installed.
@@ -86,7 +86,7 @@ class ScpiConnection:
             raise self._broken(error, f"while {command!r} was sent") from error
 
     def query(self, command: str) -> str:
-        """Send a line, and return the next line that comes.
+        """Send a line, and return the next line that arrives.
 
         Raises:
             Unreachable: no whole answer in time.
@@ -119,7 +119,7 @@ class ScpiConnection:
         except (self._pyvisa.Error, OSError) as error:
             if isinstance(error, self._pyvisa.VisaIOError) and "TMO" in error.abbreviation:
                 raise self._late(what) from error
-            raise self._broken(error, f"before the answer {what} was whole") from error
+            raise self._broken(error, f"before the answer {what} was complete") from error
         try:
             return line.decode().strip()
         except UnicodeDecodeError as error:

@@ -28,7 +28,7 @@ class ChannelQuery:
 
     Attributes:
         text: the line to send.
-        field: which of the values between commas in the answer, from 1.
+        field: number of the value among those between commas in the answer, from 1.
         unit: what may follow the number.
     """
 
@@ -63,10 +63,11 @@ class Commands:
 class ScpiDriver(OpenDriver):
     """An open device: set, ask what was applied, read. No retries.
 
-    Answers carry no mark of their question. After a failure the connection is closed, and what comes before the answer
-    to `*IDN?` on the next one is dropped. Each reading ends with `*IDN?` too: where another answer comes, one of those
-    before belonged to an earlier question, and the reading is refused. Without `identify`, what lies ready before a
-    question is dropped, and an answer that comes later still may be taken for that of the next question.
+    An answer does not say to which question it belongs. After a failure the connection is therefore closed, and on the
+    next connection everything before the answer to `*IDN?` is dropped. Each reading also ends with `*IDN?`: if another
+    answer arrives, an earlier one belonged to another question, and the reading is refused. Without `identify`, input
+    that waits before a question is dropped; an answer that arrives even later may be taken for the answer to the next
+    question.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class ScpiDriver(OpenDriver):
         if part not in lines[-1]:
             self._connection.close()
             raise InstrumentError(
-                f"asked '*IDN?', it answers {lines[0][:100]!r}, which does not hold {part!r} (identify)",
+                f"the answer to '*IDN?' is {lines[0][:100]!r}, which does not contain {part!r} (identify)",
                 retryable=self._identity is not None,
             )
         if self._identity is None:
@@ -242,9 +243,7 @@ class ScpiDriver(OpenDriver):
             return
         answer = self._connection.query("*IDN?")
         if answer != self._identity:
-            raise BadReply(
-                f"asked '*IDN?', it answers {answer[:60]!r}: the answers no longer belong to their questions"
-            )
+            raise BadReply(f"the answer to '*IDN?' is {answer[:60]!r}: answers no longer belong to their questions")
 
 
 def _choice(answer: str, question: str, choices: Sequence[str]) -> str:

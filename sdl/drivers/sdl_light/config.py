@@ -122,7 +122,7 @@ class SdlLight(RealInstrument):
 
         Raises:
             InstrumentError: paho-mqtt is not installed.
-            ConfigError: as `ready`.
+            ConfigError: a named environment variable is not set, or the certificates cannot be read.
         """
         try:
             import paho.mqtt.client  # noqa: F401  # found here, not in the middle of a campaign
@@ -206,7 +206,7 @@ def reading(reply: Mapping[str, Any], requested: Mapping[str, float], full: Mapp
     """
     if (error := reply.get("error")) is not None:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise BadReply(f"the device reports an error: {(lines or ['without a word'])[-1][:200]}")
+        raise BadReply(f"the device reports an error: {(lines or ['no message'])[-1][:200]}")
     echo = reply["_input_message"]
     if not all(is_count(echo.get(name), 255) for name in requested):
         raise NotApplied(f"the answer does not repeat the settings: { ({n: echo.get(n) for n in requested})!r}")

@@ -36,7 +36,7 @@ class Broker:
     """The address of a broker and the credentials for it.
 
     Attributes:
-        host, port: of the broker.
+        host, port: address of the broker.
         tls: whether the connection is encrypted and the broker's certificate checked.
         ca_file: certificates to trust instead of the system's.
         user, password: None if the broker needs none.
@@ -150,7 +150,7 @@ class Exchange:
         self._last = time.monotonic()
         if self._refused:
             self.drop()
-            raise Rejected(f"{self.broker} refuses us: {self._refused}", maybe_measured=maybe_measured)
+            raise Rejected(f"{self.broker} refuses access: {self._refused}", maybe_measured=maybe_measured)
         if failed:
             self.drop()
             raise Unreachable(f"{self.broker}: the connection broke: {_words(failed)}", maybe_measured=maybe_measured)

@@ -32,7 +32,7 @@ def plant_of(twin: Twin) -> Plant:
 
 
 class SimulatedInstrument(Instrument, Protocol):
-    """What the driver reads of a configured twin."""
+    """The parts of a configured twin that the driver uses."""
 
     @property
     def faults(self) -> tuple[Fault, ...]: ...
@@ -43,7 +43,7 @@ class SimulatedInstrument(Instrument, Protocol):
     @property
     def start_time(self) -> float: ...
     def latency_at(self, now: float) -> float:
-        """Seconds that a reading takes that begins at a time."""
+        """Duration in seconds of a reading that begins at a given time."""
         ...
 
 
@@ -53,7 +53,7 @@ class TwinDriver(OpenDriver):
     Args:
         twin: its options.
         simulation: the instrument that it simulates.
-        clock: whose time passes.
+        clock: clock on which a reading takes time.
 
     Attributes:
         plant: the physics, for evaluating an answer without noise.

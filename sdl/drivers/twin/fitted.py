@@ -2,8 +2,8 @@
 
     instrument: {kind: twin, state: rig-twin.toml}
 
-With `of`, the declared instrument that it stands for (`--on-twin` writes it), its ramp, settling, derived channels,
-limits and checks are those of the declared instrument; only the connection is replaced.
+The key `of` holds the declared instrument that the twin replaces (`--on-twin` writes it). Ramp, settling, derived
+channels, limits and checks are then those of the declared instrument; only the connection is simulated.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 from sdl import registry
 from sdl.clock import Clock
 from sdl.core.prices import Prices
-from sdl.drivers.base import Driver, SessionGap, constraints_of, session_gap
+from sdl.drivers.base import Driver, SessionGap, Start, constraints_of, session_gap
 from sdl.drivers.baseline import Background
 from sdl.drivers.declared.config import Declared, SettleUntil
 from sdl.drivers.declared.driver import DeclaredDriver
-from sdl.drivers.twin.config import Start
 from sdl.errors import ConfigError, Problem, near
 from sdl.grammar import Formula, LinearConstraint
 from sdl.twin.faults import GENERAL, Fault
@@ -64,7 +63,7 @@ class FittedTwin(Frozen):
 
     kind: Literal["twin"] = "twin"
     state: str = Field(description="the file that `sdl twin fit --instrument` wrote")
-    of: DeclaredKey = Field(None, description="the declared instrument that it stands for")
+    of: DeclaredKey = Field(None, description="the declared instrument that the twin replaces")
     noise: bool = Field(True, description="false: readings are exact, and sessions do not differ")
     faults: tuple[Fault, ...] = Field((), max_length=100, description="what goes wrong, and when: docs/how-to/twin.md")
     session_gap: SessionGap
@@ -191,7 +190,7 @@ def stand_in(instrument: Declared, start: str | None, seed: int) -> FittedTwin:
     """The twin that a declared instrument names, with its ramp, settling, derived channels and limits.
 
     Raises:
-        ConfigError: it names none, or the file is not one of this instrument.
+        ConfigError: the instrument names no twin, or the file is the twin of another instrument.
     """
     how = "`sdl twin fit LOG --instrument FILE -o rig-twin.toml` writes one"
     if instrument.twin is None:
@@ -226,7 +225,7 @@ def _misfit(declared: Declared, state: FittedState) -> str:
 
 
 def declaration(instrument: Any) -> Declaration:
-    """What a fitted twin takes over from an instrument."""
+    """The declaration that a fitted twin copies from an instrument."""
     from sdl.twin.fitted.fit import Declaration
 
     off, gap = getattr(instrument, "off", None), session_gap(instrument)

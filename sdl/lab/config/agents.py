@@ -42,7 +42,7 @@ class AgentLimits(Frozen):
         None, description='local times at which it may submit and its campaigns measure, "08:00-18:00"'
     )
     solvers: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="kinds of solvers that it may use; all by default"
+        (), description="kinds of solvers that it may use; by default all"
     )
     approve: Literal["always", "unrehearsed"] = Field(
         "always",
@@ -54,7 +54,7 @@ def agent_problems(limits: AgentLimits, instruments: Mapping[str, Instrument]) -
     """Mistakes in the limits of an agent; paths start below its name.
 
     Args:
-        limits: of the agent.
+        limits: the agent's limits.
         instruments: the valid ones of the lab, by name.
     """
     for name, bounds in limits.instruments.items():
@@ -80,12 +80,12 @@ def _has_prices(instrument: Instrument) -> bool:
 def bound_inputs(
     given: Mapping[str, CampaignInput], bounds: Mapping[str, CampaignInput], inputs: Sequence[Input]
 ) -> tuple[dict[str, CampaignInput], list[Problem]]:
-    """The inputs of a campaign within the bounds of its agent, and where it asks for more.
+    """The inputs of a campaign within the bounds of its agent, and a problem for each input that exceeds them.
 
     Args:
         given: the key `inputs` of the campaign.
-        bounds: of the agent on this instrument.
-        inputs: of the instrument.
+        bounds: the agent's bounds on this instrument.
+        inputs: the instrument's inputs.
     """
     result, problems = dict(given), list[Problem]()
     for item in inputs:
@@ -100,7 +100,7 @@ def bound_inputs(
 
 
 def exceeds(wanted: CampaignInput, bound: CampaignInput, item: Input) -> str:
-    """How an input of a campaign leaves a bound; empty if it does not."""
+    """How an input of a campaign exceeds a bound; empty if it does not."""
     if (value := wanted.value) is not None:
         text = repr(value) if isinstance(value, str) else f"{value:g}"
         return "" if _allows(bound, item, value) else f"{text} lies outside the bounds of the agent"

@@ -35,9 +35,9 @@ class ResolvedLab:
 
     Attributes:
         lab: the resolved file.
-        path: of the file.
+        path: path of the file.
         runs: directory of the runs.
-        campaigns: by job, its campaign.
+        campaigns: the campaign of each job.
     """
 
     lab: LabFile
@@ -80,12 +80,12 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
 
     Args:
         text: YAML.
-        instrument: of the lab, as plain values.
+        instrument: an instrument of the lab, as plain values.
         base: directory that relative paths of priors refer to.
         runs: directory in which priors that name runs are found.
 
     Raises:
-        ConfigError: with every mistake and its line; also where it names a program, code, an address or a path.
+        ConfigError: lists every mistake with its line; naming a program, code, an address or a path is a mistake, too.
     """
     tree = yamlfile.parse(text)
     problems = list(tree.problems)

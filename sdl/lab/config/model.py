@@ -1,7 +1,7 @@
 """The schema of a lab file: frozen models, each option with its default and description.
 
 In the file `campaign` and `instrument` name files and kinds. `sdl.lab.config.file` resolves them to complete plain
-values, which the journal keeps, so that later edits of a campaign file do not change what was meant.
+values, which the journal keeps, so that later edits of a campaign file have no effect on it.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Pro
 
 
 def moment(value: str) -> str:
-    """The text unchanged, if it is a date and time.
+    """Check that a text is a date and time, and return it unchanged.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not a date and time.
     """
     try:
         year = datetime.fromisoformat(value).year

@@ -1,4 +1,4 @@
-"""Whether what an agent submits may run: pure functions of the limits in the lab file, the journal and the time.
+"""Whether the campaign that an agent submits may run: pure functions of the lab file, the journal and the time.
 
     refused    a limit forbids it, approved or not: instrument, inputs, solver, hours, readings, cost
     waits      a person must approve it: always, or because there is no valid rehearsal
@@ -201,9 +201,9 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int) -> str:
 
     Args:
         lab: its state and limits.
-        start: of the campaign.
+        start: the campaign's start.
         now: seconds since 1970 UTC.
-        readings: taken in its run so far.
+        readings: number of readings taken in its run so far.
     """
     limits = lab.lab.agents.get(start.agent)
     if limits is None:

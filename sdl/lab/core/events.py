@@ -155,7 +155,7 @@ class Asked:
     """A command from outside: abort, run-now, skip, start, resume, continue.
 
     `campaign` is the resolved campaign of `start` and `continue`, since schema 2; empty for the other commands.
-    `continue`, since schema 4, goes on with an ended `run` after `changes`, `key=value` each.
+    `continue`, since schema 4, continues an ended `run` with `changes`, each `key=value`.
     """
 
     verb: str
@@ -181,8 +181,8 @@ class ClockJumped:
 class Rehearsed:
     """A campaign was run on the twin of an instrument for an agent.
 
-    `rehearsal` is its random name, `digest` that of the resolved campaign. `twin` says why it does not count although
-    it ended well: the instrument no longer matches its twin. `run` is the directory of its record.
+    `rehearsal` is its random name, `digest` that of the resolved campaign. If `twin` is not empty, it says how the
+    instrument no longer matches its twin, and the rehearsal does not count. `run` is the directory of its record.
     """
 
     rehearsal: str

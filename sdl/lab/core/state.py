@@ -34,10 +34,10 @@ SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 
 
 class PendingStart(NamedTuple):
-    """A start requested, or triggered by another, that is not yet Due; `spec` if no job of the file has it.
+    """A start that was requested, or triggered by another, and is not yet Due.
 
-    `agent` submitted it, and `reserved` are the most readings and cost that it can take. With `run` it goes on with
-    that one, after `changes`.
+    `spec` is its job if the lab file has no such job. `agent` submitted it, and `reserved` are the most readings and
+    cost that it can take. If `run` is given, the start continues that run with `changes`.
     """
 
     job: str
@@ -67,9 +67,9 @@ class Start:
         skip, abort: reason and requester, if requested.
         agent: who submitted its campaign, if that was an agent.
         reserved: the most readings and cost that it can take.
-        cost: of its run, as far as the journal says.
-        run: directory of its record; before it begins only where it goes on with an ended run.
-        changes: of that run, `key=value` each; None: it is a new run.
+        cost: cost of its run, as far as the journal says.
+        run: directory of its record; before it begins, empty unless it continues an ended run.
+        changes: changes of the run that it continues, each `key=value`; None: it is a new run.
     """
 
     number: int
@@ -124,19 +124,19 @@ class Lab:
     Attributes:
         file: the resolved lab file; None before LabOpened.
         config: the same as plain values, as stored in the journal.
-        starts: by number, the starts that have not ended.
+        starts: the starts that have not ended, by number.
         past: the most recently ended starts, oldest first.
-        horizon: by job, the time up to which scheduled starts have been created.
+        horizon: the time up to which scheduled starts have been created, by job.
         pending: starts requested or triggered but not yet Due, in order.
-        skips: by job, reason and requester of skipping its next start.
+        skips: reason and requester of skipping the next start, by job.
         pauses: requested pauses by target; `resumed_by` is who ended the last one.
         unsafe: instruments not known to be off that no campaign is driving.
-        lost: by instrument, why it could not be switched off.
+        lost: why an instrument could not be switched off, by instrument.
         alive: whether a process runs the lab, according to the journal.
         since: when that process took over; `process` is its id.
-        submissions: by number, those that wait for a person.
+        submissions: submissions that wait for a person, by number.
         reviewed: the most recently submitted or reviewed ones, as rows (`sdl.lab.core.views`), oldest first.
-        rehearsals: by name, those of the last hour; `used_rehearsals` are those that a submission has used.
+        rehearsals: rehearsals of the last hour, by name; `used_rehearsals` are those that a submission has used.
         submission: number of the next submission.
     """
 
@@ -429,7 +429,7 @@ class Lab:
 
 
 def single_job_name(campaign: Mapping[str, Any]) -> str:
-    """The job name of a campaign submitted on its own; the space keeps it apart from every job of a lab file."""
+    """The job name of a campaign submitted on its own; it contains a space, as no job of a lab file does."""
     return f"campaign {campaign['name']}"
 
 

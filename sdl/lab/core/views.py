@@ -30,7 +30,7 @@ _REQUESTED = re.compile(r"(?:the whole lab|(?:instrument|job|start) \S+) is paus
 
 
 def display_target(target: str) -> str:
-    """A target as it stands in a sentence."""
+    """A target as text within a sentence."""
     return "the whole lab" if target == "lab" else target
 
 

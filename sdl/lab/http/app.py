@@ -45,9 +45,9 @@ class LabServer:
         port: 0 for any free one.
         waiting: number of messages waiting to be sent.
         page: makes further routes.
-        address: at which people reach the server behind a proxy.
+        address: the address at which people reach the server behind a proxy.
         agents: tier of each agent of the lab file.
-        submissions: what agents ask of the lab.
+        submissions: handles rehearsals and submissions of agents.
 
     Attributes:
         url: address of the server.

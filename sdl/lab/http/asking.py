@@ -24,14 +24,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sdl.lab.http.auth import identity_of, quoted
+from sdl.lab.http.auth import identity_of, json_response, quoted
 from sdl.parallel import children
 from sdl.store.resolve import lies_below
 
@@ -55,7 +54,7 @@ NAMED = ("attach", "skip", "correct")
 
 
 def ask_routes(runs: Path, *, without: tuple[str, ...] = ()) -> list[Route]:
-    """The routes of all calls on the runs below a directory, `without` some."""
+    """The routes of the calls on the runs below a directory: all calls but those named by `without`."""
     return [
         Route(f"/api/v1/{name}", partial(answer, runs, name), methods=["POST"])
         for name in BODIES
@@ -67,7 +66,7 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
     """Carry out one call.
 
     Raises:
-        HTTPException: it is refused, or cannot be carried out.
+        HTTPException: the call is refused, or cannot be carried out.
     """
     words = _words(runs, call, parsed(await request.body()))
     if call in NAMED:
@@ -75,14 +74,14 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
     given = await run_in_threadpool(_run, words)
     if "exit_code" in given:
         raise HTTPException(409 if given["exit_code"] == REFUSED else 503, str(given["reason"]))
-    return Response(to_json(given), media_type="application/json", headers={"cache-control": "no-store"})
+    return json_response(given)
 
 
 def parsed(body: bytes) -> dict[str, Any]:
     """The JSON object of a body.
 
     Raises:
-        HTTPException: it is none.
+        HTTPException: the body is not a JSON object.
     """
     try:
         given = json.loads(body or b"{}")

@@ -61,7 +61,7 @@ class Client:
         return self._ask("GET", path, params=query)
 
     def post(self, verb: str, **body: str) -> str:
-        """Execute a command; what was done, as a sentence.
+        """Execute a command, and return what was done as a sentence.
 
         Raises:
             Unreachable: no answer; the status of the lab shows whether the command was executed.

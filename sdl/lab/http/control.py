@@ -72,7 +72,7 @@ class Controller:
     was done as a sentence. Queries return plain values (`sdl.lab.core.views`).
 
     Args:
-        answer_seconds: that a caller waits for an answer.
+        answer_seconds: longest time in seconds that a caller waits for an answer.
         base: directory that relative paths of submitted campaigns refer to.
 
     Raises:
@@ -238,7 +238,7 @@ class Controller:
         if target.partition(" ")[0] not in ("start", "instrument"):
             raise ConfigError(f"{target}: name `start N` or `instrument NAME`")
         if not covered and self._starts(target):
-            raise ConfigError(f"{target}: not on an instrument of {by}")
+            raise ConfigError(f"{target}: not on an instrument that {by} may use")
         return self._abort(target, covered, reason, by)
 
     @_in_loop
@@ -280,10 +280,7 @@ class Controller:
 
     def start(self, campaign: str, instrument: str, by: str) -> str:
         """Queue a campaign given as YAML."""
-        # Through text, so that what the lab's record gives back compares as the same.
-        return self._queue_campaign(
-            json.loads(json.dumps(self._campaign(campaign, instrument).plain())), instrument, by
-        )
+        return self._queue_campaign(self._campaign(campaign, instrument).stored(), instrument, by)
 
     def resume_run(self, run: str, changes: str, by: str) -> str:
         """Queue an ended or interrupted run, to be continued with changed rules.
@@ -298,7 +295,9 @@ class Controller:
         found = resumable_run(runs, run, lines)
         if found.identity not in name:
             known = ", ".join(name) or "none"
-            raise ConfigError(f"{run} is of {found.identity}, which is no instrument of this lab; it has: {known}")
+            raise ConfigError(
+                f"{run} is of {found.identity}, which is not an instrument of this lab; the lab has: {known}"
+            )
         return self._queue_run(run, lines, json.loads(json.dumps(found.campaign)), name[found.identity], by)
 
     @_in_loop

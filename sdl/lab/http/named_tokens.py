@@ -50,7 +50,7 @@ class Identity:
     """Who sent a request.
 
     Attributes:
-        name: of the token, and `by` in journal and notes.
+        name: name of the token, and `by` in journal and notes.
         scopes: a subset of `SCOPES`.
         agent: whether the limits of `agents` in the lab file apply.
     """
@@ -146,7 +146,7 @@ class NamedTokens:
         """Remove a token; it is invalid from now on.
 
         Raises:
-            ConfigError: there is none of this name.
+            ConfigError: no token has this name.
         """
         if name not in [token.name for token in self.all()]:
             raise ConfigError(f"no token {name}; there are: {', '.join(t.name for t in self.all()) or 'none'}")
@@ -155,7 +155,9 @@ class NamedTokens:
         sync_folder(self.folder)
 
     def identify(self, token: str) -> Identity | None:
-        """Whose token this is; None if it is none. Every stored hash is compared, in constant time.
+        """The identity that a token belongs to; None if no token matches.
+
+        Every stored hash is compared, in constant time.
 
         Raises:
             ConfigError: as `all`.

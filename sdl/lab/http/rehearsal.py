@@ -29,7 +29,7 @@ class Rehearsal:
     """The end of a campaign on the twin.
 
     Attributes:
-        outcome, reason: as of every run.
+        outcome, reason: outcome and reason, as for every run.
         trials, readings: numbers taken.
         run: directory of its record.
         best: settings, readings and tolerance ratio of its best trial.
@@ -51,7 +51,7 @@ def rehearse(campaign: config.CampaignFile, folder: Path) -> Rehearsal:
         folder: a new directory for the record.
 
     Raises:
-        ConfigError: there is no twin, or it did not end within `SECONDS`.
+        ConfigError: there is no twin, or the campaign did not end within `SECONDS`.
     """
     on_twin(campaign)  # or there is none
     folder.mkdir(parents=True)
@@ -67,7 +67,7 @@ def rehearse(campaign: config.CampaignFile, folder: Path) -> Rehearsal:
 
 
 def remove_oldest(folder: Path, kept: int) -> None:
-    """Remove the oldest rehearsals in a directory, except so many."""
+    """Remove the oldest rehearsals in a directory; `kept` of them remain."""
     with contextlib.suppress(FileNotFoundError):
         places = sorted(folder.iterdir(), key=lambda place: place.stat().st_mtime)
         for place in places[: max(len(places) - kept, 0)]:
@@ -75,7 +75,7 @@ def remove_oldest(folder: Path, kept: int) -> None:
 
 
 def twin_mismatch(campaign: config.CampaignFile, run: Path | None) -> str:
-    """Why an instrument no longer matches its twin, by its latest run; empty if it does, or nothing tells.
+    """Why an instrument, by its latest run, no longer matches its twin; empty if it matches or this is unknown.
 
     Args:
         campaign: on the real instrument.

@@ -29,7 +29,7 @@ class ResumableRun:
 
     Attributes:
         folder: its directory.
-        identity: of its instrument.
+        identity: identity of its instrument.
         campaign: its configuration with the changes, as plain values.
         simulated: whether no real instrument is driven.
     """

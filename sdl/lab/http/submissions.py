@@ -1,12 +1,11 @@
 """Rehearsals and submissions of agents, their review by people, and the stop that everyone may ask for.
 
-Campaigns are resolved here, within the bounds of the agent; `sdl.lab.core.agents` decides; the journal keeps what was
-asked and what became of it. Everything runs in the caller's thread but for what the loop must do itself.
+Campaigns are resolved here, within the bounds of the agent; `sdl.lab.core.agents` decides; the journal keeps each
+request and its result. Everything runs in the caller's thread, except what the loop must do itself.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 from collections import Counter
@@ -45,10 +44,10 @@ class TooManyCalls(ConfigError):
 
 
 class Submissions:
-    """What agents ask of a lab, and what people answer; callable from any thread.
+    """Rehearsals and submissions of agents, and their review by people; callable from any thread.
 
     Args:
-        control: of the lab.
+        control: commands and queries of the lab.
         folder: directory of the journal.
         rehearse: runs a campaign on the twin of its instrument.
         twin_mismatch: says why an instrument no longer matches its twin, by its latest run.
@@ -80,16 +79,16 @@ class Submissions:
         return text + (f"; it would be refused: {'; '.join(reasons)}" if reasons else "")
 
     def rehearse(self, campaign: str, instrument: str, by: Identity) -> dict[str, Any]:
-        """Run a campaign on the twin of an instrument; the result, under a name that a submission may give.
+        """Run a campaign on the twin of an instrument; the result has a name that a submission may refer to.
 
         Raises:
-            ConfigError: invalid, against the limits, or there is no twin; nothing was run.
+            ConfigError: the campaign is invalid or breaks a limit, or there is no twin; nothing was run.
         """
         with self._recorded(by.name, "rehearse"):
             self._require_tier(by.name, "rehearse", "submit")
             parsed, _ = self._resolved(campaign, instrument, by.name)
             limits, (latest, runs) = self._limits(by.name), self._control.perform(_latest(instrument))
-            if wrong := list(agents.campaign_violations(limits, instrument, _plain(parsed))):
+            if wrong := list(agents.campaign_violations(limits, instrument, parsed.stored())):
                 raise ConfigError(*wrong)
             if not self._one.acquire(timeout=MAX_WAIT):
                 raise ConfigError("the lab is rehearsing other campaigns; try again in a minute")
@@ -103,7 +102,7 @@ class Submissions:
 
         def write(loop: LabLoop) -> Rehearsed:
             event = Rehearsed(
-                name, by.name, instrument, digest(_plain(parsed)), result.outcome, result.reason, result.trials,
+                name, by.name, instrument, digest(parsed.stored()), result.outcome, result.reason, result.trials,
                 result.readings, twin, result.run, loop.clock.now(),
             )  # fmt: skip
             loop.write(event)
@@ -117,10 +116,10 @@ class Submissions:
         }  # fmt: skip
 
     def submit(self, campaign: str, instrument: str, rehearsal: str, by: Identity) -> dict[str, Any]:
-        """Submit a campaign to the queue of an instrument; what was decided, and why.
+        """Submit a campaign to the queue of an instrument; return the decision with its reasons.
 
         Raises:
-            ConfigError: invalid; nothing was queued.
+            ConfigError: the campaign is invalid; nothing was queued.
         """
         with self._recorded(by.name, "submit"):
             parsed, most = self._resolved(campaign, instrument, by.name)
@@ -140,7 +139,7 @@ class Submissions:
         return {"submission": event.number, "decision": event.decision, "reasons": list(event.reasons)}
 
     def stop(self, target: str, reason: str, by: Identity) -> str:
-        """Abort running and waiting starts: everyone may, an agent on the instruments that it may see.
+        """Abort running and waiting starts. Every token may do this; an agent's on the instruments that it may see.
 
         Raises:
             ConfigError: no such start, or not on an instrument of the agent.
@@ -167,7 +166,7 @@ class Submissions:
         """Approve or refuse a submission that waits; the limits hold for an approved one as well.
 
         Raises:
-            ConfigError: it does not wait, or a limit forbids it now; nothing was changed.
+            ConfigError: the submission does not wait, or a limit forbids it now; nothing was changed.
         """
 
         def write(loop: LabLoop) -> str:
@@ -188,7 +187,7 @@ class Submissions:
         return self._control.perform(lambda loop: [dict(row) for row in reversed(loop.lab.reviewed)][: max(limit, 0)])
 
     def describe(self, agent: str) -> Mapping[str, Any] | None:
-        """The limits of an agent as plain values, with what is used of them; None if there are none."""
+        """The limits of an agent and what is used of them, as plain values; None if it has no limits."""
 
         def answer(loop: LabLoop) -> dict[str, Any] | None:
             limits = loop.lab.lab.agents.get(agent)
@@ -252,7 +251,7 @@ class Submissions:
         plain, runs = self._control.instrument(instrument)
         parsed = parse_text(text, plain, base=runs, runs=runs)
         if parsed.name.endswith(SUFFIX):
-            raise ConfigError(Problem(f"must not end in {SUFFIX}: such directories are those of labs", "name"))
+            raise ConfigError(Problem(f"must not end in {SUFFIX}: directories with this ending belong to labs", "name"))
         within, problems = bound_inputs(parsed.inputs, limits.instruments[instrument], parsed.instrument.inputs)
         if problems:
             raise ConfigError(*problems)
@@ -291,17 +290,11 @@ def _dearest_reading(campaign: config.CampaignFile) -> float:
     return prices.trial + prices.of_reading(ends)
 
 
-def _plain(campaign: config.CampaignFile) -> dict[str, Any]:
-    """The plain values of a campaign as the journal gives them back."""
-    plain: dict[str, Any] = json.loads(json.dumps(campaign.plain()))
-    return plain
-
-
 def _submitted(
     agent: str, instrument: str, campaign: config.CampaignFile, most: Cost, rehearsal: str = ""
 ) -> Submitted:
     """A submission on which nothing was decided yet."""
-    return Submitted(0, agent, instrument, _plain(campaign), most.readings, most.price or 0.0, rehearsal, "", (), 0.0)
+    return Submitted(0, agent, instrument, campaign.stored(), most.readings, most.price or 0.0, rehearsal, "", (), 0.0)
 
 
 def _latest(instrument: str) -> Callable[[LabLoop], tuple[str, Path]]:

@@ -7,8 +7,8 @@
 Every terminal of the user finds every lab of the machine here. The token changes at every start, because the files of a
 killed lab remain: a program that takes over its port receives only an invalid token. A token readable by other users,
 through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read
-everything. Its holder acts under the name of the lab's account, with every scope; other people and programs get named
-tokens (`sdl.lab.http.named_tokens`).
+everything. The holder of the token acts under the name of the lab's account, with every scope; other people and
+programs get named tokens (`sdl.lab.http.named_tokens`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from sdl.errors import ConfigError, RecordError
 from sdl.lab.http.named_tokens import SCOPES, Identity, NamedTokens
-from sdl.store.plainfile import open_existing, open_fd
+from sdl.store.plainfile import open_existing, open_new
 from sdl.store.record import write_file
 
 TOKEN, ADDRESS_FILE = "token", "door.json"
@@ -141,10 +141,8 @@ class Credentials:
                 _check(self.folder, info, allowed=0o777)
                 self.folder.chmod(0o700)
                 draft = self.folder / f"{TOKEN}.new"
-                draft.unlink(missing_ok=True)
-                fd = open_fd(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(fd, "w", encoding="ascii") as stream:
-                    stream.write(token + "\n")
+                with open_new(draft, 0o600) as stream:
+                    stream.write(token.encode() + b"\n")
                 draft.replace(self.folder / TOKEN)
             except OSError as error:
                 raise RecordError(f"{self.folder}: the access token cannot be written: {error.strerror}") from error
@@ -163,7 +161,7 @@ class Credentials:
         write_file(self.folder / ADDRESS_FILE, json.dumps(address) + "\n")
 
     def identify(self, token: str) -> Identity | None:
-        """Whose token this is: that of the lab, or a named one; None if it is none.
+        """The identity that a token belongs to: that of the lab, or a named one; None if no token matches.
 
         Raises:
             ConfigError: others could read the lab's token, which has been replaced, or write the named ones.

@@ -47,11 +47,11 @@ class Dispatcher:
     """The notifications of one lab process; a listener of its loop.
 
     Args:
-        folder: of the outbox.
+        folder: directory of the outbox.
         base: directory of the lab file, to which files of secrets are relative.
         deliver: sends one message; Apprise by default.
         clock: seconds since 1970 UTC.
-        loop: whose free disk space and journal are watched; None: neither.
+        loop: the loop whose free disk space and journal are watched; None: neither.
 
     Raises:
         ConfigError: every missing secret and invalid address at once.

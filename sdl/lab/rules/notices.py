@@ -1,4 +1,4 @@
-"""The notices that a lab sends, folded from its events. Pure: sends nothing and reads no clock.
+"""The notices (emails, messages) that a lab sends: their text, from its events. Pure: sends nothing and reads no clock.
 
 The id of a notice follows from the events alone. After a crash the events are folded again and yield the same ids; the
 outbox accepts each id once, so no notice is lost between journal and outbox.
@@ -148,7 +148,7 @@ class Notices:
         if item.what == "asked" and start is not None:
             reading, _, body = item.text.partition("\n")
             self._asked[item.start] = _Asked(reading, body, item.at)
-            self._ask(item.start, "asked", item.at)
+            self._ask(item.start, "requested", item.at)
         if item.what == "paused" and start is not None and not is_requested_pause(item.text):
             if key not in self._conditions:
                 self._count(item.at, "paused")
@@ -203,8 +203,8 @@ class Notices:
             self._instrument_back(start.instrument, event.at)
         outcome = display(event.outcome)
         body = (
-            f"Start {event.start} on {start.instrument} ended ({outcome}) after {event.readings} "
-            f"readings: {event.reason}\nRecord: {start.run}"
+            f"Start {event.start} on {start.instrument} ended ({outcome}) after {count(event.readings, 'reading')}: "
+            f"{event.reason}\nRecord: {start.run}"
         )
         self._add_of_job(KINDS.get(event.outcome, "finished"), start, event.start, outcome, body, event.at)
 
@@ -240,8 +240,8 @@ class Notices:
             return
         day = [(what, readings) for at, what, readings in self._counts if moment - DAY < at <= moment]
         counts = Counter(what for what, _ in day)
-        text = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "nothing"
-        lines = [f"In the last 24 h: {text}; {sum(readings for _, readings in day)} readings."]
+        text = ", ".join(f"{display(what)} {n}" for what, n in sorted(counts.items())) or "nothing"
+        lines = [f"In the last 24 h: {text}; {count(sum(readings for _, readings in day), 'reading')}."]
         lines += [f"{what}: paused since {self._time(pause.since)}: {pause.cause}" for what, pause in self._pauses()]
         lines += [f"instrument {name}: no answer since {self._time(at)}" for name, at in self._lost.items()]
         date = datetime.fromtimestamp(moment, self.zone).date()
@@ -261,7 +261,7 @@ class Notices:
                 self._left_out[limited] += 1
                 return
             if left_out := self._left_out.pop(limited, 0):
-                body += f"\nLeft out since {self._time(last)}: {left_out} more like it."
+                body += f"\nSince {self._time(last)}, {count(left_out, 'similar notice')} left out."
             self._last[limited] = at
         id = f"{kind}-{subject}-{key}".replace(" ", "-")
         self._new.append(Notice(id, kind, subject, f"{self.lab}: {title}", body, at, job))

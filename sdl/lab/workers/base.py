@@ -55,10 +55,10 @@ class WorkerUpdate:
         what: running (an event was written), asked (a person is asked for a reading), paused, continued, ended or died.
         text: cause of a pause or death, reason of an end; the reading that is asked for, and what to set in the lines
             after.
-        outcome: of an end, as in the record.
-        readings: taken in this run so far.
-        on: of an end: why the instrument is not known to be off; empty if it is off.
-        cost: of this run so far.
+        outcome: outcome of an ended campaign, as in the record.
+        readings: number of readings taken in this run so far.
+        on: why the instrument of an ended campaign is not known to be off; empty if it is off.
+        cost: cost of this run so far.
     """
 
     start: int
@@ -114,7 +114,7 @@ class WorkerPipe:
     def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:
         """Send a message of plain values; False if the other side is gone or does not read.
 
-        `must` waits for buffer space; without it the message is dropped if there is none.
+        With `must` it waits for buffer space; otherwise the message is dropped if the buffer is full.
         """
         line = json.dumps(message).encode() + b"\n"
         with self._writing:

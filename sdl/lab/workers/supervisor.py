@@ -129,7 +129,7 @@ class WorkerHandle:
 
 
 def describe_exit(code: int | None) -> str:
-    """The end of a process that sent no final message."""
+    """Describe the end of a process that sent no final message."""
     if code is None:
         return "its process does not end"
     if code == EXIT_UNKNOWN:

@@ -1,7 +1,7 @@
 """Flow matching with boosted trees, through ForestDiffusion (paper, section 3.5).
 
-The output of trees is a step function: fitted to eighty raw rows, the settings are wrong by several per cent, whatever
-the size of the trees. By default the trees therefore learn only the residuals of a trend.
+The output of trees is a step function: trees of any size, fitted to eighty rows, give settings that are wrong by
+several per cent. By default the trees therefore learn only the residuals of a trend.
 
 The library reseeds numpy's global generator when it fits, and draws from it when it generates. The state of that
 generator is saved before and restored afterwards. Everything runs on one thread: several would be slower on so few

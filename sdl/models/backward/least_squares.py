@@ -123,7 +123,7 @@ class FittedLeastSquares:
 
     @property
     def forward(self) -> LinearForward:
-        """The lines of all rows as a forward model."""
+        """The linear model of all rows as a forward model."""
         return LinearForward(self.training, self.model)
 
     def leave_one_out(self) -> Floats:

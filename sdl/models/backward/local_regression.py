@@ -69,14 +69,14 @@ class InverseRegression:
         return self.training.linear.solve_for_settings(value, self.training.goal)
 
     def at(self, V: Floats) -> Floats:
-        """(k, d) settings for a goal for which the linear model gives V (k, d)."""
+        """(k, d) settings for a goal whose settings by the linear model are V (k, d)."""
         settings = V.copy()
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
             settings[:, j] += self._hat(V, j) @ (self.U - self.V)[:, j]
         return settings
 
     def std_errors(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (k, d) of settings U (k, d) for goals for which the linear model gives V (k, d)."""
+        """Spread and uncertainty (k, d) of settings U (k, d); the linear model gives V (k, d) for the same goals."""
         linear, goal = self.training.linear, self.training.goal
         spread, uncertainty = np.swapaxes(np.array([linear.std_errors(goal, u) for u in U]), 0, 1)
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():

@@ -125,7 +125,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
     Args:
         rows: the rows; with the prior they must determine every channel.
         goal: the channels whose evidence weights the models of noise and drift.
-        prior: of the coefficients. If it is given, there may be no rows.
+        prior: prior of the coefficients. If it is given, there may be no rows.
     """
     n, p = rows.X.shape
     reference = _reference(rows, prior)

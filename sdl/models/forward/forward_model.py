@@ -82,7 +82,7 @@ class LinearForward:
     Attributes:
         training: the rows.
         linear: the fitted linear model of all channels.
-        name: of the model, for the summary.
+        name: name of the model, for the summary.
     """
 
     training: TrainingSet

@@ -60,9 +60,10 @@ def fit_processes(
 ) -> GaussianProcess:
     """Fit a process to each channel of the goal, from the usable rows and `bounds`.
 
-    With an objective no row is taken for wrong, because an optimum may look like one. The logarithm of a reading close
-    to 0 has so large a variance that the best would be expected there. So the logarithm of the objective is that of its
-    distance from the smallest reading, and a constraint's channel with such readings is not transformed.
+    With an objective no row is treated as wrong, because an optimum may look like a wrong row. The logarithm of a
+    reading close to 0 has so large a variance that the optimum would be expected there. So the logarithm of the
+    objective is that of its distance from the smallest reading, and the channel of a constraint with such readings is
+    not transformed.
     """
     goal, n = training.goal, len(training.Y)
     pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
@@ -189,7 +190,7 @@ class GaussianProcess:
 
 
 class Hyperparameters(NamedTuple):
-    """What one process of a channel has besides its rows."""
+    """The hyperparameters of one process of a channel."""
 
     transform: Transform
     lengths: Floats  # (d,) length scales, in units of the bounds
@@ -213,7 +214,7 @@ def condition(parameters: Hyperparameters, U: Floats, y: Floats, censored: Bools
     """The process with these hyperparameters, given the n rows of a channel; nothing is fitted.
 
     Args:
-        parameters: of the process.
+        parameters: hyperparameters of the process.
         U: (n, d) settings in units of the bounds.
         y: (n,) readings; NaN where not measured.
         censored: (n,) readings that are bounds.

@@ -7,7 +7,7 @@ probability, and the difference of the two is added to the uncertainty.
 
 Settings for a goal come from inverting the forward fit (a generalised least-squares step from the mean of the data),
 not from a regression of settings on readings. So the number of rows needed depends on the inputs and not on the
-channels of the goal, and where the goal leaves a choice, the settings closest to the mean of the data are taken.
+channels of the goal, and if several settings reach the goal, those closest to the mean of the data are taken.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ dy is the difference of two noisy readings. A step that changes a reading by les
 slope, and with kappa = 1, as in the original method, it may even reverse the sign of a slope. kappa is the gain of a
 Kalman filter in which the uncertainty of the slopes is as large as the slopes.
 
-The proposal is one step to the goal. It starts not from the latest row but from a weighted mean of the rows; rows that
-are old, or so far from the goal that the slopes are unreliable, have less weight.
-Broyden, Math. Comp. 19 (1965) 577; Nocedal and Wright, Numerical Optimization (2006), section 11.1.
+The proposal is one step to the goal. It starts from a weighted mean of the rows, not from the latest row; rows that are
+old, or so far from the goal that the slopes are unreliable, have less weight. Broyden, Math. Comp. 19 (1965) 577;
+Nocedal and Wright, Numerical Optimization (2006), section 11.1.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ MERGE_DEPTH = 3.0
 
 
 class Modes(NamedTuple):
-    """The t maxima of a density; maxima that no deep minimum separates belong to one mode, that is one solution.
+    """The t maxima of a density; maxima without a deep minimum between them belong to one mode, which is one solution.
 
     Attributes:
         maxima: (t, d) settings in units of the bounds.
@@ -53,7 +53,7 @@ class LogPosterior:
         return height
 
     def residuals(self, U: Floats) -> tuple[Floats, Floats]:
-        """(n, c) distance of the goal from the readings at U (n, d) in standard deviations, and (n, c) the latter."""
+        """(n, c) distance of the goal from the readings at U (n, d) in standard deviations, and these, (n, c)."""
         mean, std = (part[:, self.columns] for part in self._model.predict(self._model.training.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
         return (self._goal - mean) / std, std

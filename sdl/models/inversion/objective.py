@@ -32,7 +32,7 @@ from sdl.space.region import Region
 from sdl.types import Verdict
 
 PATHS = 64
-"""Sample paths that the expectation over the best reading is taken over; with the best mean instead, see benchmarks."""
+"""Number of sample paths over which the expectation over the best noise-free reading is taken."""
 RIVALS = 100
 """Largest number of measured settings, those with the best means, whose readings are drawn to find the best."""
 CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
@@ -161,7 +161,7 @@ def _predict(model: ForwardModel, U: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class FittedObjective(FittedForward):
-    """A forward model whose objective is improved, by goal."""
+    """A forward model that proposes where the objective is expected to improve."""
 
     objective: Objective
 
@@ -198,7 +198,8 @@ class FittedObjective(FittedForward):
     def optimum(self, target: Targets, space: Space) -> tuple[Floats, Floats, Floats]:
         """The settings (d,) with the best mean that keeps the constraints, and mean and standard error (m,) there.
 
-        `target` is one goal, each part (m,). Where no mean keeps them, the settings closest to the constraints.
+        `target` is one goal, each part (m,). If no mean keeps the constraints, the settings closest to them are
+        returned.
         """
         training, column, limits = self.training, self.objective.column, Limits.of(target)
         response = np.maximum(np.abs(training.linear.slope).sum(axis=1), 1e-300)

@@ -4,8 +4,9 @@ Projected Levenberg-Marquardt steps (Nocedal and Wright, Numerical Optimization 
 many starts at once. The function may be the mean of a model, or n sample paths, each with its own settings. Residuals
 are distances in tolerances: from the target of a channel, or from the closer end of its range or limit (0 inside). An
 input at a bound that a step would cross is fixed for that step; a step along a linear constraint that it would break
-stays on it (active set), and ends where it meets another. Each search keeps to the choices of its start. If a goal
-leaves a choice, the shortest step is taken, so that each search ends at a solution close to its start.
+stays on it (active set), and ends where it meets another. Inputs with choices stay as they are at the start of a
+search. If several settings reach a goal, the shortest step is taken, so that each search ends at a solution close to
+its start.
 
 The search takes at most STEPS steps; `Search.converged` says which starts had converged by then.
 """
@@ -40,8 +41,8 @@ NEAREST, RANDOM = 3, 6
 FLAT = 1e-12
 """A climb ends when a step raises the function by less, as a fraction of its value."""
 CLIMBS, APART, DIFFERENCE = 6, 0.05, 1e-5
-"""Maximum of a function: number of candidates that it is climbed from, their least distance as a fraction of the range,
-and step of the differences that give its gradient."""
+"""Maximum of a function: number of candidates from which a local search starts, their least distance as a fraction of
+the range, and step of the differences that give the gradient."""
 MOST_BLOCKS = 60
 """Largest number of combinations of choices that one search starts in."""
 TIGHT = 1e-9
@@ -262,9 +263,9 @@ def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, co
 def maximise(function: Function, candidates: Floats, region: Region) -> Floats:
     """(d,) the settings inside a region with the greatest value of a function (k, d) -> (k,).
 
-    The best CLIMBS of the candidates (k, d) that lie apart are climbed from, each with its own choices, by L-BFGS-B
-    (Byrd et al., SIAM J. Sci. Comput. 16 (1995) 1190), or with linear constraints by SLSQP (Kraft, 1988). Gradients are
-    differences: the variance of a model has no derivative here.
+    Local searches start from the CLIMBS best of the candidates (k, d) that lie apart, each with its own choices:
+    L-BFGS-B (Byrd et al., SIAM J. Sci. Comput. 16 (1995) 1190), or with linear constraints SLSQP (Kraft, 1988).
+    Gradients are finite differences, because the variance of a model has no derivative here.
     """
     values = function(candidates)
     order = np.argsort(-values, kind="stable")

@@ -171,7 +171,7 @@ def check(name: str) -> None:
     """Check that there is a figure of this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such figure.
     """
     if name not in (kinds := known()):
         raise ConfigError(f"no figure {name!r}; allowed: {', '.join(kinds)}")

@@ -13,7 +13,7 @@ CLOSE = 0.01
 
 
 def distinct(x: Floats, y: Floats, wide: float, high: float) -> Ints:
-    """Indices of points of which none hides another on axes of these ranges, the latest of those at one place."""
+    """Indices of points that do not hide one another on axes of these ranges; of points at one place the latest."""
     cells = np.round(np.array([x[::-1] / (CLOSE * wide), y[::-1] / (CLOSE * high)]))
     kept = np.unique(cells, axis=1, return_index=True)[1]
     return np.asarray(np.sort(len(x) - 1 - kept), dtype=np.intp)

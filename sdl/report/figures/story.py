@@ -86,7 +86,7 @@ def story(table: TrialTable) -> Figure | None:
 
 
 def shown_channels(goal: Goal | None, best: Trial | None) -> list[str]:
-    """The channels with a target or limit; of many those that are worst in the best trial."""
+    """The channels with a target or limit; if there are many, those that are worst in the best trial."""
     names = [] if goal is None else [name for name, band in goal.bands.items() if band.direction is None]
     if goal is not None and len(names) > MOST_CHANNELS and best is not None:
         worst = sorted(names, key=lambda name: -goal.bands[name].miss(best.mean.get(name, math.nan)))

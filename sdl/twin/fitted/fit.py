@@ -56,7 +56,7 @@ PRIOR_ROWS = 10.0
 
 
 class Declaration(NamedTuple):
-    """What a twin takes over from the instrument's declaration; `off` is None where it may be left as it is."""
+    """What a twin copies from the instrument's declaration; `off` is None if the instrument may be left as it is."""
 
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
@@ -78,7 +78,7 @@ class ChannelFit:
         drift, drift_error: change per hour and its standard error; the drift is 0 where it is not significant.
         settling: time constant in seconds; 0: none found.
         offset, gain: standard deviations between sessions.
-        transform: of the readings.
+        transform: transform of the readings.
     """
 
     channel: str

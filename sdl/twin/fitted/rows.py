@@ -33,8 +33,8 @@ def collect(
 
     Args:
         sources: files, or directories of runs.
-        inputs: of the instrument.
-        channels: of the instrument; other columns are ignored.
+        inputs: the instrument's inputs.
+        channels: the instrument's channels; other columns are ignored.
         days: only these (ISO dates); all if empty.
         columns: inputs and channels with other names in the files.
         session_gap: seconds between two readings that begin a new session; None: as the records have it.

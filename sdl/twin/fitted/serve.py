@@ -50,7 +50,7 @@ class ScaledClock:
         time.sleep(max(seconds, 0.0) / self._speed)
 
     def interrupt(self) -> None:
-        """Nothing: waits are short."""
+        """Do nothing: waits are short."""
 
 
 @dataclass
@@ -58,9 +58,9 @@ class ServedInstrument:
     """A simulated instrument that several clients share.
 
     Attributes:
-        name: in the answer to `*IDN?`.
-        inputs: that can be set.
-        channels: that are read.
+        name: name in the answer to `*IDN?`.
+        inputs: the inputs that can be set.
+        channels: the channels that are read.
         off: the settings `off`.
         take: takes one reading at settings; raises InstrumentError.
         switch_off: sets the settings `off`.
@@ -80,7 +80,7 @@ class ServedInstrument:
         """Take one reading.
 
         Raises:
-            InstrumentError: settings that it does not have, or a fault.
+            InstrumentError: it does not have these settings, or a fault occurred.
         """
         with self._lock:
             reading = self.take(settings)
@@ -94,7 +94,7 @@ class ServedInstrument:
             return self.off
 
     def value(self, name: str, text: str) -> Value:
-        """The value of an input from its text; of an unknown one the text."""
+        """The value of an input from its text; for an unknown input the text itself."""
         numeric = any(item.name == name and item.numeric for item in self.inputs)
         return float(text) if numeric else text
 

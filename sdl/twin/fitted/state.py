@@ -56,13 +56,13 @@ class SessionEffect(_Table):
     """Standard deviations of the differences between sessions."""
 
     offset: NotNegative = Field(0.0, description="in the unit of the channel")
-    gain: NotNegative = Field(0.0, description="relative to the distance of a reading from the mean of the rows")
+    gain: NotNegative = Field(0.0, description="as a fraction of the distance of a reading from the mean of the rows")
 
 
 class Process(_Table):
     """The hyperparameters of the Gaussian process of a channel (`sdl.models.forward.gaussian_process`)."""
 
-    transform: Literal["none", "log"] = Field("none", description="of the readings")
+    transform: Literal["none", "log"] = Field("none", description="transform of the readings")
     lengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="length scale of each column of the space, as a fraction of its range"
     )
@@ -98,7 +98,8 @@ class Rows(_Table):
 
     columns: tuple[str, ...] = Field(description="the inputs, then the channels")
     values: tuple[tuple[Value, ...], ...] = Field(
-        min_length=1, description="settings and readings; nan: not measured; an end of the range: a bound"
+        min_length=1,
+        description="settings and readings; nan: not measured; a reading at an end of its range is a bound",
     )
 
 
@@ -114,7 +115,7 @@ class FittedState(_Table):
     constraints: tuple[str, ...] = ()
     off: dict[str, Value] | None = Field(None, description="the settings at which it does no harm; left out: nothing")
     correlation: tuple[tuple[Annotated[float, Field(ge=-1, le=1)], ...], ...] = Field(
-        (), description="of the noise of the channels, row by row; left out: independent"
+        (), description="correlation matrix of the channels' noise, row by row; independent if left out"
     )
     inputs: dict[str, FittedInput] = Field(min_length=1)
     channels: dict[str, FittedChannel] = Field(min_length=1)

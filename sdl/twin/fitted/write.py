@@ -11,7 +11,7 @@ from sdl.twin.fitted.state import FittedState
 
 
 def toml(state: FittedState, comments: Iterable[str] = ()) -> str:
-    """The text of the file; `comments` are lines for its head."""
+    """The text of the TOML file; `comments` are lines at its top."""
     tree = state.model_dump(mode="python", exclude_none=True)
     start, rows, correlation = tree.pop("start"), tree.pop("rows"), tree.pop("correlation")
     tables = {name: tree.pop(name) for name in ("off", "inputs", "channels") if name in tree}

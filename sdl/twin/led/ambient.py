@@ -50,8 +50,8 @@ class Hour(Frozen):
 class Wave(Frozen):
     """One wave of the weather."""
 
-    seconds: float = Field(gt=0, description="interval of the random numbers")
-    part: float = Field(gt=0, le=1, description="its standard deviation; the squares of all waves add up to 1")
+    seconds: float = Field(gt=0, description="interval of the random numbers, seconds")
+    part: float = Field(gt=0, le=1, description="standard deviation of the wave; the squares of all waves add up to 1")
     gusts: float = Field(
         default=0.0, ge=0, le=2, description="variation of its amplitude: standard deviation of the logarithm"
     )

@@ -221,7 +221,7 @@ def _moves(data: Evidence, plant: Plant, residual: Floats, around: Floats) -> Fl
 
 
 def dark_sessions(data: Evidence, state: TwinState) -> NDArray[np.bool_]:
-    """(n,) whether it was taken in a dark room, by readings with the light off or the least sensitive channel."""
+    """(n,) whether the room was dark, judged by readings with the light off or by the least sensitive channel."""
     plant = Plant(state)
     room = twin_residuals(data, plant).room
     # Small errors of the gains leave hundreds of counts in the bright channels, which are not ambient light.

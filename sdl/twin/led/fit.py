@@ -45,8 +45,8 @@ class Parameter:
     """One fitted number.
 
     Attributes:
-        name: as in the state's file: `channels.515nm.gain.G`.
-        value: after the fit.
+        name: its name in the state's file: `channels.515nm.gain.G`.
+        value: value after the fit.
         error: its standard error.
         was: value in the state that the fit started from.
         told: whether the readings determine it; otherwise it keeps its old value.

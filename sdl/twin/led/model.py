@@ -133,7 +133,7 @@ class Plant:
         return Reading(applied, seen.readings, None, seen.saturated, None if applied == asked else "not-applied")
 
     def switch_off(self, time: float) -> None:
-        """Nothing: no reading depends on those before."""
+        """Do nothing: no reading depends on earlier ones."""
 
     def refuse(self, readings: Mapping[str, Any]) -> str:
         full = self.state.full_scale

@@ -59,10 +59,10 @@ class SdlLightDevice:
     """A device that answers inside a `with` block.
 
     Args:
-        host, port: of the broker, without TLS, for use on the same machine.
+        host, port: address of the broker, without TLS, for use on the same machine.
         device: its id, a part of the topics.
-        state: of the twin, with the eight channels of the device.
-        seed: of the noise.
+        state: state of the twin, with the eight channels of the device.
+        seed: seed of the noise.
         latency: seconds per experiment; by default that of the state.
         fault: name of a fault (a key of FAULTS) for the n-th experiment, counted from 0, or None.
 
@@ -129,10 +129,10 @@ class SdlLightDevice:
             self._client = None
 
     def wait(self, seconds: float = 10.0) -> SdlLightDevice:
-        """Wait until it accepts commands.
+        """Wait until the device accepts commands.
 
         Raises:
-            TimeoutError: it does not in time.
+            TimeoutError: it did not within `seconds`.
         """
         if not self._listens.wait(seconds):
             raise TimeoutError(f"no broker at {self.host}:{self.port} within {seconds:g} s")

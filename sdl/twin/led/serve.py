@@ -4,10 +4,10 @@
         ClaudeLight(url=server.url)
 
 From the source of the real server (github.com/jkitchin/claude-light, claude/app.py): `/api` clamps to 0 … 1, takes
-missing or empty values as 0, and answers a word with status 500 and a page. `/csv` does not clamp and returns the count
-of 515nm alone. Four requests are handled at once. A client that hangs up does not stop its reading. A request that
-fails with the LED open blocks it for the others (`sdl.twin.led.world`). The web forms (`/gm`, `/rgb`, `/session`) and
-the statistics are not served.
+missing or empty values as 0, and answers a value that is not a number with status 500 and a page. `/csv` does not clamp
+and returns the count of 515nm alone. Four requests are handled at once. A client that hangs up does not stop its
+reading. A request that fails while it uses the LED blocks it for the others (`sdl.twin.led.world`). The web forms
+(`/gm`, `/rgb`, `/session`) and the statistics are not served.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TwinServer:
         start: beginning of its time, seconds since 1970 UTC; by default the day of the plant's state.
         speed: ratio of its time to real time.
         latency: simulated seconds per reading; by default as the state describes.
-        faults: that may happen.
+        faults: faults that may happen.
         log: file for every reading, one JSON object per line.
 
     Attributes:

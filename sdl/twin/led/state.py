@@ -92,7 +92,7 @@ class TwinState(Frozen):
     @classmethod
     def _of_an_led(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and given.get("kind") == "fitted":
-            raise ValueError("a twin of a declared instrument; only `instrument: {kind: twin}` and `twin:` can name it")
+            raise ValueError("a twin of a declared instrument; name it in `instrument: {kind: twin}` or `twin:`")
         return given
 
     @model_validator(mode="after")

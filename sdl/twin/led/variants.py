@@ -32,7 +32,7 @@ def vary(state: TwinState, variant: Variant | None, seed: int) -> TwinState:
     """The state of another instrument.
 
     Args:
-        state: from which it is derived.
+        state: the state from which it is derived.
         variant: other-unit (every gain times .8 to 1.2, by the seed), curved (d + .3 d (1 - d)), gamma (d to the 1.8),
             droop (15 % less light with every input at full), rgbw (a fourth input W, white), green (the instrument's
             "green machine": input G, channel 515nm). None changes nothing.

@@ -41,7 +41,7 @@ class World:
         start: beginning of its time, seconds since 1970 UTC.
         speed: ratio of its time to real time.
         latency: seconds per reading; None: as the state describes.
-        faults: that may happen.
+        faults: faults that may happen.
         log: file for every reading, one JSON object per line, as on the real server; None: no log.
 
     Attributes:
@@ -128,7 +128,7 @@ class World:
         Settings outside 0 ... 1 make every attempt fail. `origin` (the page) and `ip` are logged.
 
         Raises:
-            NotMeasured: after all tries, or because the world ended.
+            NotMeasured: all attempts failed, or the world ended.
         """
         remaining = self._open_led()
         began = self.now()

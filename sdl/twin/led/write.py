@@ -12,7 +12,7 @@ DIGITS = 6  # significant digits: a gain of 60,000 counts to a tenth of a count
 
 
 def toml(state: TwinState, comments: Iterable[str] = ()) -> str:
-    """The text of the file, which gives the state back to six digits; `comments` are lines for its head."""
+    """The text of the TOML file, with numbers of six digits; `comments` are lines at its top."""
     tree = state.model_dump(mode="json", exclude_none=True)
     lines = [f"# {line}".rstrip() for line in comments]
     lines += [f"about = {_value(tree.pop('about'))}", f"start = {tree.pop('start')}"]

@@ -1,4 +1,4 @@
-"""What the page offers to do with a run: the advice as a button, and the changes that a resume may make."""
+"""The actions that the page offers for a run: the advice as a button, and the changes that a resume may make."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Action:
     """Continue a run with changes.
 
     Attributes:
-        text: of the button.
-        command: that does the same, without the changes of `fields`.
+        text: text of the button.
+        command: a command that does the same, without the changes of `fields`.
         changes: `key=value` each.
         fields: further changes, whose values are typed.
-        main: whether it is what the advice says.
+        main: whether it is the advised action.
     """
 
     text: str
@@ -65,11 +65,11 @@ def continuations(campaign: Campaign, opened: Opened, tree: Mapping[str, Any], a
     stop, history = tree.get("stop", {}), campaign.history
     if outcome is not None or campaign.plan.goal is not None:
         trials = max(2 * history.trials, int(stop.get("trials") or 0))
-        fields = [Field("stop.trials", "Trials at most, those taken included", str(trials))]
+        fields = [Field("stop.trials", "Trials at most, including those taken", str(trials))]
         if stop.get("minutes"):
-            fields.append(Field("stop.minutes", "Minutes at most, from the resume on", f"{stop['minutes']:g}"))
+            fields.append(Field("stop.minutes", "Minutes at most, from now on", f"{stop['minutes']:g}"))
         if stop.get("cost"):
-            fields.append(Field("stop.cost", "Cost at most, of the whole run", f"{2 * stop['cost']:g}"))
+            fields.append(Field("stop.cost", "Cost at most, for the whole run", f"{2 * stop['cost']:g}"))
         actions.append(Action("Raise the budget…", base, fields=tuple(fields)))
     if campaign.plan.goal is not None:
         needed = next((t.proposed.readings_needed for t in reversed(history.closed) if t.by_solver), None)

@@ -1,6 +1,6 @@
 """The form of a campaign, and its YAML: each is made from the other, so that both can be edited.
 
-A form is a mapping of texts as they are typed. What a form has no field for stays in the YAML as it is.
+A form is a mapping of texts as they are typed. Keys that the form has no field for stay in the YAML unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def apply_form(tree: Mapping[str, Any], form: Form) -> dict[str, Any]:
     """The plain values of a campaign with those of the form.
 
     Args:
-        tree: the campaign so far; what the form has no field for is kept.
+        tree: the campaign so far; keys that the form has no field for are kept.
         form: texts by field: `name`, `tolerance`, `solver`, `trials`, `minutes`, `average`, `prior`; `goal` by channel
             (`how`, `value`, `high`, `tolerance`), `inputs` by name (`low`, `high`).
     """
@@ -47,7 +47,7 @@ def apply_form(tree: Mapping[str, Any], form: Form) -> dict[str, Any]:
 
 
 def form_of(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The form that shows a campaign given as plain values; parts of another form are `other`."""
+    """The form that shows a campaign given as plain values; parts that it cannot show are `other`."""
     stop = tree.get("stop") if isinstance(tree.get("stop"), Mapping) else {}
     solver, prior = tree.get("solver", "auto"), tree.get("prior")
     goal, inputs = tree.get("goal"), tree.get("inputs")

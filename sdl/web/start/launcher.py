@@ -13,10 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sdl import yamlfile
 from sdl.config import CampaignFile
@@ -62,15 +62,17 @@ class Launcher:
 
     Args:
         runs: directory of the runs.
+        instruments: those of files, as plain values by name, on which it starts campaigns besides the installed ones.
     """
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, instruments: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._runs = runs
+        self.instruments = dict(instruments or {})
         self._lock = threading.Lock()
         self._children: dict[str, _Child] = {}
 
     def start(self, campaign: CampaignFile) -> str:
-        """Start a campaign; its run, `CAMPAIGN/RUN`.
+        """Start a campaign, and return its run `CAMPAIGN/RUN`.
 
         Raises:
             ConfigError: too many are running, or it did not begin; the message says why.
@@ -125,7 +127,7 @@ class Launcher:
             return (child := self._children.get(run)) is not None and child.running
 
     def close(self) -> list[str]:
-        """Interrupt what is running, and wait for it; the runs that were interrupted."""
+        """Interrupt the running campaigns, wait for their ends, and return their runs."""
         with self._lock:
             running = {run: child for run, child in self._children.items() if child.running}
             for child in running.values():

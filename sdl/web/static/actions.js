@@ -64,7 +64,7 @@ function resume(button) {
   box.addEventListener("input", show);
   show();
   ask({
-    title: title.replace("…", ""), text: "The record goes on; nothing is measured twice.", yes: "Continue", fields: box,
+    title: title.replace("…", ""), text: "The record continues; nothing is measured twice.", yes: "Continue", fields: box,
     run: async () => {
       const reply = await post("/api/v1/resume-run", { run, changes: all().join("\n") });
       followAgain();

@@ -108,7 +108,7 @@ export async function willing(work) {
 document.addEventListener("sdl:do", ({ detail }) => willing({ ...detail, run: () => detail.run(post) }));
 
 $("token-button").addEventListener("click", () => ask({
-  title: "Access token", yes: "Use this token", renew: true, text: held("token") ? "This tab has one; type another to replace it." : "",
+  title: "Access token", yes: "Use this token", renew: true, text: held("token") ? "This tab has a token; type another to replace it." : "",
   run: async () => {
     if (!held("token")) return "";
     await post("/api/v1/whoami", {});

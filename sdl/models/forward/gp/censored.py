@@ -34,7 +34,7 @@ def with_censored(
 
 
 def add_sites(channel: ChannelRows, given: FitData, z: Floats, theta: Floats) -> tuple[FitData, Floats]:
-    """Add the censored readings to B fits of the others; also (B,) log probabilities of their bounds."""
+    """Add the censored readings to B fits of the others; also return (B,) log probabilities of their bounds."""
     cut = np.flatnonzero(channel.censored)
     sign = np.where(channel.upper[cut], 1.0, -1.0)
     noise = np.exp(2.0 * theta[:, -3:])[:, :, None] * given.noise[:, :, cut]

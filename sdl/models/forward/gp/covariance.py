@@ -25,7 +25,10 @@ def matern(r: Floats) -> tuple[Floats, Floats]:
 
 
 def kernel(theta: Floats, U: Floats, V: Floats, line: float) -> Floats:
-    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P) and that of the line."""
+    """(B, k, n) prior covariance between settings U (k, d) and V (n, d), for parameters (B, P).
+
+    `line` is the prior standard deviation of the intercept and slopes of the affine part.
+    """
     d = len(V.T)
     scale, (s2, a2) = np.exp(-theta[:, :d, None, None]), np.exp(2.0 * theta[:, d : d + 2, None, None]).swapaxes(0, 1)
     square, own = np.zeros((len(theta), len(U), len(V))), np.zeros((len(theta), len(U), len(V)))

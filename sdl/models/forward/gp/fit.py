@@ -82,7 +82,7 @@ def _fit_once(channels: list[ChannelRows]) -> list[ChannelProcess]:
 
 
 def are_logarithmic(gain: Floats) -> Bools:
-    """(c,) for which channels to take the logarithm, given the gain in log evidence (c,) by it.
+    """(c,) whether to take the logarithm of each channel, given the gain (c,) in log evidence from doing so.
 
     With equal prior probability either each channel has its own transform, or all channels have the same one.
     """
