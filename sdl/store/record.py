@@ -157,8 +157,8 @@ CAMPAIGN = EventSchema(
     },
     frequent=("Proposed", "Measured"),
 )
-Shared = dict[str, tuple[bytes, Mapping[str, Any]]]
-"""The latest mapping of each field in `SHARED`, and its content as bytes."""
+Shared = dict[str, Any]
+"""The latest mapping of each field in `SHARED`, after its content as bytes, and the number of the latest `trial`."""
 SHARED = {
     "Proposed": (
         "settings", "targets", "spread", "uncertainty", "expected", "lack_of_fit", "expected_error", "shortfall",
@@ -750,7 +750,11 @@ def _share(event: Any, shared: Shared) -> None:
                     object.__setattr__(event, field, latest[1])
             elif value is not None:
                 object.__setattr__(event, field, EMPTY)
-    if kind == "Measured":
+    if kind == "Proposed":
+        shared["trial"] = event.trial
+    elif kind == "Measured":
+        if event.trial == shared.get("trial"):
+            object.__setattr__(event, "trial", shared["trial"])
         values = event.readings
         for name, value in values.items():
             if type(value) is int and 0 <= value < MOST_COUNTS:
