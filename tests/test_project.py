@@ -80,6 +80,22 @@ def test_help_and_validate_load_no_heavy_library(args: list[str]) -> None:
     assert [name for name in HEAVY if name in printed["loaded"]] == []
 
 
+def test_a_command_loads_no_other_command() -> None:
+    words = "import sys; from sdl.cli.commands import make_app; make_app('list'); print(*sys.modules)"
+    loaded = {name for name in python("-c", words).stdout.split() if name.startswith("sdl.")}
+    assert "sdl.cli.runs.show" in loaded
+    others = (
+        "sdl.cli.run",
+        "sdl.cli.lab",
+        "sdl.cli.twin",
+        "sdl.cli.sweep",
+        "sdl.config",
+        "sdl.store.datasets",
+        "sdl.lab",
+    )
+    assert loaded.isdisjoint(others)
+
+
 @pytest.fixture(scope="module")
 def import_server() -> Iterator[subprocess.Popen[str]]:
     """A process that imports each module alone; warnings are errors."""
