@@ -58,7 +58,7 @@ def test_a_clamped_answer_says_so() -> None:
 def test_a_sensor_that_repeats_itself_says_so() -> None:
     findings = found({"kind": "twin", "faults": [{"name": "frozen", "at": list(range(1, 20))}]})
     assert "noise" in bad(findings)
-    assert "is it frozen?" in findings["noise"].says
+    assert "is the sensor frozen?" in findings["noise"].says
 
 
 def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
@@ -116,7 +116,7 @@ def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_call
         examination = Examination(Bath(steps=steps), VirtualClock(), None, off)
         findings = {finding.what: finding for finding in examination.findings()}
         assert ("noise" in bad(findings)) is frozen
-        assert ("is it frozen?" in findings["noise"].says) is frozen
+        assert ("is the sensor frozen?" in findings["noise"].says) is frozen
 
 
 def test_it_works_over_http_and_leaves_the_light_off() -> None:
