@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdl.core.goal import format_reading, format_with_error
+from sdl.core.trials import MANY_READINGS
 from sdl.errors import ConfigError
 from sdl.formatting import cause, count, display, is_external, percent, reading
 from sdl.runs.pooled import PooledMean, pooled_mean
@@ -138,7 +140,7 @@ def _next_step(
         case Outcome.DONE if done.failed:
             return NextStep("failed trials are not in the data: check the instrument, then run the command again")
         case Outcome.SPENT | Outcome.STALLED if latest is not None and latest.verdict is Verdict.BELOW_NOISE:
-            return _average(latest, done, more, resume)
+            return _average(latest, done, campaign, stop, more, resume)
         case Outcome.SPENT if latest is not None and latest.verdict is Verdict.LACK_OF_FIT and kind not in LEARNING:
             return NextStep("try a model that can follow the instrument with", f"{more.command} --set solver.kind=auto")
         case Outcome.SPENT:
@@ -167,14 +169,51 @@ LEARNING = ("auto", "gp", "bsi")
 """Solvers whose model can follow any smooth instrument."""
 
 
-def _average(latest: Proposed, done: Result, more: NextStep, resume: str) -> NextStep:
+def affordable_average(campaign: Campaign, stop: Mapping[str, Any]) -> int:
+    """The largest number of readings per trial that the budget allows.
+
+    One trial takes at most the readings that all trials may take now, or `MANY_READINGS` where those are fewer. With
+    its confirmations it fits in the minutes and in the cost.
+
+    Args:
+        campaign: its state.
+        stop: its stopping rules, as configured.
+    """
+    plan, history = campaign.plan, campaign.history
+    limits, confirmed = [float(min(max(plan.collect * plan.average, MANY_READINGS), MOST_READINGS))], 1 + plan.confirm
+    if (minutes := stop.get("minutes")) and history.active > 0:
+        limits.append(60 * minutes / (confirmed * campaign.seconds_per_attempt))
+    if (cost := stop.get("cost")) and plan.prices is not None and history.latest is not None:
+        price = plan.prices.of_reading(history.latest.settings)
+        limits += [(cost - plan.prices.trial) / (confirmed * price)] if price else []
+    return max(int(min(limits)), plan.average)
+
+
+def _average(
+    latest: Proposed, done: Result, campaign: Campaign, stop: Mapping[str, Any], more: NextStep, resume: str
+) -> NextStep:
     """What to do where the tolerance lies below the noise: more trials would not help."""
-    needed = latest.readings_needed
-    if needed is None or needed > MOST_READINGS:
+    needed, most, goal = latest.readings_needed, affordable_average(campaign, stop), campaign.plan.goal
+    if needed is None or goal is None:
         return NextStep("more trials of this kind will not help: widen the tolerance, or reduce the noise")
+    if needed > most:
+        wider = _wider(goal, math.sqrt(needed / most))
+        average = f" and average {most} readings per trial" if most > 1 else ""
+        return NextStep(
+            f"averaging alone would need {needed} readings per trial, more than the {most} that are practical within "
+            f"the budget: widen the tolerance {wider}{average}, or use less noisy channels"
+        )
     command = more.command if done.outcome is Outcome.SPENT else f"{resume} --set stop.stagnation=null"
     text = f"more trials of this kind will not help: widen the tolerance, or average {needed} readings per trial with"
     return NextStep(text, f"{command} --set average={needed}")
+
+
+def _wider(goal: Goal, factor: float) -> str:
+    """The tolerance to widen to, `to about ± 0.92 %`, or by which factor, `about 3 times`."""
+    shares = {f"{(band.high - band.target) / abs(band.target):.3g}" for band in goal.bands.values() if band.target}
+    if len(shares) != 1 or any(not band.target for band in goal.bands.values()):
+        return f"about {factor:.2g} times"
+    return f"to about ± {percent(factor * float(shares.pop()))}"
 
 
 def _nearest(goal: Goal | None, done: Result) -> str:

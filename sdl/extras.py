@@ -31,10 +31,8 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 
 def missing(purpose: str, extra: str, error: ImportError) -> str:
-    """The message for a missing module: what needs it (a plural noun), and the extra that contains it, if any."""
+    """The message for a missing module: what needs it (a plural noun), and the extra that contains it."""
     module = (error.name or str(error)).partition(".")[0]
-    if not extra:
-        return f"{purpose} need {module}, which is not installed; install {DISTRIBUTION} again"
     listed = ", ".join(requirements(extra)) or "it"
     return f"{purpose} need {module}, which is not installed; the extra `{extra}` of {DISTRIBUTION} requires {listed}"
 

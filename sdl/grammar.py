@@ -82,7 +82,7 @@ class Formula:
 
     def values(self, columns: Mapping[str, Floats]) -> Floats:
         """The values of the formula for arrays of one shape; NaN where undefined."""
-        import numpy as np
+        import numpy as np  # here, since `sdl validate` loads this module
 
         functions: dict[str, Callable[..., Any]] = {
             "log10": np.log10, "ln": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs,

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import (
     AliasChoices,
@@ -27,6 +27,11 @@ SESSION_GAP = 600.0
 # The value of an input: a number, or the text of a choice.
 Value = float | str
 Settings = Mapping[str, Value]
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is an int or a float, and no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def numbers(settings: Settings) -> dict[str, float]:

@@ -41,3 +41,11 @@ def real_readings() -> Path:
     if not path.exists():
         pytest.skip("no real readings beside the project (../shared/data/claude_light.jsonl)")
     return path
+
+
+@pytest.fixture
+def scripted_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kinds of instruments and solvers of `scripted`, in the registry during a test."""
+    import scripted  # loads numpy, which must see the number of threads set above
+
+    scripted.register(monkeypatch)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from sdl.core.events import (
 )
 from sdl.core.goal import Band, Goal
 from sdl.core.history import GrowingArray, History
+from sdl.store.record import Record
 from sdl.types import Outcome, Power, Reading, Verdict
 
 INPUTS = ("R", "G")
@@ -159,6 +161,7 @@ def run_on(campaign: Campaign, readings: Mapping[str, float] = HIT, most: int = 
 
 def snapshot(campaign: Campaign) -> str:
     """Everything a campaign and its history know, to the last digit, for comparing."""
+    _ = campaign.history.rows  # the arrays are filled only when asked for
     own = {
         f.name: getattr(campaign, f.name) for f in dataclasses.fields(campaign) if f.name not in ("_table", "history")
     }
@@ -222,3 +225,12 @@ any_later_event = st.one_of(
     _any(Stopped, st.sampled_from(Outcome), _text, st.none() | _count, _text),
 )
 any_event = any_opened | any_later_event
+
+
+def write_record(folder: Path, events: Iterable[Event]) -> Path:
+    """A sound record of these events."""
+    record = Record.create(folder)
+    for event in events:
+        record.append(event)
+    record.close()
+    return folder

@@ -1,7 +1,7 @@
 """An instrument and a solver that play a script, for tests that must know exactly what happened.
 
 A test writes `with_script(...)` into a campaign's `instrument`, or `with_answers(...)` into its `solver`; both are
-ordinary kinds, looked up in the registry while the `registered` fixture of the test's module is active.
+ordinary kinds, looked up in the registry while the fixture `scripted_kinds` is active.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 
 import sdl
-from sdl.advice import Advice, advise
+from sdl.advice import Advice, advise, affordable_average
 from sdl.core.events import Proposed
+from sdl.core.prices import Prices
+from sdl.core.trials import MANY_READINGS
 from sdl.runs.pooled import pooled_mean
 from sdl.runs.runs import Run, open_run
 from sdl.types import Outcome
@@ -53,6 +57,32 @@ def test_the_command_of_the_advice_reaches_the_goal(tmp_path: Path) -> None:
     assert words[:2] == ["sdl", "resume"]
     changes = [word for word in words[3:] if word != "--set"]
     assert sdl.resume(run.folder, changes=changes).outcome is Outcome.REACHED
+
+
+def test_more_readings_than_are_practical_are_not_advised_but_the_tolerance_that_would_do(tmp_path: Path) -> None:
+    run = finished(tmp_path, tolerance="0.01%", stop={"trials": 18})
+    said = advice_on(run).next
+    assert "averaging alone would need" in said.text
+    assert "more than the 100 that are practical within the budget" in said.text
+    assert said.command == ""
+    (latest,) = [event for event in run.events if isinstance(event, Proposed)][-1:]
+    assert "averaging alone would need" in latest.why
+    wider = re.search(r"widen the tolerance to about ± ([\d.]+) % and average 100 readings", said.text)
+    assert wider is not None
+    tree = {"tolerance": f"{wider[1]}%", "average": 100, "stop": {"trials": 18}}
+    assert finished(tmp_path / "again", **tree).result.outcome is Outcome.REACHED
+
+
+def test_an_average_is_advised_that_minutes_and_cost_allow(tmp_path: Path) -> None:
+    run = finished(tmp_path, tolerance="0.15%", stop={"trials": 18, "minutes": 2})
+    campaign = run.campaign
+    most, three = affordable_average(campaign, run.config["stop"]), 3 * campaign.seconds_per_attempt  # confirmed twice
+    assert 1 < most < MANY_READINGS
+    assert most * three <= 120 < (most + 1) * three
+    assert f"more than the {most} that are practical within the budget" in advice_on(run).next.text
+    campaign.plan = dataclasses.replace(campaign.plan, prices=Prices(reading=2.0, trial=3.0))
+    assert affordable_average(campaign, {"cost": 63}) == 10
+    assert affordable_average(campaign, {"cost": 5}) == 1
 
 
 def test_the_pooled_mean_is_that_of_the_readings_at_settings_that_cannot_be_told_apart(noisy: Run) -> None:

@@ -196,9 +196,9 @@ def _commands() -> str:
     import click
     import typer
 
-    from sdl.cli import app
+    from sdl.cli.commands import make_app
 
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(make_app())
     with click.Context(group, info_name="sdl", max_content_width=100, terminal_width=100) as top:
         return "\n".join(_help(group, top)).rstrip()
 

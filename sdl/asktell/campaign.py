@@ -437,7 +437,8 @@ class OpenCampaign:
             self._folding = Folding(event, self.folder)
             self._told: dict[tuple[int, int], Measured] = {}
             self._failed: dict[tuple[int, int], list[str]] = {}
-        self._folded = self._folding.add(event)
+        self._folding.add(event)
+        self._folded = self._folding.folded
         self._watch = notify(self._watch, event, self._folded.campaign)
         if isinstance(event, Measured):
             self._told[event.trial, event.repeat] = event

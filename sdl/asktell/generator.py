@@ -17,13 +17,13 @@ import numpy as np
 
 from sdl.config import parse_kind
 from sdl.core.goal import Band, Direction, Goal, Tolerance
-from sdl.designs.base import placed
+from sdl.designs.placed import placed
 from sdl.errors import ConfigError, Degenerate, NotEnoughData, near
 from sdl.inverse.dataset import check_objective, parse_band
 from sdl.inverse.propose import Proposal, objective_of, propose
 from sdl.solvers.base import Data, require_choices
 from sdl.space import Space
-from sdl.types import Channel, Input, Value
+from sdl.types import Channel, Input, Value, is_number
 
 DESIGN, SOLVER, DRAW = 0, 1, 4  # streams of random numbers: default_rng([seed, stream, n])
 
@@ -236,7 +236,7 @@ def _variables(vocs: Any) -> tuple[dict[str, _Variable], dict[str, Any]]:
 def _discrete(name: str, values: Iterable[Any]) -> _Variable:
     """Evenly spaced numbers as a stepped input, other values as choices."""
     given = list(values)
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in given):
+    if all(map(is_number, given)):
         ordered = sorted(map(float, given))
         gaps = np.diff(ordered)
         if np.allclose(gaps, gaps[0], rtol=1e-9, atol=0.0):

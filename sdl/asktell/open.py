@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def begin_run(campaign: CampaignFile, folder: Path) -> Path:
 
 def _unfinished(place: Path, campaign: CampaignFile) -> Path | None:
     """The newest unfinished run of the same campaign; the key `notify` may differ."""
-    wanted = _without_messages(json.loads(json.dumps(campaign.plain())))
+    wanted = _without_messages(campaign.stored())
     for folder in sorted((file.parent for file in place.glob(f"*/{FILE}")), reverse=True):
         with contextlib.suppress(SdlError, OSError):  # another run's damage is none of ours
             opened = datasets.read_opened(folder / FILE)

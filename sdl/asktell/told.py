@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked, checked_reading, in_range
+from sdl.drivers.declared.config import Limit
 from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, InstrumentError, near
-from sdl.types import Channel, Reading, Settings, Value
-
-if TYPE_CHECKING:
-    from sdl.drivers.declared.config import Limit
+from sdl.types import Channel, Reading, Settings, Value, is_number
 
 
 def told_channels(instrument: Instrument) -> tuple[Channel, ...]:
@@ -87,6 +85,6 @@ def _applied(instrument: Instrument, applied: Mapping[str, Any]) -> dict[str, Va
         choices = known[name].choices
         if choices and value not in choices:
             raise ConfigError(f"applied: {name} = {value!r} is none of {', '.join(choices)}")
-        if not choices and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if not choices and not is_number(value):
             raise ConfigError(f"applied: {name} = {value!r} is no number")
     return dict(applied)

@@ -12,9 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sdl import config
+import numpy as np
+
+from sdl import config, runner
+from sdl.core.events import Proposed
 from sdl.errors import ConfigError, Problem, SdlError
 from sdl.parallel import pool
+from sdl.twin.led.model import Plant
 from sdl.twin.led.state import TwinState
 
 # Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends.
@@ -96,10 +100,6 @@ def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tu
     Raises:
         ConfigError: an unknown channel, or one that is saturated at nearly all settings.
     """
-    import numpy as np
-
-    from sdl.twin.led.model import Plant
-
     if unknown := [name for name in channels if name not in state.channels]:
         raise ConfigError(f"unknown channel {unknown[0]}; allowed: {', '.join(state.channels)}")
     plant, rng = Plant(state), np.random.default_rng([seed, len(state.inputs)])
@@ -160,9 +160,6 @@ def _campaign(task: BenchGoals, solver: Mapping[str, Any], goal: int, seed: int)
 
 
 def _ended(item: tuple[str, int, int, dict[str, Any]]) -> BenchCampaign:
-    from sdl import runner
-    from sdl.core.events import Proposed
-
     label, goal, seed, tree = item
     kind = tree["solver"]["kind"]
     proposals = 0

@@ -10,10 +10,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sdl import config
 from sdl.bench.campaigns import solver_of
 from sdl.errors import SdlError
+from sdl.inverse.knowledge import fit
 from sdl.parallel import pool
+from sdl.solvers.base import Data, Targets, ask
+from sdl.space import Space
 from sdl.twin.led.evidence import Evidence
 from sdl.twin.led.state import TwinState
 
@@ -59,8 +64,6 @@ def days_left_out(
     Returns:
         One score per solver; none with fewer than two days.
     """
-    import numpy as np
-
     columns = [list(state.channels).index(name) for name in channels]
     whole = np.isfinite(data.Y[:, columns]).all(axis=1).astype(bool)
     days = [str(day) for day in np.unique(data.day[whole]) if day]
@@ -87,12 +90,6 @@ def days_left_out(
 
 def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:
     """Predicted minus applied settings, (readings of the day, d), as fractions of the ranges; or None and why."""
-    import numpy as np
-
-    from sdl.inverse.knowledge import fit
-    from sdl.solvers.base import Data, Targets, ask
-    from sdl.space import Space
-
     tree, data, state, columns, day = item
     learn, test = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
     inputs, channels = state.input_list(), state.channel_list()

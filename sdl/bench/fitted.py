@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from sdl.errors import ConfigError
 from sdl.twin.fitted.state import FittedState
+from sdl.twin.fitted.surrogate import Surrogate
 
 INNER = 0.8
 """Goals are drawn from settings whose distance from the mean is this fraction of random ones, so that the ends, where
@@ -15,10 +18,6 @@ DRAWS = 1000  # settings among which goals and the responses of channels are loo
 
 def channels_of(state: FittedState) -> tuple[str, ...]:
     """The default channels of a goal: for each column of the space, the one that it changes most, in units of noise."""
-    import numpy as np
-
-    from sdl.twin.fitted.surrogate import Surrogate
-
     surrogate = Surrogate(state, noise=False)
     space, names = surrogate.space, list(state.channels)
     U = (space.sample(DRAWS, np.random.default_rng(0)) - space.low) / space.width
@@ -38,10 +37,6 @@ def goals_of(state: FittedState, channels: Sequence[str], n: int, seed: int) -> 
     Raises:
         ConfigError: an unknown channel, or one at the end of its range at nearly all settings.
     """
-    import numpy as np
-
-    from sdl.twin.fitted.surrogate import Surrogate
-
     if unknown := [name for name in channels if name not in state.channels]:
         raise ConfigError(f"unknown channel {unknown[0]}; allowed: {', '.join(state.channels)}")
     surrogate = Surrogate(state, noise=False)

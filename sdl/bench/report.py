@@ -6,15 +6,16 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import DaysScore
 from sdl.formatting import count
 from sdl.sweep.summary import PAPER, align, beside, format_trials, quantile, row_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Difference between two solvers, in standard errors, from which one of them counts as better.
 SIGNIFICANT = 2.0
@@ -72,8 +73,6 @@ def summarise(ended: Sequence[BenchCampaign], max_trials: int) -> list[SolverSum
 
     `ended` holds every solver with the same goals and seeds, at most `max_trials` trials each.
     """
-    import numpy as np
-
     solvers = list(dict.fromkeys(e.solver for e in ended))
     goals = max(e.goal for e in ended) + 1
     taken = {
@@ -182,17 +181,10 @@ def days_table(missed: Sequence[DaysScore]) -> list[str]:
 def figure_of(
     ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str
 ) -> Figure:
-    """The fraction of goals that each solver has reached after a number of trials.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
+    """The fraction of goals that each solver has reached after a number of trials."""
     labels = [line.solver for line in summaries]
     x_label = f"trials (point: median); right: goals reached within {max_trials} trials"
-    figure, axes = row_figure(labels, "figures (--report)", title, x_label)
-    import numpy as np
-    from matplotlib.ticker import MaxNLocator
-
+    figure, axes = row_figure(labels, title, x_label)
     last = max((e.trials for e in ended if e.trials is not None), default=1)
     trials = [[math.inf if e.trials is None else e.trials for e in ended if e.solver == label] for label in labels]
     share = [[np.mean(np.array(mine) <= n) for n in range(1, last + 1)] for mine in trials]
@@ -213,11 +205,7 @@ def figure_of(
 
 
 def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str) -> bytes:
-    """The figure as a PNG.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
+    """The figure as a PNG."""
     png = io.BytesIO()
     figure_of(ended, summaries, max_trials, title).savefig(png, dpi=130)
     return png.getvalue()

@@ -2,13 +2,15 @@
 
 `run.py` drives an instrument, `ask.py` serves those who drive it themselves, `runs/` reads runs, `campaign_files.py`
 checks and writes campaign files, `solve.py` answers from a data set, `lab/` and `twin/` are groups of commands;
-`display/` has the views. Heavy modules are imported inside the commands, so that `sdl --help` is quick.
+`display/` has the views, `commands.py` names every command and its module, and imports those that are needed. Heavy
+modules are imported inside the commands, so that `sdl --help` is quick.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import io
 import logging
 import os
@@ -18,94 +20,10 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import ask, bench, campaign_files, instrument, mcp, paper, replay, run, solve, sweep, verify, web
-from sdl.cli.lab import commands as lab
+from sdl.cli.commands import make_app
 from sdl.cli.options import Emitted, emit
-from sdl.cli.runs import archive, compare, report, show, watch
 from sdl.cli.terminal import escaped
-from sdl.cli.twin import commands as twin
-from sdl.cli.twin import forecast, serve
 from sdl.errors import RecordError, SdlError
-
-app = typer.Typer(
-    name="sdl",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="""Closed-loop experiments on a small instrument, or on its twin.
-
-    \b
-    sdl run configs/quickstart.yaml        a campaign on the twin, to its goal
-    sdl init my.yaml                       a commented campaign file to start from
-    sdl explain latest 4                   who proposed trial 4 and why
-
-    \b
-    Exit codes: 0 reached, done · 1 budget used up, stalled, unreachable, aborted,
-    a check not met · 2 a mistake in a file or argument · 3 the instrument ·
-    4 the solver · 5 the disk or a record · 70 a bug in sdl ·
-    130, 143 interrupted
-    """,
-)
-
-
-def _print_version(requested: bool) -> None:
-    if requested:
-        from sdl.extras import own_version
-
-        version = own_version()
-        print(f"sdl {version}" if version else "sdl, not installed")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
-    ),
-) -> None:
-    pass
-
-
-COMMANDS = (
-    *(run.run, run.resume, run.collect, run.measure),
-    *(ask.ask, ask.tell, ask.attach, ask.skip, ask.correct),
-    *(campaign_files.validate, forecast.forecast, campaign_files.schema, campaign_files.init),
-    *(
-        show.list_runs,
-        show.show,
-        show.explain,
-        show.check,
-        report.export,
-        report.import_run,
-        archive.archive_runs,
-        watch.watch,
-        report.report,
-    ),
-    *(
-        compare.compare,
-        verify.verify,
-        replay.replay,
-        solve.solve,
-        paper.paper,
-        web.web,
-        mcp.mcp,
-        sweep.sweep,
-        bench.bench,
-    ),
-)
-"""In the order of the help."""
-for command in COMMANDS:
-    app.command({show.list_runs: "list", report.import_run: "import", archive.archive_runs: "archive"}.get(command))(
-        command
-    )
-for command in (serve.serve, serve.device):
-    twin.twin.command()(command)
-app.add_typer(twin.twin, name="twin")
-app.add_typer(instrument.instrument, name="instrument")
-lab.add_to(app)
-
 
 # Typer contains its own copy of click since 0.26; the base of its errors is found through a class that it exports.
 _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -138,6 +56,7 @@ def main() -> None:
             code = _unwritable(error)
         with contextlib.suppress(OSError):  # else Python reports it again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    gc.freeze()  # the events of a long record are not searched for cycles before the process ends
     sys.exit(code)
 
 
@@ -163,7 +82,7 @@ def _run(args: Sequence[str]) -> int:
 def _guarded() -> tuple[int, str]:
     """Run the command; return its exit code, and after an error its reason, which is printed on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = make_app(next(iter(sys.argv[1:]), ""))(standalone_mode=False)
         return (code if isinstance(code, int) else 0), ""
     except typer.Abort:
         return 130, "interrupted"

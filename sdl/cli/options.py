@@ -7,15 +7,17 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from sdl import yamlfile
 from sdl.errors import ConfigError
-from sdl.store.datasets import ColumnNames
 from sdl.store.resolve import RUNS as RUNS
 from sdl.store.resolve import find
+from sdl.types import is_number
+
+if TYPE_CHECKING:
+    from sdl.store.datasets import ColumnNames
 
 
 def option(spec: str, text: str, **more: Any) -> Any:
@@ -95,13 +97,12 @@ def check_page(file: Path) -> None:
     """Check before the work that a page can be written to a file.
 
     Raises:
-        ConfigError: it is no .html file, a package is missing, or the file was not made by sdl.
+        ConfigError: it is no .html file, or the file was not made by sdl.
     """
     from sdl.report import page
 
     if file.suffix != ".html":
         raise ConfigError(f"--report {file}: must end in .html")
-    page.environment()
     page.check(file)
 
 
@@ -120,12 +121,14 @@ def number(text: str, form: str) -> tuple[str, float]:
     Raises:
         ConfigError: the text has another form; the message shows `form`.
     """
+    from sdl.yamlfile import scalar
+
     name, equals, given = text.partition("=")
     try:
-        value = yamlfile.scalar(given) if equals else None
+        value = scalar(given) if equals else None
     except ConfigError:
         value = None
-    if not name.strip() or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not name.strip() or not is_number(value) or not math.isfinite(value):
         raise ConfigError(f"{text}: must be {form}")
     return name.strip(), float(value)
 
@@ -136,6 +139,8 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
     Raises:
         ConfigError: a name without a column, or twice.
     """
+    from sdl.store.datasets import ColumnNames
+
     return ColumnNames(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
 
 

@@ -30,10 +30,8 @@ def sweep(
     dry: Annotated[
         bool, option("--dry-run", "Validate everything and print the number of campaigns; run none.")
     ] = False,
-    plot: Annotated[Path | None, option("--plot FILE.png", "Draw the summary; needs the extra `report`.")] = None,
-    report: Annotated[
-        Path | None, option("--report FILE.html", "Also write a page with table and figure; needs the extra `report`.")
-    ] = None,
+    plot: Annotated[Path | None, option("--plot FILE.png", "Draw the summary.")] = None,
+    report: Annotated[Path | None, option("--report FILE.html", "Also write a page with table and figure.")] = None,
     limit: Limit = LIMIT,
     on_twin: OnTwin = False,
     json: Json = False,

@@ -29,11 +29,19 @@ def web(
             "--url URL", "Address at which a proxy serves the page to phones and others: https://bench.example.org."
         ),
     ] = None,
+    instrument: Annotated[
+        list[Path] | None,
+        option(
+            "--instrument FILE",
+            "An instrument that campaigns may be started on: its file, or a campaign's with one. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a web page with all runs, live views and reports.
 
     \b
     sdl web --port 8080
+    sdl web --instrument my-rig.yaml       campaigns on an instrument of your own
     sdl web --port 8080 --url https://bench.example.org
     sdl lab run lab.yaml                   the same page, with instruments, schedule and controls of the lab
 
@@ -41,8 +49,10 @@ def web(
     readings that campaigns of kind manual ask for. Ctrl-C or SIGTERM stops it, with exit code 0; the campaigns
     that were started from the page are interrupted, and can be continued.
     """
+    from sdl.cli.instrument import load_instrument
     from sdl.notify.model import parse_page
     from sdl.web.server import serve
+    from sdl.web.start.instruments import of_files
 
     try:
         address = parse_page(url) if url is not None else None
@@ -57,30 +67,23 @@ def web(
         for run in started:
             say(f"interrupted: {run}; continue it with sdl resume {runs / run}")
 
-    serve(runs, port=port, url=address, on_listen=announce, on_close=interrupted)
+    own = of_files({file: load_instrument(file, ()) for file in instrument or ()})
+    serve(runs, port=port, url=address, instruments=own, on_listen=announce, on_close=interrupted)
 
 
 class LabPage:
-    """The page of a lab, for `sdl.lab.serve`; without Jinja the lab runs without a page."""
+    """The page of a lab, for `sdl.lab.serve`."""
 
     def __init__(self, loaded: ResolvedLab) -> None:
         self._loaded = loaded
-        self._served = False
 
     def routes(self, control: Controller, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
-        """The routes of the page; none if Jinja is missing."""
+        """The routes of the page."""
         from sdl.web.pages import routes
 
-        try:
-            page_routes = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
-        except ConfigError as error:
-            print(f"no page: {error}", file=sys.stderr)
-            return ()
-        self._served = True
-        return page_routes
+        return routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
 
     def announce(self, url: str) -> None:
         """Print the address."""
-        if self._served:
-            say(f"page: {url}")
-            sys.stdout.flush()
+        say(f"page: {url}")
+        sys.stdout.flush()

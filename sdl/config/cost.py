@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdl.config.expect import why_untestable
 from sdl.config.model import CampaignFile, ResolvedCampaign
+from sdl.core.trials import MANY_READINGS
 from sdl.drivers.base import constraints_of, off_settings
 
 MIN_HIT_RATE = 0.95
@@ -127,6 +128,8 @@ def _narrow(campaign: CampaignFile) -> list[str]:
         return []
     enough = next((n for n in range(campaign.average, MAX_AVERAGE) if passes(n) >= MIN_HIT_RATE), None)
     remedy = f"average {enough} readings per trial, or" if enough else "averaging is not enough;"
+    if enough is not None and enough > max(campaign.stop.trials * campaign.average, MANY_READINGS):
+        remedy = f"averaging alone would need {enough} readings per trial;"
     return [
         f"tolerance: even at the best settings only {100 * share:.0f} % of trials would lie within it, "
         f"because readings are noisy; {remedy} widen the tolerance"

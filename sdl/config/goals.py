@@ -22,7 +22,7 @@ from pydantic import (
 from sdl.config.mistakes import short
 from sdl.core.goal import Band, Direction, Tolerance
 from sdl.errors import Problem, did_you_mean
-from sdl.types import Channel, Frozen
+from sdl.types import Channel, Frozen, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ class Target(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _form(cls, value: Any) -> Any:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if is_number(value):
             return {"target": value}
         if isinstance(value, str) and value in OBJECTIVES:
             return {"objective": value}
@@ -172,7 +172,7 @@ class Target(Frozen):
 def _pair(value: Any) -> tuple[Any, Any]:
     """Two numbers, given as a list or (resolved) as a tuple."""
     numbers = value if isinstance(value, (list, tuple)) else ()
-    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
+    if len(numbers) != 2 or not all(map(is_number, numbers)):
         raise ValueError(f"between: must be two numbers, [lowest, highest]; not {short(value)}")
     return numbers[0], numbers[1]
 

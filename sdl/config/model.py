@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -16,7 +17,8 @@ from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
 from sdl.core.prices import Prices
 from sdl.core.stopping import Rule, StopRules
-from sdl.designs.base import Design, placed
+from sdl.designs.base import Design
+from sdl.designs.placed import placed
 from sdl.drivers.base import Instrument, constraints_of
 from sdl.errors import ConfigError
 from sdl.grammar import LinearConstraint
@@ -297,6 +299,11 @@ class CampaignFile(ResolvedCampaign):
         None,
         description="expected result, for `sdl verify` and pytest ([testing.md](../how-to/testing.md)); runs ignore it",
     )
+
+    def stored(self) -> dict[str, Any]:
+        """As `plain`, as a record or a journal gives it back: with lists in place of tuples."""
+        tree: dict[str, Any] = json.loads(json.dumps(self.plain()))
+        return tree
 
     def plain(self) -> dict[str, Any]:
         """The file as plain values with every default written out; `parse` reads it back to an equal model."""

@@ -188,10 +188,10 @@ class Campaign:
         if handler is None or not self._awaited(event):
             where = "paused " if self.paused else "interrupted " if self.interrupted else ""
             raise OutOfTurn(f"{type(event).__name__} in {where}state {self.state}, due {self.due()}: {event}")
-        applied = event.applied if isinstance(event, (Measured, Attached)) else self.history.inputs
-        if lost := [name for name in self.history.inputs if name not in applied]:
-            raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
-        if isinstance(event, Proposed) and event.settings.keys() != set(self.history.inputs):
+        if isinstance(event, (Measured, Attached)):
+            if lost := [name for name in self.history.inputs if name not in event.applied]:
+                raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
+        elif isinstance(event, Proposed) and event.settings.keys() != set(self.history.inputs):
             raise OutOfTurn(f"a proposal of {', '.join(event.settings)}, not of {', '.join(self.history.inputs)}")
         idle = self.paused or self.interrupted or self.state is State.STOPPED
         if not idle and not isinstance(event, (Opened, Resumed, Safe)):
@@ -281,13 +281,13 @@ class Campaign:
                 self._close(TrialState.CLOSED)
         elif trial.readings < average or average < trial.readings < confirmed:
             pass
-        elif trial.inside and trial.readings < confirmed:
-            trial.state = TrialState.CONFIRMING
-        elif trial.inside:  # more readings than that where a resume asks for fewer confirmations
-            self._close(TrialState.REACHED)
-        else:
+        elif not trial.inside:
             confirming = trial.state is TrialState.CONFIRMING
             self._close(TrialState.NOT_CONFIRMED if confirming else TrialState.CLOSED)
+        elif trial.readings < confirmed:
+            trial.state = TrialState.CONFIRMING
+        else:  # more readings than that where a resume asks for fewer confirmations
+            self._close(TrialState.REACHED)
 
     def _measure_failed(self, event: Failed) -> None:
         self.history.attempts += 1
@@ -413,12 +413,17 @@ class Campaign:
             return None
         return self.history.optimum.to_confirm()
 
+    @property
+    def seconds_per_attempt(self) -> float:
+        """Mean time of an attempt at a reading since the last resume, the time between readings included."""
+        return self.history.active / max(self.history.attempts - self._attempts_before, 1)
+
     def _is_last_but_confirmation(self) -> bool:
         """Whether the budget is not enough for a trial and a confirmation after it."""
         history, readings = self.history, self.plan.average * (1 + max(self.plan.confirm, 1))
         trial_price = self.plan.prices.trial if self.plan.prices is not None else 0.0
         cost = history.cost + 2 * trial_price + readings * self._dearest
-        seconds = history.active * (1 + readings / max(history.attempts - self._attempts_before, 1))
+        seconds = history.active + readings * self.seconds_per_attempt
         return history.trials == self.plan.collect - 1 or any(
             (isinstance(rule, CostLimit) and cost > rule.limit)
             or (isinstance(rule, Minutes) and seconds > 60 * rule.limit)

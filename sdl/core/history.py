@@ -117,6 +117,7 @@ class History:
         self._session = GrowingArray(1)
         self._resolution_limited: set[tuple[Value, ...]] = set()
         self._own: list[Reading | Measured | None] = []  # the rows after those of the priors; None: excluded
+        self._filled = 0  # how many of them the arrays have: those who only look at a long record need no arrays
         self._trial_of = array("q")  # by row in `_own`: its trial; ATTACHED without one
         objective = self.goal.objective if self.goal is not None else None
         direction = self.goal.direction if self.goal is not None else None
@@ -126,27 +127,38 @@ class History:
     # Rows for the solvers ---------------------------------------------------------------------------------------
     @property
     def rows(self) -> int:
-        return len(self._x.view)
+        return len(self.X)
 
     @property
     def X(self) -> NDArray[np.float64]:
         """(n, p) applied settings: one column for each input, or for each column of `space`."""
+        self._fill()
         return self._x.view
 
     @property
     def Y(self) -> NDArray[np.float64]:
         """(n, channels) readings − background; NaN where not measured."""
+        self._fill()
         return self._y.view
 
     @property
     def saturated(self) -> NDArray[np.bool_]:
         """(n, channels) whether the reading is a bound."""
+        self._fill()
         return self._saturated.view
 
     @property
     def session(self) -> NDArray[np.float64]:
         """(n,) the session of each row: numbers of the priors' sessions, then one number for the campaign itself."""
+        self._fill()
         return self._session.view[:, 0]
+
+    def _fill(self) -> None:
+        """Append the readings since the last call to the arrays."""
+        for place in range(self._filled, len(self._own)):
+            if (reading := self._own[place]) is not None:
+                self.add_row(reading, self.current_session)
+        self._filled = len(self._own)
 
     # Updates ------------------------------------------------------------------------------------------------------
     def add_row(self, reading: Reading | Measured, session: int) -> None:
@@ -182,7 +194,6 @@ class History:
         else:
             self._trial_of.append(ATTACHED)
         self._own.append(reading)
-        self.add_row(reading, self.current_session)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
@@ -191,7 +202,6 @@ class History:
         """Append a row of the current session that belongs to no trial."""
         self._trial_of.append(ATTACHED)
         self._own.append(reading)
-        self.add_row(reading, self.current_session)
 
     def has_reading(self, trial: int, repeat: int) -> bool:
         count = self.trials + (self.open_trial is not None)
@@ -209,9 +219,7 @@ class History:
         self.readings += (self._own[place] is not None) - (before is not None)
         for column in (self._x, self._y, self._saturated, self._session):
             column.cut(self.prior_rows)
-        for reading in self._own:
-            if reading is not None:
-                self.add_row(reading, self.current_session)
+        self._filled = 0
         if self.optimum is not None:
             counted = zip(self._own, self._trial_of, strict=True)
             self.optimum.count_again(
@@ -275,10 +283,11 @@ class History:
 
     def _count_verdict(self, closed: Trial) -> None:
         """Extend or end the streaks of verdicts."""
-        settings = tuple(closed.settings.values())
-        resolution_limited = closed.verdict is Verdict.BETWEEN_STEPS
         self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
-        again = resolution_limited and settings in self._resolution_limited
+        if closed.verdict is not Verdict.BETWEEN_STEPS:
+            self.resolution_limited_streak = 0
+            return
+        settings = tuple(closed.settings.values())
+        again = settings in self._resolution_limited
         self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
-        if resolution_limited:
-            self._resolution_limited.add(settings)
+        self._resolution_limited.add(settings)

@@ -7,7 +7,7 @@ The ten-thousandth reading of a trial costs as much time as the second.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -20,6 +20,9 @@ CONFIRMATION = "confirmation"
 
 # Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back.
 SAME = 1e-6
+
+MANY_READINGS = 100
+"""Readings per trial above which averaging alone is not advised."""
 
 NO_SUMS: Mapping[str, tuple[float, float]] = {}
 
@@ -62,9 +65,10 @@ class Trial:
     faults: tuple[str, ...] = ()
     last_error: str = ""
     why_skipped: str = ""
-    # Of the readings that count; of a single one, its values: a record may have a hundred thousand such trials.
+    # Of the readings that count, among the first `_summed` that were taken.
     _sums: Mapping[str, tuple[float, float]] = field(default_factory=lambda: NO_SUMS)
-    _single: Mapping[str, float] | None = None
+    _summed: int = 0
+    _means: Mapping[str, float] | None = None
     _miss: float | None = None
     _taken: list[Reading | Measured] = field(default_factory=list)
     _corrected: frozenset[int] = frozenset()
@@ -85,7 +89,7 @@ class Trial:
             corrected = replace(self._taken[event.repeat], readings=event.readings, saturated=event.saturated)
             self._taken[event.repeat] = corrected
         self.readings, self.applied, self.saturated, self.faults = 0, None, frozenset(), ()
-        self._sums, self._single, self._miss = NO_SUMS, None, None
+        self._sums, self._summed, self._means = NO_SUMS, 0, None
         for repeat, reading in enumerate(self._taken):
             if repeat not in self._excluded:
                 self._include(reading)
@@ -96,20 +100,11 @@ class Trial:
         return None if repeat in self._excluded else self._taken[repeat]
 
     def _include(self, reading: Reading | Measured) -> None:
-        values, applied = reading.readings, self.applied
-        self._miss = None
+        self._miss = self._means = None
         if not self.readings:
-            self._single = values
             self.applied = reading.applied
-        else:
-            if self._single is not None:
-                self._sums = {name: (float(value), 0.0) for name, value in self._single.items()}
-                self._single = None
-            self._sums = {name: _add(total, values.get(name, math.nan)) for name, total in self._sums.items()}
-            if applied is not None and not all(
-                same_value(reading.applied[name], value) for name, value in applied.items()
-            ):
-                self.applied = None
+        elif self.applied is not None and not _same(reading.applied, self.applied):
+            self.applied = None
         self.readings += 1
         if reading.saturated:
             self.saturated |= frozenset(reading.saturated)
@@ -145,10 +140,18 @@ class Trial:
         return {name: float(value) for name, value in self._mean().items()}
 
     def _mean(self) -> Mapping[str, float]:
-        """As `mean`, without a copy of a single reading."""
-        if self._single is not None:
-            return self._single
-        return {name: _total(total) / self.readings for name, total in self._sums.items()}
+        """As `mean`, kept, and without a copy of a single reading."""
+        if self._means is not None:
+            return self._means
+        if len(self._taken) == self.readings == 1:
+            return self._taken[0].readings
+        new = [r.readings for n, r in enumerate(self._taken[self._summed :], self._summed) if n not in self._excluded]
+        if new:
+            sums = self._sums or dict.fromkeys(new[0], (0.0, 0.0))
+            self._sums = {name: _add(total, [row.get(name, math.nan) for row in new]) for name, total in sums.items()}
+        self._summed = len(self._taken)
+        self._means = {name: _total(total) / self.readings for name, total in self._sums.items()}
+        return self._means
 
     @property
     def miss(self) -> float:
@@ -230,6 +233,11 @@ class Trial:
         return self.state is TrialState.SKIPPED
 
 
+def _same(settings: Settings, other: Settings) -> bool:
+    """Whether settings are equal, but for the rounding of numbers that were read back."""
+    return settings is other or all(same_value(settings[name], value) for name, value in other.items())
+
+
 def same_value(value: Value, other: Value) -> bool:
     """Whether two values of an input are equal, but for the rounding of a number that was read back."""
     if isinstance(value, str) or isinstance(other, str):
@@ -237,11 +245,14 @@ def same_value(value: Value, other: Value) -> bool:
     return abs(value - other) <= SAME * max(1.0, abs(other))
 
 
-def _add(total: tuple[float, float], value: float) -> tuple[float, float]:
-    """One more term of a compensated sum (Neumaier 1974), as in `sum` of Python 3.12."""
+def _add(total: tuple[float, float], values: Sequence[float]) -> tuple[float, float]:
+    """More terms of a compensated sum (Neumaier 1974), as in `sum` of Python 3.12."""
     high, low = total
-    new = high + value
-    return new, low + ((high - new) + value if abs(high) >= abs(value) else (value - new) + high)
+    for value in values:
+        new = high + value
+        low += (high - new) + value if abs(high) >= abs(value) else (value - new) + high
+        high = new
+    return high, low
 
 
 def _total(total: tuple[float, float]) -> float:

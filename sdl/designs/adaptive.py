@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from sdl import registry
-from sdl.designs.base import Random, Ranged, placed
+from sdl.designs.base import Random, Ranged
 from sdl.designs.filling import Farthest
+from sdl.designs.placed import placed
 from sdl.errors import ConfigError
 from sdl.solvers.base import Data
 from sdl.types import Input

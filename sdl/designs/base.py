@@ -7,17 +7,15 @@ one farthest from those already measured, so that a campaign whose solver cannot
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from sdl.grammar import LinearConstraint
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy as np  # here, since `sdl validate` loads this module
 
     from sdl.arrays import Floats
     from sdl.solvers.base import Data
@@ -105,43 +103,6 @@ class Planned(Ranged):
         from sdl.designs import plans
 
         return plans.levels(self.low, self.high, count, item)
-
-
-class Placed(Protocol):
-    """A design in one space."""
-
-    @property
-    def size(self) -> int: ...
-    def point(self, trial: int, taken: Floats, random: Random) -> Floats: ...
-
-
-@dataclass(frozen=True)
-class _InBox:
-    """A design in a space of bounds alone."""
-
-    design: Design
-    inputs: tuple[Input, ...]
-
-    @property
-    def size(self) -> int:
-        return self.design.size(self.inputs)
-
-    def point(self, trial: int, taken: Floats, random: Random) -> Floats:
-        return self.design.point(trial, taken, self.inputs, random)
-
-
-def placed(design: Design, inputs: tuple[Input, ...], constraints: Sequence[LinearConstraint] = ()) -> Placed:
-    """Place a design in a space; choices and constraints are handled here, so that no design has to.
-
-    Its `size` raises ConfigError where there is no such plan or it is too large. Its `point` returns settings (p,) for
-    a trial, counted from 0, given those taken so far (n, p).
-    """
-    if not constraints and all(item.numeric for item in inputs):
-        return _InBox(design, inputs)
-    from sdl.designs.inside import DesignInside
-    from sdl.space import Space
-
-    return DesignInside(design, Space(inputs, constraints))
 
 
 def scale(unit: Floats | list[float], inputs: tuple[Input, ...]) -> Floats:

@@ -26,7 +26,7 @@ class Axis(Planned):
         return len(inputs) + 1
 
     def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats:
-        import numpy as np
+        import numpy as np  # here, since `sdl validate` loads this module
 
         unit = np.full(len(inputs), self.low)
         unit[trial - 1 : trial] = self.high  # the first point has none high

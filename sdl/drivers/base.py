@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sdl.clock import Clock
 from sdl.errors import InstrumentError
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
 SessionGap = Annotated[
     float, Field(gt=0, le=1e7, description="seconds between two readings that begin a new session of a data set")
 ]
+
+
+def _moment(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date and time such as 2025-10-28T19:10:00-04:00") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no zone; write it as {value}Z or with an offset such as -04:00")
+    if moment.timestamp() < 0:
+        raise ValueError(f"{value!r} is before 1970")
+    return value
+
+
+Start = Annotated[str | None, AfterValidator(_moment)]
+"""Date and time at which virtual time begins."""
 
 
 class Driver(Protocol):

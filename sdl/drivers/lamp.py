@@ -24,7 +24,7 @@ from typing import Any
 
 from sdl.drivers.base import OpenDriver
 from sdl.errors import BadReply, InstrumentError
-from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, numbers
+from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, is_number, numbers
 
 FULL_SCALE = 65535  # counts
 SEEN = 500  # counts; 999 of 1,000 pairs of readings less than a second apart differ by less, day and night
@@ -41,7 +41,7 @@ CLOSED = SafeState(Power.UNKNOWN, None, "the connection was closed before an ans
 
 def is_count(value: object, highest: int = FULL_SCALE) -> bool:
     """Whether a value of a reply is a whole number from 0 to `highest`; JSON also writes one as 12.0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= highest and not value % 1
+    return is_number(value) and 0 <= value <= highest and not value % 1
 
 
 def counts(values: Mapping[str, Any], names: Sequence[str], what: str = "") -> dict[str, float]:
@@ -118,7 +118,7 @@ class Lamp:
             spectra, names = self._twin_spectra(), list(light)
         if not names or max(light.values()) < SEEN:
             return False
-        import numpy as np
+        import numpy as np  # here, since `sdl validate` loads this module
         from scipy.optimize import nnls
 
         seen = np.array([light[name] for name in names])

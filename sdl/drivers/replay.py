@@ -21,7 +21,7 @@ from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver, SessionGap
 from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS
-from sdl.errors import InstrumentError, SdlError
+from sdl.errors import InstrumentError, SdlError, translated_os_errors
 from sdl.store import datasets
 from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState, Settings, Value
@@ -162,10 +162,8 @@ def _load(source: str, _: tuple[int, int]) -> _Source:
         SdlError: it cannot be read, or has no row.
     """
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
-    try:
+    with translated_os_errors(file, "read", InstrumentError):
         opened = datasets.read_opened(file)
-    except OSError as error:
-        raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
     inputs, channels = datasets.recorded_instrument(opened, file) if opened else (INPUTS, CHANNELS)
     rows = [row.reading for row in datasets.load(file, inputs, channels, ()).rows]
     if opened is None and rows:

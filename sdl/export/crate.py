@@ -11,7 +11,6 @@ the file format of The ELN Consortium.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import mimetypes
 import tempfile
@@ -20,17 +19,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl.drivers.trust import IMPORTED
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.export.people import ORCID_URL, Person
 from sdl.export.tables import csv_lines
 from sdl.extras import DISTRIBUTION, missing, versions_of
-from sdl.store.plainfile import open_existing
-
-if TYPE_CHECKING:
-    from sdl.runs.runs import Run
+from sdl.runs.runs import Run
+from sdl.store.record import file_sha
 
 METADATA = "ro-crate-metadata.json"
 RECORD = "record"  # directory in the crate with the files of the run
@@ -239,18 +236,13 @@ def _describe(crate: Any, run: Run, parts: Sequence[_Part], people: Sequence[Per
 
 def _file(crate: Any, part: _Part) -> Any:
     """Add a file with its size, hash and type."""
-    digest, size = hashlib.sha256(), 0
-    with open_existing(part.path) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-            size += len(block)
     kind = ENCODINGS.get(part.path.suffix) or mimetypes.guess_type(part.path.name)[0] or "application/octet-stream"
     properties = {
         "name": Path(part.place).name,
         "description": part.description,
         "encodingFormat": kind,
-        "contentSize": str(size),
-        "sha256": digest.hexdigest(),
+        "contentSize": str(part.path.stat().st_size),
+        "sha256": file_sha(part.path),
     }
     return crate.add_file(part.path, part.place, properties=properties)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
+from sdl.arrays import Bools, Floats
 from sdl.config import Prefer, Target, parse_kind
 from sdl.config.goals import MAX_READING, OBJECTIVES, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
@@ -25,13 +26,11 @@ from sdl.models.data import Objective
 from sdl.notebook import table
 from sdl.solvers.base import Data, Solver, Targets, ask, optimises
 from sdl.space import Space
+from sdl.store.datasets import DatasetRow
 from sdl.types import Channel, Input, Settings, Value, Verdict, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from sdl.arrays import Bools, Floats
-    from sdl.store.datasets import DatasetRow
 
 
 NARROW = 0.01
@@ -338,16 +337,8 @@ def hold(data: Data) -> tuple[Data, dict[str, Value]]:
         moved[parts[name]] = False
     prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
     inputs = tuple(item for item in data.inputs if item.name not in held)
-    constraints = tuple(one for given in data.constraints if (one := _without(given, held)) is not None)
+    constraints = tuple(one for given in data.constraints if (one := given.at(held)) is not None)
     return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer, constraints=constraints), held
-
-
-def _without(constraint: LinearConstraint, held: Settings) -> LinearConstraint | None:
-    """A constraint on the other inputs, with these held at their values; None where it is about no other."""
-    fixed = {name: value for name, value in numbers(held).items() if name in constraint.coefficients}
-    rest = {name: part for name, part in constraint.coefficients.items() if name not in fixed}
-    bound = constraint.bound - sum(constraint.coefficients[name] * value for name, value in fixed.items())
-    return replace(constraint, coefficients=rest, bound=bound) if rest else None
 
 
 def with_held(answer: Proposal, held: Settings) -> Proposal:
@@ -555,7 +546,7 @@ def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
 def _matrix_of(rows: Sequence[Sequence[float]], width: int, like: Any) -> Any:
     matrix = np.array(rows, float).reshape(len(rows), width)
     if hasattr(like, "columns"):
-        import pandas as pd
+        import pandas as pd  # of the extra `report`
 
         return pd.DataFrame(matrix, columns=like.columns)
     return matrix

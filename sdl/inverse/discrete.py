@@ -11,17 +11,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdl.arrays import Floats
 from sdl.solvers.base import Targets
 from sdl.space import Space
 
-if TYPE_CHECKING:
-    from sdl.arrays import Floats
+Predict = Callable[[Floats], tuple[Floats, Floats]]
 
-    Predict = Callable[[Floats], tuple[Floats, Floats]]
 
 MAX_COMBINATIONS = 4096
 """Largest number of combinations that are compared by a linear estimate."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.stats import qmc
 
 from sdl.arrays import Floats
 from sdl.core.goal import Goal
@@ -170,8 +172,6 @@ def _shortest(slope: Floats, miss: Floats) -> Floats:
 
 def _clusters(drawn: Floats) -> Floats:
     """(n, d) centres of the clusters of drawn settings, the largest first."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-
     labels = fcluster(linkage(drawn, "single", metric="chebyshev"), APART, "distance")
     sizes = np.bincount(labels)
     large = [k for k in np.argsort(-sizes, kind="stable") if sizes[k] >= len(drawn) / 20]
@@ -201,6 +201,4 @@ def _named(x: Floats, predict: Callable[[Floats], Any] | None, data: Data, targe
 
 
 def _hypercube(n: int, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
-    from scipy.stats import qmc
-
     return np.asarray(low + qmc.LatinHypercube(len(low), rng=rng).random(n) * (high - low), dtype=np.float64)

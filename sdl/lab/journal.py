@@ -10,7 +10,7 @@ import typing
 from functools import partial
 from pathlib import Path
 
-from sdl.errors import RecordError
+from sdl.errors import RecordError, translated_os_errors
 from sdl.lab.core.events import SCHEMA, LabEvent, LabOpened
 from sdl.store import record
 from sdl.store.plainfile import open_fd
@@ -44,13 +44,11 @@ def open_journal(place: Path) -> record.Record:
         InUse: another process runs this lab.
         Damaged: a line was changed; the file is left alone.
     """
-    try:
+    with translated_os_errors(place, "created", RecordError):
         place.mkdir(parents=True, exist_ok=True)
         os.close(open_fd(place / JOURNAL.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
         record.sync_folder(place)
         record.sync_folder(place.parent)
-    except OSError as error:
-        raise RecordError(f"{place}: cannot be created: {error.strerror}") from error
     return record.Record.open(place, JOURNAL)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import chdtri, ndtr
 
 from sdl.arrays import Floats
+from sdl.core.trials import MANY_READINGS
 from sdl.errors import SolverError
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward.forward_model import ForwardModel, LinearForward, Prediction
@@ -226,6 +227,9 @@ class Judge:
         of = "a single reading" if training.average == 1 else f"the mean of {training.average} readings"
         share = f"{100 * hit_rate(training.average, noise):.0f} % of the time"
         advice = f"average {enough} readings per trial, or widen the tolerance"
+        if enough > MANY_READINGS:
+            wider = f"{(enough / MANY_READINGS) ** 0.5:.2g} times the tolerance would need {MANY_READINGS}"
+            advice = f"averaging alone would need {enough} readings per trial; {wider}"
         return f"at the best settings {of} would be within tolerance about {share}; {advice}", float(enough)
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sdl.durations import Duration
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, translated_os_errors
 from sdl.types import Frozen
 
 Kind = Literal[
@@ -196,11 +196,8 @@ def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
 
 
 def _private_text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
-                raise ConfigError(f"{path}: others can read this secret; chmod 600 {path}")
-            return stream.read(4096).decode("utf-8", "replace")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    with translated_os_errors(path, "read"), path.open("rb") as stream:
+        status = os.fstat(stream.fileno())
+        if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
+            raise ConfigError(f"{path}: others can read this secret; chmod 600 {path}")
+        return stream.read(4096).decode("utf-8", "replace")

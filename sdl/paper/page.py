@@ -15,7 +15,7 @@ from sdl.paper.facts import facts
 from sdl.paper.pairs import Pairs
 from sdl.paper.published import FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, QUICK, ROWS, SECONDS, STATE
 from sdl.report import style
-from sdl.report.page import environment, picture, render, save
+from sdl.report.page import picture, render, save
 from sdl.runner.setup import versions
 
 
@@ -36,10 +36,9 @@ def reproduce(
     `answers.steps` that begins; the command is shown on the page.
 
     Raises:
-        ConfigError: seaborn or jinja2 is not installed.
+        ConfigError: seaborn is not installed.
         SolverError: one of the paper's methods failed.
     """
-    environment()  # a missing package is reported before the work
     began = time.perf_counter()
     findings = answers.answer_all(pairs, seed=seed, quick=quick, tell=tell)
     extra = appendix.compute(seed=seed, quick=quick, tell=tell)

@@ -29,6 +29,7 @@ from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.formatting import truncate
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
+from sdl.runner import Proposer, versions
 from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store import record
 from sdl.types import numbers
@@ -54,8 +55,6 @@ def replay(folder: Path, *, trust: bool = False) -> Replayed:
         Damaged: the record was altered, or has a schema that this version does not know.
         ConfigError: its configuration can no longer be used, for instance because a solver is not installed.
     """
-    from sdl.runner import versions
-
     folder = folder if folder.is_dir() else folder.parent
     record.check(folder)
     events = iter(tuple(record.read(folder)))
@@ -152,8 +151,6 @@ class _Replayer:
 
     def _configure(self) -> None:
         """Use the present configuration of the record."""
-        from sdl.runner import Proposer
-
         self._config: ResolvedCampaign = config.restore(self._tree)
         self._proposer = Proposer(self._config, self._campaign, VirtualClock())
 

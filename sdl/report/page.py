@@ -14,10 +14,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from sdl.errors import ConfigError, translated_os_errors
-from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
 from sdl.report.figures import draw, known
@@ -25,15 +28,13 @@ from sdl.report.figures.relevance import speaks
 from sdl.report.summary import summary
 from sdl.report.svg import inline
 from sdl.report.table import TrialTable
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from matplotlib.figure import Figure
-
-    from sdl.runs.runs import Run
+from sdl.runs.runs import Run
 
 OURS = "<!doctype html>\n<!-- made by sdl -->"
 """First bytes of our pages: such a file may be overwritten, any other is not."""
+
+SVG = "data:image/svg+xml;base64,"
+"""Beginning of the address of a figure that is part of a page."""
 
 NOTEBOOK_STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem 1rem"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -82,7 +83,7 @@ def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
     drawn = style.themed(style.svg(figure))
     points = re.findall(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn)[0]
     wide, high = (str(round(float(part) * 4 / 3)) for part in points)
-    source = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
+    source = SVG + base64.b64encode(drawn).decode("ascii")
     return {"title": title, "text": text, "source": source, "width": wide, "height": high}
 
 
@@ -92,8 +93,6 @@ def inline_figures(page: str) -> list[dict[str, Any]]:
     Args:
         page: made by `run_page`.
     """
-    from markupsafe import Markup
-
     found = re.findall(
         r'<figure><h3>(.*?)</h3><figcaption>(.*?)</figcaption><img [^>]*src="data:image/svg\+xml;base64,([^"]*)">', page
     )
@@ -105,29 +104,50 @@ def inline_figures(page: str) -> list[dict[str, Any]]:
     return figures
 
 
+THEMES = {"dark": "screen", "light": "not all"}
+"""The themes that a reader can choose, and the media for which the colours of the dark one then hold."""
+
+
+def with_theme(page: bytes, theme: str) -> bytes:
+    """A page of ours in one theme, its figures included, whatever the mode of the reader's system is.
+
+    Args:
+        page: made by `render`.
+        theme: a key of `THEMES`.
+    """
+    dark, media = "@media screen and (prefers-color-scheme:dark)", f"@media {THEMES[theme]}"
+
+    def themed(text: str) -> str:
+        return text.replace(dark, media).replace("color-scheme:light dark", f"color-scheme:{theme}")
+
+    def figure(found: re.Match[str]) -> str:
+        drawn = themed(base64.b64decode(found[1]).decode())
+        return SVG + base64.b64encode(drawn.encode()).decode("ascii")
+
+    text = re.sub(re.escape(SVG) + "([A-Za-z0-9+/=]*)", figure, page.decode())
+    css = text.partition("<style>")[2].partition("</style>")[0]
+    return text.replace(_digest(css), _digest(themed(css)), 1).replace(css, themed(css), 1).encode()
+
+
+def _digest(css: str) -> str:
+    """The hash by which the policy of a page allows its style sheet."""
+    return base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
+
+
 def render(template: str, **values: Any) -> str:
     """A page with its style sheet, from a template that extends frame.html.j2 and uses these values."""
     css = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("base.css", "report.css"))
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
-    from markupsafe import Markup
-
+    digest = _digest(css)
     page = environment(finalize=_shown).get_template(template)
     text = page.render(css=Markup(css), css_hash=Markup(digest), **values)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # surrogates of a file name stay readable
 
 
-def environment(*folders: Path, **options: Any) -> Environment:
+def environment(*folders: Path, **options: Any) -> jinja2.Environment:
     """The Jinja environment of our templates: all text is escaped, and an undefined name is an error.
 
     Templates in `folders` come before ours; `options` are those of jinja2.Environment.
-
-    Raises:
-        ConfigError: Jinja is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ConfigError(missing("pages", "", error)) from error
     loader = jinja2.FileSystemLoader([*folders, TEMPLATES])
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **options)
 

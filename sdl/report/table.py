@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from sdl.arrays import Floats
 from sdl.formatting import instrument_spec
+from sdl.report.model import fit_model
 from sdl.runs.runs import Run
 from sdl.types import Settings, numbers
 
@@ -95,8 +96,6 @@ class TrialTable:
     @cached_property
     def model(self) -> RunModel | None:
         """The forward model of the run, fitted at the first use; None where the readings do not suffice."""
-        from sdl.report.model import fit_model  # it takes scipy, which the pages of a list do not need
-
         return fit_model(self)
 
     @classmethod

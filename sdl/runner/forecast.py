@@ -16,11 +16,15 @@ from sdl.core.campaign import Campaign
 from sdl.core.events import Event
 from sdl.core.goal import format_reading, format_shortfall
 from sdl.drivers.declared.config import Declared
+from sdl.drivers.twin.fitted import declaration
 from sdl.errors import ConfigError
 from sdl.formatting import count, display
 from sdl.runner.gate import Abort, Decision, Proceed
 from sdl.runner.start import run
 from sdl.runs.runs import Result, open_run
+from sdl.twin.fitted.fit import fit
+from sdl.twin.fitted.rows import collect
+from sdl.twin.fitted.write import toml
 from sdl.types import Outcome
 
 FIRST_SEED = 1000
@@ -183,11 +187,6 @@ def _simulated(instrument: Any, sources: Sequence[Path], folder: Path) -> tuple[
 
 def _fitted(instrument: Any, sources: Sequence[Path], folder: Path) -> tuple[Any, int]:
     """A twin fitted to the readings of earlier runs, and the number of these."""
-    from sdl.drivers.twin.fitted import declaration  # it needs numpy, which a validation should not load
-    from sdl.twin.fitted.fit import fit
-    from sdl.twin.fitted.rows import collect
-    from sdl.twin.fitted.write import toml
-
     options, file = declaration(instrument), folder / "twin.toml"
     try:
         rows = collect(sources, options.inputs, options.channels, session_gap=options.session_gap).rows

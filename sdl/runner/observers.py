@@ -12,6 +12,7 @@ from sdl.drivers.base import session_gap
 from sdl.store.datasets import DatasetRow
 from sdl.twin.fitted.state import FittedState
 from sdl.twin.led.state import TwinState
+from sdl.twin.monitor import departure
 from sdl.twin.reference import load_reference
 from sdl.types import SESSION_GAP, Reading
 
@@ -79,8 +80,6 @@ class TwinMonitor:
 
     def observe(self, event: Measured) -> str | None:
         """Add a reading; a sentence if the instrument no longer matches its twin, else None."""
-        from sdl.twin.monitor import departure
-
         reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
         self._session += event.at - self._last > self._session_gap
         self._last = event.at

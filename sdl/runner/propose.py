@@ -21,7 +21,8 @@ from sdl.core.campaign import Campaign
 from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
 from sdl.core.trials import CONFIRMATION
-from sdl.designs.base import Learning, placed
+from sdl.designs.base import Learning
+from sdl.designs.placed import placed
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
 from sdl.inverse.propose import data_of, objective_of, propose
 from sdl.solvers.base import Data

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,10 +63,13 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
         RecordError: there is no event.
     """
     with without_collection():
-        every = deque(fold_stepwise(events, folder), maxlen=1)
-    if not every:
-        raise RecordError(f"{folder}: empty: the process ended before the campaign began; run it again")
-    return every[0][1]
+        opened = next(events, None)
+        if not isinstance(opened, Opened):
+            raise RecordError(f"{folder}: empty: the process ended before the campaign began; run it again")
+        folding = Folding(opened, folder)
+        for event in itertools.chain([opened], events):
+            folding.add(event)
+    return folding.folded
 
 
 @contextlib.contextmanager
@@ -88,7 +91,8 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
         return
     folding = Folding(opened, folder)
     for event in itertools.chain([opened], events):
-        yield event, folding.add(event)
+        folding.add(event)
+        yield event, folding.folded
 
 
 class Folding:
@@ -104,9 +108,15 @@ class Folding:
         self._tree: Mapping[str, Any] = opened.config
         self._campaign = unopened_campaign(opened, folder)
         self._trials: list[Trial] = []
+        self._at = opened.at
 
-    def add(self, event: Event) -> Folded:
-        """The state after one more event.
+    @property
+    def folded(self) -> Folded:
+        """The state after the events so far."""
+        return Folded(self._opened, self._campaign, self._tree, self._at, self._trials)
+
+    def add(self, event: Event) -> None:
+        """Fold one more event.
 
         Raises:
             Damaged: it cannot follow the events before it.
@@ -122,7 +132,7 @@ class Folding:
             raise Damaged(str((folder or Path()) / FILE), self._number, message) from error
         if isinstance(event, Proposed) and campaign.history.open_trial is not None:
             self._trials.append(campaign.history.open_trial)
-        return Folded(self._opened, campaign, self._tree, event.at, self._trials)
+        self._at = event.at
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
@@ -327,7 +337,7 @@ class Run:
         """A matplotlib Figure of the run, by its name in docs/how-to/reports.md.
 
         Raises:
-            ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
+            ConfigError: there is no such figure, or this run has nothing to show in it.
         """
         drawn = _view("sdl.report.figures:draw")(self, name)
         if drawn is None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.store import record
 from sdl.store.archived import WHAT, archive_of, is_archived, unpack
 from sdl.store.lock import ATTENDED, Lock
@@ -54,10 +54,8 @@ def pack(folder: Path) -> Packed:
         if not checked.finished or not checked.sealed:
             why = "is not finished" if not checked.finished else f"has no {record.SEAL}, as a crash leaves it"
             raise ConfigError(f"{folder}: {why}; only finished and sealed runs are archived")
-        try:
+        with translated_os_errors(archive_of(folder), kind=RecordError):
             return _pack(folder)
-        except OSError as error:
-            raise RecordError(f"{archive_of(folder)}: cannot be written: {error.strerror}") from error
     finally:
         lock.release()
 

@@ -31,7 +31,7 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings
+from sdl.types import MOST_CHOICES, SESSION_GAP, Channel, Input, Reading, Settings, is_number
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
@@ -615,7 +615,7 @@ def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
     for name, value in cells.items():
         if value is None or value != value:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_READING:
+        if not is_number(value) or not abs(value) <= MAX_READING:
             detail = f"{name} is {str(value)[:40]!r}, not a number between -{MAX_READING:g} and {MAX_READING:g}"
             raise Unusable(f"{name} is not a number", detail)
         numbers[name] = value

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sdl.errors import InUse, RecordError
+from sdl.errors import InUse, RecordError, translated_os_errors
 from sdl.store.plainfile import open_existing, open_fd
 
 LOCK = "record.lock"  # beside the record of a run
@@ -41,10 +41,8 @@ class Lock:
     def __init__(
         self, path: Path, purpose: str = "", *, opener: Callable[[Path], int] | None = None, what: str = ""
     ) -> None:
-        try:
+        with translated_os_errors(path, "locked", RecordError):
             self._fd = opener(path) if opener else open_fd(path, os.O_RDWR | os.O_CREAT)
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be locked: {error.strerror}") from error
         try:
             acquire(self._fd)
         except OSError as error:

@@ -50,14 +50,14 @@ def open_existing(path: Path, *, follow: bool = False) -> BufferedReader:
     return os.fdopen(open_fd(path, follow=follow), "rb")
 
 
-def open_new(path: Path) -> BufferedWriter:
+def open_new(path: Path, mode: int = 0o644) -> BufferedWriter:
     """Open an empty file for writing in place of an existing file or link of that name; a link's target is unchanged.
 
     Raises:
         OSError: it cannot be created.
     """
     path.unlink(missing_ok=True)
-    return os.fdopen(open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+    return os.fdopen(open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
 
 
 def describe_change(fd: int, path: Path, length: int) -> str:

@@ -21,6 +21,7 @@ import errno
 import hashlib
 import itertools
 import json
+import marshal
 import os
 import re
 import tempfile
@@ -28,11 +29,13 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache, cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-from pydantic_core import from_json
+from pydantic_core import SchemaValidator, core_schema, from_json
 
 from sdl.core.events import SCHEMA, Attached, Corrected, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
@@ -58,6 +61,21 @@ def _enums(fields: Mapping[str, Any]) -> Iterator[tuple[str, type[Enum]]]:
                 yield name, part
 
 
+def _line_schema(schema: Any) -> Any:
+    """A pydantic schema of an event changed to read its line: no field may lack, and a whole number stays one."""
+    if isinstance(schema, list):
+        return [_line_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "float":
+        whole = core_schema.int_schema(strict=True)
+        return core_schema.union_schema([whole, core_schema.float_schema(allow_inf_nan=False)], mode="left_to_right")
+    if schema.get("type") == "default":
+        return _line_schema(schema["schema"])
+    read = {key: _line_schema(value) if key != "metadata" else value for key, value in schema.items()}
+    return read | {"extra_behavior": "forbid"} if read.get("type") == "dataclass-args" else read
+
+
 class EventSchema:
     """The kinds of events and the file names of a record: of a campaign (`CAMPAIGN`) or of a lab (`sdl.lab.journal`).
 
@@ -70,6 +88,7 @@ class EventSchema:
         after: classes that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
         added_in: fields that a later schema added, by kind, each with its value for files of earlier schemas.
+        frequent: kinds of event that a file has many of; each is read from its text in one step.
     """
 
     def __init__(
@@ -83,15 +102,29 @@ class EventSchema:
         after: tuple[type[Any], ...] = (),
         file: str,
         added_in: Mapping[str, Mapping[str, Any]] | None = None,
+        frequent: Sequence[str] = (),
     ) -> None:
         self.kinds = {kind.__name__: kind for kind in kinds}
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
-        self.adapters = {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
         self.enums = {name: dict(_enums(of)) for name, of in self.fields.items()}
+        self._frequent = tuple(frequent)
         self.schema, self.first, self.once, self.added_in = schema, first, once, added_in or {}
         self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
         self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
+
+    @cached_property
+    def adapters(self) -> Mapping[str, TypeAdapter[Any]]:
+        """By kind, what checks the types of its fields."""
+        return {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
+
+    @cached_property
+    def frequent(self) -> Mapping[bytes, SchemaValidator]:
+        """By the beginning of a line of a frequent kind, what reads the line."""
+        return {
+            b'{"event": "%b", ' % name.encode(): SchemaValidator(_line_schema(self.adapters[name].core_schema))
+            for name in self._frequent
+        }
 
     def finished(self, event: Any, before: bool) -> bool:
         """Whether this event finishes the file; `before`: whether the previous one did."""
@@ -122,23 +155,26 @@ CAMPAIGN = EventSchema(
         },
         "Measured": {"note": ""},
     },
+    frequent=("Proposed", "Measured"),
 )
-Shared = dict[str, Mapping[str, Any]]
-"""The latest mapping of each field in `SHARED`."""
+Shared = dict[str, tuple[bytes, Mapping[str, Any]]]
+"""The latest mapping of each field in `SHARED`, and its content as bytes."""
 SHARED = {
     "Proposed": (
         "settings", "targets", "spread", "uncertainty", "expected", "lack_of_fit", "expected_error", "shortfall",
         "incumbent",
     ),
-    "Measured": ("applied",),
+    "Measured": ("applied", "background"),
 }  # fmt: skip
 """Fields, by kind of event, whose values are often those of an earlier event."""
+_SHARED_VALUES = {kind: attrgetter(*fields) for kind, fields in SHARED.items()}
+SHORT = 500
+"""Lines up to which equal values are not shared: a record of so few needs little memory anyway."""
 EMPTY: Mapping[str, Any] = {}
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A verified line: its number (from 1), its event, its sha, and the offset of its end in the file."""
 
     number: int
@@ -182,7 +218,8 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
 def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Shared | None = None) -> tuple[Any, str]:
     """Decode one line without its newline: its event and its sha.
 
-    `shared` holds the mappings of earlier events; they replace equal mappings of this event, which saves memory.
+    `shared` holds the mappings of earlier events; they replace equal mappings of this event, which saves memory, as
+    does one object for equal counts.
 
     Raises:
         ValueError: it is not the line that was written after `previous`; the message says why.
@@ -194,18 +231,32 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN, shared: Sha
     if sha != _sha(previous, text):
         raise ValueError("does not match its sha: the line was changed, or a line before it was lost or moved")
     try:
-        body = _object(text + b"}")
-        return _build(form.kinds[body.pop("event")], body, form, shared), sha
+        event = _read_frequent(text, form) or _read_any(text, form)
+        if shared is not None:
+            _share(event, shared)
+        return event, sha
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
 
 
-def _object(text: bytes) -> Any:
-    """A JSON object; read by pydantic's parser, which is quicker and keeps one copy of each key."""
+def _read_frequent(text: bytes, form: EventSchema) -> Any:
+    """The event of a line as this version writes it, if its kind is a frequent one; otherwise None."""
+    for beginning, validator in form.frequent.items():
+        if text.startswith(beginning):
+            try:
+                return validator.validate_json(b"{%b}" % text[len(beginning) :])
+            except ValidationError:  # also a line of an earlier version
+                return None
+    return None
+
+
+def _read_any(text: bytes, form: EventSchema) -> Any:
+    """The event of any line; ValueError and the like say why it is none."""
     try:
-        return from_json(text)
+        body = from_json(text + b"}")  # quicker than json, and it keeps one copy of each key
     except ValueError:  # what it refuses but json accepts, such as half a surrogate pair in a name
-        return json.loads(text)
+        body = json.loads(text + b"}")
+    return _build(form.kinds[body.pop("event")], body, form)
 
 
 def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None) -> Iterator[Line | Tail]:
@@ -227,7 +278,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN, after: Position | None = None
             for number, raw in enumerate(stream, after.number + 1):
                 whole = raw.endswith(b"\n")
                 try:
-                    event, sha = decode(raw[:-1] if whole else raw, sha, form, shared)
+                    event, sha = decode(raw[:-1] if whole else raw, sha, form, shared if number > SHORT else None)
                 except ValueError as error:
                     if whole or _one_byte_off(raw, sha, form):
                         raise Damaged(str(file), number, str(error)) from error
@@ -657,7 +708,7 @@ def plain_prior(folder: Path) -> Path:
     return file
 
 
-def _build(kind: type[Any], body: dict[str, Any], form: EventSchema, shared: Shared | None = None) -> Any:
+def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
     """Build an event from its JSON object; unknown or missing fields and values of other types are errors."""
     name = kind.__name__
     if body.keys() != form.fields[name].keys():
@@ -677,32 +728,33 @@ def _build(kind: type[Any], body: dict[str, Any], form: EventSchema, shared: Sha
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
         raise ValueError(f"{name}.{field} is {str(body[field])[:80]!r}") from error
-    if shared is not None:
-        _share(event, name, shared)
     return event
 
 
-def _share(event: Any, name: str, shared: Shared) -> None:
+def _share(event: Any, shared: Shared) -> None:
     """Replace mappings of an event by earlier ones of the same field, or by the settings asked for, that equal them."""
-    for field in SHARED.get(name, ()):
-        value = getattr(event, field)
-        if not value:
-            if value is not None:
+    kind = type(event).__name__
+    if kind in SHARED:
+        values = _SHARED_VALUES[kind](event)
+        for field, value in zip(SHARED[kind], values, strict=True):
+            if value:
+                text = marshal.dumps(value, 2)  # equal only if order, types and the signs of zeros are equal as well
+                key = "settings" if field == "applied" else field
+                latest = shared.get(key)
+                if latest is None or latest[0] != text:
+                    shared[key] = text, value
+                else:
+                    object.__setattr__(event, field, latest[1])
+            elif value is not None:
                 object.__setattr__(event, field, EMPTY)
-            continue
-        for place in (field, "settings") if field == "applied" else (field,):
-            if (before := shared.get(place)) is not None and _identical(before, value):
-                object.__setattr__(event, field, before)
-                break
-        else:
-            shared[field] = value
+    if kind == "Measured":
+        values, counts = event.readings, _counts()
+        for name, value in values.items():
+            if type(value) is int and 0 <= value < len(counts):
+                values[name] = counts[value]
 
 
-def _identical(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two flat mappings are equal also in order and types, and have no zeros, whose signs may differ."""
-    return (
-        one == other
-        and [*one] == [*other]
-        and [*map(type, one.values())] == [*map(type, other.values())]
-        and not any(value == 0 or isinstance(value, (dict, list)) for value in one.values())
-    )
+@cache
+def _counts() -> Sequence[int]:
+    """One object of each whole number of 16 bits: many instruments read such numbers, each read as an object anew."""
+    return tuple(range(1 << 16))

@@ -14,7 +14,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.store.archived import refuse_change
 from sdl.store.plainfile import open_existing
 from sdl.store.record import write_file
@@ -84,12 +84,10 @@ def add(folder: Path, trial: int, name: str, content: bytes) -> str:
     if len(present) >= MAX_FILES:
         raise ConfigError(f"the run has {MAX_FILES} files already, and may not have more")
     place = folder / FOLDER
-    try:
+    with translated_os_errors(place, "created", RecordError):
         place.mkdir(exist_ok=True)
         if not stat.S_ISDIR(place.lstat().st_mode):
             raise RecordError(f"{place}: is no directory (a link is not followed)")
-    except OSError as error:
-        raise RecordError(f"{place}: cannot be created: {error.strerror}") from error
     write_file(place / stored, content)
     return stored
 
@@ -119,11 +117,8 @@ def read(folder: Path, name: str) -> bytes:
     """
     if not any(one.name == name for one in files(folder)):
         raise ConfigError("no such file")
-    try:
-        with open_existing(folder / FOLDER / name) as stream:
-            return stream.read(MAX_BYTES)
-    except OSError as error:
-        raise RecordError(f"{name}: cannot be read: {error.strerror}") from error
+    with translated_os_errors(name, "read", RecordError), open_existing(folder / FOLDER / name) as stream:
+        return stream.read(MAX_BYTES)
 
 
 def safe_name(name: str) -> str:

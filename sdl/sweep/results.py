@@ -21,7 +21,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
+from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError, translated_os_errors
 from sdl.extras import require
 from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
@@ -58,10 +58,8 @@ class Results:
         """
         needs_pyarrow()
         self.folder, self._plan = folder, plan
-        try:
+        with translated_os_errors(folder, "made", RecordError):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordError(f"{folder}: cannot be made: {error.strerror}") from error
         self._lock = Lock(folder / LOCK, f"sweep {plan.sweep.name}")
         self._journal, self._length = -1, 0
         try:
@@ -90,10 +88,8 @@ class Results:
         """
         before = self._check_journal()
         text = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-        try:
+        with translated_os_errors(self.folder / JOURNAL, kind=Full):
             written = os.write(self._journal, text)
-        except OSError as error:
-            raise Full(f"{self.folder / JOURNAL}: cannot be written: {error.strerror}") from error
         if written < len(text):
             os.ftruncate(self._journal, before)
             raise Full(f"{self.folder / JOURNAL}: no room for another row")
@@ -112,7 +108,7 @@ class Results:
         self._check_journal()
         if self.folder.joinpath(DATA).exists() and not journal.stat().st_size:
             return
-        import pyarrow as pa
+        import pyarrow as pa  # of the extra `sweep`
         import pyarrow.parquet as pq
 
         schema, data = schema_of(self._plan), self.folder / DATA

@@ -7,16 +7,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from sdl.errors import ConfigError, RecordError
-from sdl.extras import require
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 FAINT, LINE, PAPER = "#5c5c5e", "#d2d2d4", "#fefefe"
 """Secondary text, grid and background, as in `sdl.report.style`, which replaces them in dark mode."""
@@ -73,8 +71,7 @@ def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     Raises:
         RecordError: it cannot be read.
     """
-    import numpy as np
-    import pyarrow as pa
+    import pyarrow as pa  # of the extra `sweep`; `sdl bench` draws without it
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -132,15 +129,8 @@ def align(rows: Sequence[Sequence[str]], texts: int) -> list[str]:
     return ["  ".join(row).rstrip() for row in cells]
 
 
-def row_figure(labels: Sequence[str], purpose: str, title: str, x_label: str) -> tuple[Figure, Axes]:
-    """An empty figure with a labelled row for each of some groups or solvers.
-
-    Raises:
-        ConfigError: matplotlib, which `purpose` needs, is not installed.
-    """
-    require(purpose, "", "matplotlib.figure")
-    from matplotlib.figure import Figure
-
+def row_figure(labels: Sequence[str], title: str, x_label: str) -> tuple[Figure, Axes]:
+    """An empty figure with a labelled row for each of some groups or solvers."""
     figure = Figure(figsize=(7.5, 1.3 + 0.33 * len(labels)), layout="constrained")
     axes = figure.add_subplot()
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
@@ -160,14 +150,14 @@ def figure_of(summaries: Sequence[GridGroup], keys: Sequence[str], title: str) -
     """The trials of each group: a bar from the fewest to the p95, a mark at the median.
 
     Raises:
-        ConfigError: matplotlib is not installed, or there are too many groups.
+        ConfigError: there are too many groups.
     """
     if len(summaries) > MAX_DRAWN:
         raise ConfigError(f"--plot: {len(summaries)} groups do not fit in one figure; at most {MAX_DRAWN}")
     labels = [" · ".join(group.values) or "all" for group in summaries]
     x_label = "trials until the goal is reached: from the fewest to the 95th percentile; mark: median"
     head = f"{title}   ({', '.join(keys)})" if keys else title
-    figure, axes = row_figure(labels, "figures (--plot)", head, x_label)
+    figure, axes = row_figure(labels, head, x_label)
     end = 1 + max((float(g.trials[g.trials < math.inf].max()) for g in summaries if g.reached), default=1.0)
     for row, group in enumerate(summaries):
         low, middle, high = (min(v, end) for v in (float(group.trials[0]), group.median, group.p95))

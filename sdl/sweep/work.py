@@ -7,12 +7,13 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from sdl import runner
+from sdl.errors import RecordError
 from sdl.parallel import children
-
-if TYPE_CHECKING:
-    from sdl.runs.runs import Result
+from sdl.runs.runs import Result, open_run
+from sdl.store.resolve import folders
 
 Row = dict[str, Any]
 
@@ -105,11 +106,6 @@ def row(name: str, done: Result) -> Row:
 
 
 def _run(task: SweepTask) -> Result:
-    from sdl import runner
-    from sdl.errors import RecordError
-    from sdl.runs.runs import open_run
-    from sdl.store.resolve import folders
-
     if task.folder is None:
         return runner.run(task.tree, runs=None)
     for old in reversed(folders(Path(task.folder))):  # left by a worker that was lost

@@ -20,7 +20,7 @@ import pytest
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.drivers.base import Driver, Instrument, constraints_of, space_of
 from sdl.errors import Rejected
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState, is_number
 
 
 def need(holds: bool, otherwise: str) -> None:
@@ -217,7 +217,7 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
             if part == "applied" and name in choices:
                 need(value in choices[name], f"{part}[{name!r}] = {value!r} is none of {', '.join(choices[name])}")
                 continue
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            number = is_number(value) and math.isfinite(value)
             need(number, f"{part}[{name!r}] = {value!r} is not a finite int or float")
     need(set(reading.saturated) <= channels, f"saturated names unknown channels: {reading.saturated}")
     for item in instrument.channels:

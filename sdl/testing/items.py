@@ -10,15 +10,15 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from sdl.parallel import children
+from sdl import verify, yamlfile
+from sdl.errors import SdlError
+from sdl.parallel import children, pool
 from sdl.testing import UNSURE
-
-if TYPE_CHECKING:
-    from sdl.verify import SeedResult, VerifyPlan, VerifyTask
+from sdl.verify import SeedResult, VerifyPlan, VerifyTask
 
 REPORT_SECONDS = 60
 
@@ -33,9 +33,6 @@ class CampaignTests(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The items of a file; one failing item for a file with mistakes."""
-        from sdl import verify, yamlfile
-        from sdl.errors import SdlError
-
         try:
             tree = yamlfile.read(self.path).value
             if not isinstance(tree, Mapping) or not _ours(tree):
@@ -60,8 +57,6 @@ class CampaignTests(pytest.File):
 
     def ran(self, task: VerifyTask) -> SeedResult:
         """Run a campaign: in a process that is killed at the time limit or, without a limit, in this process."""
-        from sdl import verify
-
         limit = self.config.getoption("--sdl-limit")
         if not limit:
             return verify.run(task)
@@ -76,8 +71,6 @@ class CampaignTests(pytest.File):
 
     def _start_process(self, limit: float) -> Generator[tuple[int, SeedResult], None, None]:
         """The results of the campaigns in `_given`, each of which runs when its result is requested."""
-        from sdl import verify
-        from sdl.parallel import pool
 
         def crashed(error: pool.Crashed) -> SeedResult:
             return verify.lost_campaign(self._given[error.index], self.plan, error)
@@ -161,8 +154,6 @@ class _Item(pytest.Item):
         folder = self.config.getoption("--sdl-report")
         if folder is None:
             return []
-        from sdl import verify
-
         below = Path(self.config.invocation_params.dir) / str(folder)
         if self.file.seen(task).outcome in (verify.CRASHED, verify.OUT_OF_TIME):
             return ["  record    none of a campaign without an end; the command above leaves one"]
@@ -208,8 +199,6 @@ class SeedItem(_Item):
         Raises:
             NotAsExpected: a claim is not met.
         """
-        from sdl import verify
-
         seen = self.file.seen(self.task)
         wrong = verify.broken_claims(self.file.plan.expect, seen)
         if wrong:
@@ -226,8 +215,6 @@ class AllSeedsItem(_Item):
         Raises:
             NotAsExpected: a median or p95 is above its limit.
         """
-        from sdl import verify
-
         plan = self.file.plan
         seeds = [self.file.seen(task) for task in plan.tasks]
         findings = [f for f in verify.evaluate(plan.expect, seeds) if f.share < 1]

@@ -151,7 +151,7 @@ def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
 
 def binomial_tail(kept: int, n: int, share: float) -> float:
     """P(at least `kept` of `n` seeds meet a claim) if a fraction `share` (0 … 1, exclusive) of all seeds meets it."""
-    from scipy.special import bdtrc
+    from scipy.special import bdtrc  # here, since `sdl --help` loads this module
 
     return float(bdtrc(kept - 1, n, share)) if kept > 0 else 1.0
 

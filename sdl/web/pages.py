@@ -24,7 +24,7 @@ from sdl.extras import own_version
 from sdl.lab.http.auth import identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
-from sdl.report.page import inline_figures
+from sdl.report.page import THEMES, inline_figures, with_theme
 from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
@@ -56,11 +56,7 @@ def routes(
 
     Without a lab (`control` is None) campaigns are started by `launcher`; without that too only notes can be changed.
     Pages show the path of the access token, not the token. An empty `zone` is that of this machine.
-
-    Raises:
-        ConfigError: Jinja is not installed.
     """
-    render.environment()
     site = {
         "name": name, "lab": control is not None, "runs": str(runs), "token": str(credentials.folder / TOKEN),
         "zone": zone, "version": own_version(), "starts": control is not None or launcher is not None,
@@ -211,10 +207,12 @@ class _Pages:
         )
 
     def _standalone(self, request: Request, job: FileJob, back: str, back_text: str) -> Response:
-        """A page that `sdl` has made, with a link back."""
+        """A page that `sdl` has made, with a link back, in the theme of the parameter `theme`."""
         if (body := self._content(request, job)) is None:
             return self._making(request, job, back, back_text)
         link = f'<nav aria-label="Back"><a href="{html.escape(back)}">{back_text}</a></nav>'
+        if (theme := request.query_params.get("theme")) in THEMES:
+            body = with_theme(body, theme)
         body = body.replace(b"<header>", b"<header>" + link.encode(), 1)
         # The page declares a policy with the hash of its style sheet; these headers add what a page cannot declare.
         policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"

@@ -11,10 +11,11 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from jinja2 import Environment
 from markupsafe import Markup
 from starlette.responses import Response
 
@@ -23,9 +24,6 @@ from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
 from sdl.report.page import TEMPLATES
 from sdl.report.page import environment as page_environment
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 SCRIPTS = ("page", "dialog", "actions", "bench", "live", "patch", "times", "start", "theme", "runs", "making")
@@ -50,11 +48,7 @@ HEADERS = [
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """The Jinja environment: automatic escaping; an undefined name is an error.
-
-    Raises:
-        ConfigError: Jinja is not installed.
-    """
+    """The Jinja environment: automatic escaping; an undefined name is an error."""
     made = page_environment(HERE / "templates", trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
         "display": display, "when": when, "part": part, "stamp": stamp, "moment": moment,

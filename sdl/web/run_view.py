@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from sdl import formatting
 from sdl.advice import advise
 from sdl.core.campaign import State
-from sdl.core.events import AbortAsked, Corrected, Event, Measure, Measured, Opened, Paused, Proposed, Resumed
-from sdl.errors import Damaged, OutOfTurn
+from sdl.core.events import AbortAsked, Corrected, Event, Measure, Measured, Opened, Paused, Proposed
+from sdl.errors import Damaged
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
 from sdl.runs.pooled import PooledMean, pooled_mean
-from sdl.runs.runs import apply_changes, result_of, unopened_campaign
+from sdl.runs.runs import Folding, result_of
 from sdl.store.resolve import FILE, start_time
 from sdl.types import Outcome
 from sdl.web import charts, story
@@ -53,7 +53,7 @@ class RunView:
         self.tree: Mapping[str, Any] = {}
         self._ratios: list[tuple[int, float]] = []
         self._pause = self._abort = ""
-        self._events = 0
+        self._folding: Folding | None = None
         self._pooled_at = -1  # number of finished trials that are pooled
         self._pooled: PooledMean | None = None
 
@@ -63,20 +63,14 @@ class RunView:
         Raises:
             Damaged: it cannot follow the events before it.
         """
-        self._events += 1
-        if isinstance(event, Opened):
-            self.campaign = unopened_campaign(event, self.folder)  # first: nothing is opened where this is damaged
-            self.opened, self.tree = event, event.config
-            self.spec = formatting.instrument_spec(event)
-        campaign = self.campaign
-        if campaign is None:
+        if isinstance(event, Opened) and self._folding is None:
+            self._folding = Folding(event, self.folder)  # first: nothing is opened where this is damaged
+            self.opened, self.spec = event, formatting.instrument_spec(event)
+        if self._folding is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
-        if isinstance(event, Resumed) and event.changes:
-            self.tree, campaign.plan = apply_changes(self.tree, event, self.folder, self._events)
-        try:
-            campaign.fold(event)
-        except OutOfTurn as error:
-            raise Damaged(str(self.folder / FILE), self._events, f"cannot follow what is before it: {error}") from error
+        folded = self._folding.add(event)
+        campaign, self.tree = folded.campaign, folded.tree
+        self.campaign = campaign
         trial = campaign.history.latest
         match event:
             case Proposed() if trial is not None:

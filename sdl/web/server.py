@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sdl.errors import ConfigError
 from sdl.extras import require
@@ -17,6 +18,7 @@ def serve(
     *,
     port: int = 0,
     url: str | None = None,
+    instruments: Mapping[str, Mapping[str, Any]] | None = None,
     on_listen: Callable[[str, Path], None],
     on_close: Callable[[Sequence[str]], None] = lambda runs: None,
 ) -> str:
@@ -26,6 +28,7 @@ def serve(
         runs: directory of the runs; made if only that is missing.
         port: 0 for any free one.
         url: address at which a proxy serves the page; requests to it are accepted.
+        instruments: instruments of files, as plain values by name, on which the page may start campaigns.
         on_listen: called with the address of the server and the file of the token.
         on_close: called with the campaigns that were started from the page and are interrupted now.
 
@@ -48,7 +51,7 @@ def serve(
         listener = stack.enter_context(contextlib.closing(listen(port)))
         number = listener.getsockname()[1]
         credentials = stack.enter_context(contextlib.closing(Credentials(f"web-{number}", runs, runs)))
-        launcher = Launcher(runs)
+        launcher = Launcher(runs, instruments)
         pages = routes(None, runs, credentials, launcher=launcher)
         app = filtered_app([*pages, *ask_routes(runs), whoami_route()], credentials, number, url=url)
         server = HttpServer(app, listener, "sdl web")

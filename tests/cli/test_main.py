@@ -17,7 +17,7 @@ import stuck
 from waiting import PATIENCE
 from warm_command import Warm
 
-from sdl.cli import app
+from sdl.cli.commands import make_app
 from sdl.cli.terminal import escaped
 from sdl.errors import OutOfTurn
 from sdl.store import record
@@ -60,11 +60,11 @@ COMMANDS = [
 
 
 def test_these_are_the_commands() -> None:
-    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    names = [c.name or c.callback.__name__ for c in make_app().registered_commands if c.callback]
     assert sorted(names) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("group", [[], *([group.name] for group in app.registered_groups)], ids=" ".join)
+@pytest.mark.parametrize("group", [[], *([group.name] for group in make_app().registered_groups)], ids=" ".join)
 def test_the_list_of_commands_cuts_no_summary_short(group: list[str], sdl: Sdl) -> None:
     commands = sdl(*group, "--help").out.partition("Commands:")[2]
     assert len(commands.splitlines()) > 1
@@ -73,8 +73,8 @@ def test_the_list_of_commands_cuts_no_summary_short(group: list[str], sdl: Sdl) 
 
 @pytest.mark.parametrize(
     "command",
-    [f"{group.name} {result.name or result.callback.__name__.replace('_', '-')}" for group in app.registered_groups
-     if group.typer_instance for result in group.typer_instance.registered_commands
+    [f"{group.name} {result.name or result.callback.__name__.replace('_', '-')}" for group
+     in make_app().registered_groups if group.typer_instance for result in group.typer_instance.registered_commands
      if result.callback and not result.hidden],
 )  # fmt: skip
 def test_every_command_of_a_group_explains_itself_with_an_example(command: str, sdl: Sdl) -> None:

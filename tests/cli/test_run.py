@@ -42,11 +42,6 @@ KEYS = [
 ]
 
 
-@pytest.fixture
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted.register(monkeypatch)
-
-
 def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     done = sdl("run", file)
     assert done.code == 0
@@ -108,7 +103,7 @@ def test_an_end_short_of_the_goal_is_exit_1(changes: list[str], outcome: str, co
     assert done.json["reason"]
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_an_instrument_that_fails_is_exit_3_and_a_solver_that_fails_is_exit_4(sdl: Sdl) -> None:
     away = scripted.campaign(scripted.with_script(*[Busy("away")] * 9), stop={"failures": 1}, retry={"times": 0})
     Path("away.yaml").write_text(json.dumps(away), encoding="utf-8")
@@ -132,7 +127,7 @@ def test_a_mistake_is_exit_2_told_on_stderr_and_as_json_and_starts_nothing(sdl: 
     assert sdl("run", "nowhere.yaml").code == 2
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_retries_and_odd_readings_are_told_in_the_lines(sdl: Sdl) -> None:
     moved = {"R": 0.9, "G": 0.2, "B": 0.3}
     steps = [Busy("later"), lambda driver, settings: scripted.answer(moved)]
@@ -238,7 +233,7 @@ def test_one_of_a_thing_is_not_called_several(sdl: Sdl, file: str) -> None:
         assert not re.search(rf"\b{wrong}", out), wrong
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_a_failed_reading_is_told_without_the_names_of_our_classes(sdl: Sdl) -> None:
     away = scripted.campaign(scripted.with_script(*[Busy("away")] * 9), stop={"failures": 2}, retry={"times": 1})
     Path("away.yaml").write_text(json.dumps(away), encoding="utf-8")
@@ -259,7 +254,7 @@ def collecting(*steps: object, **changes: object) -> str:
     return "c.yaml"
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_a_point_that_failed_for_good_is_exit_3_and_the_others_are_written(sdl: Sdl) -> None:
     done = sdl("collect", collecting(None, Busy("away")), "-o", "log.jsonl")
     assert done.code == 3
@@ -271,7 +266,7 @@ def test_a_point_that_failed_for_good_is_exit_3_and_the_others_are_written(sdl: 
     assert (done.code, done.json["failed"], done.json["output"]) == (3, 1, "again.jsonl: 3 readings written")
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_where_no_point_could_be_taken_no_empty_log_is_written(sdl: Sdl) -> None:
     done = sdl("collect", collecting(*[Busy("away")] * 4), "-o", "log.jsonl")
     assert (done.code, Path("log.jsonl").exists()) == (3, False)
@@ -279,7 +274,7 @@ def test_where_no_point_could_be_taken_no_empty_log_is_written(sdl: Sdl) -> None
     assert "0 of 4 points measured" in done.out
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_a_log_that_appeared_meanwhile_is_kept_and_the_readings_are_not_lost(sdl: Sdl) -> None:
     def meanwhile(driver: scripted.ScriptedDriver, settings: Mapping[str, float]) -> Reading:
         Path("log.jsonl").write_text("mine", encoding="utf-8")
@@ -291,7 +286,7 @@ def test_a_log_that_appeared_meanwhile_is_kept_and_the_readings_are_not_lost(sdl
     assert f"the readings are in {folder}" in done.err
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_measure_says_how_many_readings_came_and_why_the_others_did_not(sdl: Sdl) -> None:
     done = sdl("measure", collecting(None, None, Busy("away")), "R=.1", "G=.2", "B=.3", "-n", "5")
     assert done.code == 3
@@ -388,7 +383,7 @@ def test_a_campaign_is_meant_where_a_newer_measurement_has_its_name(sdl: Sdl, fi
     assert (done.json["run"], done.err) == (taken, "")
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_a_number_of_points_is_enough_of_a_design_to_collect(sdl: Sdl) -> None:
     Path("c.yaml").write_text("name: c\ninstrument: {kind: twin}\n")
     assert sdl("collect", "c.yaml", "--trials", 5, "--json").json["readings"] == 5
@@ -439,7 +434,7 @@ def test_a_prior_without_a_reading_says_how_many_trials_failed(sdl: Sdl, monkeyp
     assert (done.code, "contains no reading: 1 trial, 1 failed" in done.err) == (2, True)
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_a_goal_between_two_steps_is_answered_by_a_wider_tolerance_and_not_by_more_trials(sdl: Sdl) -> None:
     between = scripted.proposals([0.1, 0.2, 0.3], Verdict.BETWEEN_STEPS)
     tree = scripted.campaign(scripted.with_script(), solver=scripted.with_answers(between), stop={"trials": 6})

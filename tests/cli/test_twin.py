@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -104,13 +103,6 @@ def test_a_mistake_ends_with_2_and_names_it(night: Path, sdl: Sdl, tmp_path: Pat
     done = sdl("twin", *(arg.format(night=night) for arg in args))
     assert done.code == 2
     assert says in done.err
-
-
-def test_without_matplotlib_a_plot_says_what_to_install(night: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    done = sdl("twin", "fit", night, "-o", "twin.toml", "--plot", "fit.png")
-    assert done.code == 2
-    assert "figures (--plot) need matplotlib, which is not installed" in done.err
 
 
 def test_a_table_with_other_names_a_bad_line_and_a_setting_beyond_its_bound_by_rounding_is_checked(

@@ -122,6 +122,9 @@ def test_a_tolerance_below_the_noise_of_the_twin_is_warned_of_with_what_would_do
     (warning,) = config.cautions(parse(goal, tolerance="0.5%"))
     assert "average 11 readings per trial" in warning
     assert config.cautions(parse(goal, tolerance="0.5%", average=11)) == []
+    (warning,) = config.cautions(parse(goal, tolerance="0.1%"))
+    assert "averaging alone would need" in warning
+    assert "; widen the tolerance" in warning
     assert config.cautions(parse({"clear": {"at most": 5000}})) == []
     still = {"kind": "twin", "noise": False}
     assert config.cautions(config.parse({**BASE, "instrument": still, "goal": goal, "tolerance": "0.5%"})) == []

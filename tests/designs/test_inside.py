@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sdl.designs.adaptive import Adaptive
-from sdl.designs.base import placed
 from sdl.designs.classical import BoxBehnken, CentralComposite, DOptimal, Factorial
 from sdl.designs.filling import Axis, Farthest, LatinHypercube, Points, Sobol
+from sdl.designs.placed import placed
 from sdl.errors import ConfigError
 from sdl.grammar import parse_constraint
 from sdl.space import Space

@@ -12,7 +12,8 @@ from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_safe
 from sdl.drivers.claude_light.config import ClaudeLight
-from sdl.drivers.commissioning.survey import CommissioningCheck, Examination
+from sdl.drivers.commissioning.readings import CommissioningCheck
+from sdl.drivers.commissioning.survey import Examination
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
 from sdl.twin.led.serve import TwinServer

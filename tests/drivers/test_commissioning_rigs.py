@@ -20,7 +20,8 @@ from sdl import config
 from sdl.clock import VirtualClock
 from sdl.drivers.base import constraints_of, off_settings
 from sdl.drivers.checks import checked_safe
-from sdl.drivers.commissioning.survey import CommissioningCheck, Examination
+from sdl.drivers.commissioning.readings import CommissioningCheck
+from sdl.drivers.commissioning.survey import Examination
 from sdl.drivers.declared.config import Declared
 from sdl.errors import InstrumentError, Rejected, Unreachable
 from sdl.space import Space

@@ -243,12 +243,14 @@ def test_an_instrument_that_the_lab_file_changed_runs_nothing_that_was_submitted
     first.tick()
     (start,), (waiting,) = first.bench.lab.starts.values(), first.bench.lab.submissions.values()
     first.close()
-    text = "rig has been changed in the lab file since the campaign was submitted"
+    text = "rig has been changed in the lab file since the campaign was submitted: inputs.red.high 255 → 220"
     for high, pause, violation in [(255, "", []), (220, text, [f"{text}; submit the campaign again"])]:
         monkeypatch.setitem(agent_kit.RIG, "inputs", {**agent_kit.RIG["inputs"], "red": {"low": 0, "high": high}})
         later = AgentLab(agent_lab(tmp_path))
         assert reason_to_pause(later.bench.lab, start, MORNING, 0) == pause
         assert list(violations(later.bench.lab, waiting, MORNING)) == violation
+        later.bench.lab.submissions[waiting.number] = waiting
+        assert [row["changed"] for row in later.desk.status()["submissions"]] == [pause]
         later.close()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import scripted
 from pydantic import ValidationError
 from scripted import ScriptedDriver, answer, campaign, script_of, with_script
 
@@ -32,9 +31,7 @@ POINTS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted.register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("scripted_kinds")
 
 
 def suspend(**keys: Any) -> Suspend:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdl import yamlfile
-from sdl.cli import app
+from sdl.cli.commands import make_app
 from sdl.errors import ConfigError
 from sdl.lab.config.file import load, parse
 from tests.lab.lab_kit import CAMPAIGN, job, lab_file
@@ -172,12 +172,12 @@ def test_a_shipped_lab_file_is_valid_and_its_resolved_form_means_the_same(file: 
 def test_check_and_validate_say_what_a_lab_would_do(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD)
     for command in (["lab", "check"], ["validate"]):
-        done = CliRunner().invoke(app, [*command, str(path)])
+        done = CliRunner().invoke(make_app(), [*command, str(path)])
         assert done.exit_code == 0, done.stderr
         assert "2 jobs on 2 instruments" in done.stdout
         assert "hourly: mine on north (twin:night-2025-10:0), cron 0 * * * *; at most 10 min late" in done.stdout
         assert done.stdout.count("CET") == 5 or done.stdout.count("CEST") == 5
-    answer = json.loads(CliRunner().invoke(app, ["lab", "check", str(path), "--json"]).stdout)
+    answer = json.loads(CliRunner().invoke(make_app(), ["lab", "check", str(path), "--json"]).stdout)
     assert len(answer["jobs"]["hourly"]["next"]) == 5
     path.write_text(GOOD.replace("kind: twin, seed: 2", "kind: twinn"))
     wrong = sdl("lab", "check", path, cwd=tmp_path)
@@ -188,7 +188,7 @@ def test_check_and_validate_say_what_a_lab_would_do(tmp_path: Path) -> None:
 def test_a_lab_file_and_a_campaign_are_told_apart_by_validate(tmp_path: Path) -> None:
     campaign = tmp_path / "one.yaml"
     campaign.write_text(yamlfile.dump(CAMPAIGN | {"instrument": "twin"}))
-    done = CliRunner().invoke(app, ["validate", str(campaign), str(written(tmp_path, GOOD)), "--json"])
+    done = CliRunner().invoke(make_app(), ["validate", str(campaign), str(written(tmp_path, GOOD)), "--json"])
     first, second = json.loads(done.stdout)["files"]
     assert "at_most" in first
     assert second["lab"]["lab"] == "two"
@@ -202,11 +202,11 @@ def test_check_says_which_secrets_are_not_there_yet(tmp_path: Path, monkeypatch:
         "notify: {to: {ada: {url: {env: NO_SUCH_MAIL}}}}\n"
     )
     monkeypatch.delenv("NO_SUCH_MAIL", raising=False)
-    done = CliRunner().invoke(app, ["lab", "check", str(path)])
+    done = CliRunner().invoke(make_app(), ["lab", "check", str(path)])
     assert done.exit_code == 0
     assert "notify.to.ada: environment variable NO_SUCH_MAIL: not set" in done.stdout
     monkeypatch.setenv("NO_SUCH_MAIL", "json://127.0.0.1")
-    assert "NO_SUCH_MAIL" not in CliRunner().invoke(app, ["lab", "check", str(path)]).stdout
+    assert "NO_SUCH_MAIL" not in CliRunner().invoke(make_app(), ["lab", "check", str(path)]).stdout
 
 
 def test_an_instrument_in_a_file_of_its_own_is_that_file_s_with_paths_beside_it(tmp_path: Path) -> None:

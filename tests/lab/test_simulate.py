@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
-from sdl.cli import app
+from sdl.cli.commands import make_app
 from sdl.cli.display.progress import ProgressBar
 from sdl.errors import ConfigError
 from sdl.lab import journal
@@ -189,11 +189,11 @@ def test_what_is_kept_is_sound_and_can_be_looked_at(tmp_path: Path, monkeypatch:
     loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})})
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.1", "--from", "2026-11-24", "--keep", "kept"]
     monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert CliRunner().invoke(make_app(), arguments).exit_code == 0
     for name in ("kept/test.lab", "test.lab", "latest"):
-        assert "sound" in CliRunner().invoke(app, ["check", name, "--runs", "kept"]).stdout
+        assert "sound" in CliRunner().invoke(make_app(), ["check", name, "--runs", "kept"]).stdout
     assert len(fold(journal.read(tmp_path / "kept" / "test.lab")).past) == 3
-    assert isinstance(CliRunner().invoke(app, arguments).exception, ConfigError)
+    assert isinstance(CliRunner().invoke(make_app(), arguments).exception, ConfigError)
 
 
 def test_the_command_reports_what_ran_what_was_missed_and_what_would_be_sent(tmp_path: Path) -> None:
@@ -202,13 +202,13 @@ def test_the_command_reports_what_ran_what_was_missed_and_what_would_be_sent(tmp
     dark = [{"from": "2026-11-24 01:30", "to": "2026-11-24 02:30", "why": "paint", "instruments": ["b"]}]
     loaded = lab_file(tmp_path, jobs, notify=mail, blackouts=dark)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(make_app(), arguments)
     assert done.exit_code == 0, done.stderr
     assert "1 × black-out: paint" in done.stdout
     assert "Tue 24 Nov #.#.#.#.#.#.#.#.#.#.#.#........................." in done.stdout
     assert "Tue 24 Nov ....x..........................................." in done.stdout
     assert "1 message would have been sent" in done.stdout
-    output = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    output = json.loads(CliRunner().invoke(make_app(), [*arguments, "--json"]).stdout)
     assert output["jobs"]["j"]["outcomes"] == {"reached": 12}
     assert [message["kind"] for message in output["messages"]] == ["digest"]  # a black-out is no news
     assert not (tmp_path / "runs").exists()
@@ -220,9 +220,9 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
     monkeypatch.setattr("sdl.cli.display.progress.LINE_SECONDS", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
-    output = CliRunner().invoke(app, arguments).stderr
+    output = CliRunner().invoke(make_app(), arguments).stderr
     assert re.search(r"^6 of 12 virtual hours, \d+ s left$", output, re.MULTILINE), output
-    assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
+    assert CliRunner().invoke(make_app(), [*arguments, "--quiet"]).stderr == ""
 
 
 def test_a_simulation_that_is_interrupted_tells_what_came_of_it_so_far(
@@ -237,7 +237,7 @@ def test_a_simulation_that_is_interrupted_tells_what_came_of_it_so_far(
 
     monkeypatch.setattr(ProgressBar, "__call__", ctrl_c)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(make_app(), arguments)
     assert done.exit_code != 0
     assert "interrupted after 0.25 of 0.5 days" in done.stdout
     assert "Tue 24 Nov #.#.#.#.#.#." in done.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sdl.cli import app
+from sdl.cli.commands import make_app
 from sdl.errors import Full
 from sdl.lab.rules import dispatch
 from sdl.lab.rules.dispatch import REPEAT_SECONDS, RETRY_SECONDS, report_startup_failure
@@ -116,7 +116,7 @@ def test_without_the_extra_it_is_not_said_first_that_the_lab_runs(
     sound = LAB[: LAB.index("jobs")] + f"jobs: {{j: {job}}}"
     (tmp_path / "lab.yaml").write_text(sound)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)  # as where it is not installed
-    done = CliRunner().invoke(app, ["lab", "run", str(tmp_path / "lab.yaml")])
+    done = CliRunner().invoke(make_app(), ["lab", "run", str(tmp_path / "lab.yaml")])
     assert "need prometheus_client, which is not installed; the extra `lab`" in str(done.exception)
     assert done.stdout == ""
     assert not (tmp_path / "runs").exists()

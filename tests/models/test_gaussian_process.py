@@ -12,15 +12,17 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, Matern
 
 from sdl.arrays import Floats
-from sdl.models.data import Data
-from sdl.models.forward.gaussian_process import GaussianProcess, fit_gaussian_process
+from sdl.models.data import Data, Objective
+from sdl.models.forward.gaussian_process import GaussianProcess, fit_gaussian_process, fit_processes
 from sdl.models.forward.gp.censored import censored_sites
-from sdl.models.forward.gp.channel import Processes
+from sdl.models.forward.gp.channel import WIDE, WRONG, Processes
 from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, score
 from sdl.models.forward.gp.fit import are_logarithmic
 from sdl.models.forward.gp.sample_paths import draw
+from sdl.models.noise import variance_parts
+from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
-from sdl.types import Input
+from sdl.types import Channel, Input
 from tests import led
 
 PAIR = tuple(Input(name=name, low=0.0, high=1.0, step=None) for name in "xy")
@@ -268,3 +270,74 @@ def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_i
     assert shared(np.array([6.0, -6.0, -5.0])).tolist() == [True, False, False]
     assert not shared(np.array([0.5, 0.2, -0.1])).any()
     assert shared(np.array([])).tolist() == []
+
+
+# Wrong rows ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_a_wrong_row_has_a_wide_normal_density_that_integrates_to_its_prior_odds(transform: Transform) -> None:
+    model = fit_gaussian_process(bend(20) if transform == "none" else fade(20)).channels[0]
+    assert model.transform == transform
+    low = model.centre - 8.0 * WIDE * model.size  # on the scale of the transform
+    y = backward(transform, np.linspace(low, 2.0 * model.centre - low, 400_001))
+    density = np.exp(model.wrong_density(y))
+    assert np.trapezoid(density, y) == pytest.approx(WRONG / (1.0 - WRONG), rel=1e-4)
+    below = model.wrong_density(np.array([-5.0]))
+    assert np.isnan(below[0]) == (transform == "log")
+
+
+def four_channels(wrong: int) -> Data:
+    """40 rows of four channels, of which row 7 is wrong in the first `wrong`."""
+    rng = np.random.default_rng(0)
+    X = rng.random((40, 2))
+    Y = 5000 + 20000 * X @ rng.random((2, 4)) + 50 * rng.standard_normal((40, 4))
+    Y[7, :wrong] += 9000.0
+    channels = tuple(Channel(name=name) for name in "abcd")
+    return replace(led.data(X, Y, inputs=PAIR, channels=channels), saturated=np.zeros((40, 4), bool))
+
+
+@pytest.mark.parametrize(("wrong", "left_out"), [(0, 0), (1, 1), (2, 4), (4, 4)])
+def test_a_row_that_is_wrong_in_half_of_the_channels_is_left_out_of_all(wrong: int, left_out: int) -> None:
+    rows = four_channels(wrong)
+    training = replace(TrainingSet.from_data(four_channels(0)), Y=rows.Y)
+    model = fit_processes(training)
+    assert [one.wrong[7] for one in model.channels] == [c < left_out for c in range(4)]
+    assert sum(int(one.wrong.sum()) for one in model.channels) == left_out
+    U = np.random.default_rng(1).random((9, 2))
+    right = fit_processes(TrainingSet.from_data(four_channels(0))).predict(U)
+    assert np.abs(model.predict(U).mean - right.mean).max() < 60.0
+
+
+def test_with_an_objective_no_row_is_taken_for_wrong() -> None:
+    training = replace(TrainingSet.from_data(four_channels(0)), Y=four_channels(4).Y)
+    model = fit_processes(training, objective=Objective(0, 1.0))
+    assert not any(one.wrong.any() for one in model.channels)
+
+
+def test_a_few_rows_more_than_coefficients_are_enough_to_draw_hyperparameters() -> None:
+    """With inputs + 2 rows each prior has its most probable parameters alone; with one row more, weighted draws."""
+    four, five = fitted(4).channels[0], fitted(5).channels[0]
+    assert len(four.weight) <= 2
+    assert len(five.weight) > 2
+    assert five.weight.sum() == pytest.approx(1.0)
+
+
+def test_the_variance_between_sessions_is_added_to_that_of_the_model() -> None:
+    rows = bend(40)
+    second = replace(
+        rows, session=np.repeat([0.0, 1.0], 20), Y=rows.Y * np.where(np.arange(40) < 20, 1.05, 1.0)[:, None]
+    )
+    model, U = fit_gaussian_process(second), np.array([[0.2, 0.4], [0.9, 0.8]])
+    cov = model.training.session_cov
+    assert cov is not None
+    alone = replace(model, training=replace(model.training, session_cov=None)).predict(U)
+    x = np.column_stack([np.ones(2), U])
+    exact = np.stack([[at @ cov[c] @ at for c in range(2)] for at in x])
+    assert exact.min() > 0
+    assert model.predict(U).model_var - alone.model_var == pytest.approx(exact, rel=1e-6)
+
+
+def test_the_parts_of_the_noise_are_proportional_constant_and_jitter() -> None:
+    U, mean, slope = np.array([[0.2, 0.7]]), np.array([[3000.0, 50.0]]), np.array([[100.0, 20.0], [3.0, 4.0]])
+    jitter = [(100**2 * (0.16 + 0.05) + 20**2 * (0.21 + 0.05)), (3**2 * (0.16 + 0.05) + 4**2 * (0.21 + 0.05))]
+    exact = [[[3000.0**2, 50.0**2]], [[7.0**2, 9.0**2]], [jitter]]
+    assert variance_parts(U, mean, slope, np.array([7.0, 9.0])) == pytest.approx(np.array(exact))

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import least_squares, lsq_linear, minimize
+from scipy.optimize import least_squares, linprog, lsq_linear, minimize
+from scipy.special import logsumexp
+from scipy.stats import norm
 
 from sdl.arrays import Floats
-from sdl.models.inversion.search import Bands, cheapest, search
+from sdl.models.inversion.search import Bands, cheapest, log_inside, search
 from sdl.space.region import Region
 
 
@@ -160,3 +162,27 @@ def test_each_search_keeps_to_the_choices_of_its_start() -> None:
         region,
     )
     assert pytest.approx(np.array([[0.9, 0.0], [0.4, 1.0]]), abs=1e-6) == found.U
+
+
+def test_on_a_plane_the_cheapest_settings_inside_a_range_are_the_optimum_of_a_linear_program() -> None:
+    rng, found_cheaper = np.random.default_rng(5), 0
+    for _ in range(10):
+        slope, base, mean, jacobian = plane(rng, 2, 4)
+        start, cost = rng.uniform(0.2, 0.8, 4), rng.normal(size=4)
+        y = base + slope @ start
+        low, high = np.array([y[0], y[1] - 0.3]), np.array([y[0], y[1] + 0.2])
+        goal = Bands(np.arange(2), low, high, low, high, np.full(2, 0.01))
+        A, b = np.vstack([slope[1], -slope[1]]), np.array([high[1] - base[1], base[1] - low[1]])
+        exact = linprog(cost, A, b, slope[:1], [y[0] - base[0]], bounds=[(0, 1)] * 4)
+        u = cheapest(mean, jacobian, goal, start, cost, box(4))
+        assert cost @ u == pytest.approx(exact.fun, abs=1e-3)
+        assert np.abs(goal.residuals(mean(u[None]))).max() < 2e-3
+        found_cheaper += bool(cost @ u < cost @ start - 0.1)
+    assert found_cheaper > 5
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (-np.inf, 0.3), (3.0, np.inf), (7.0, 9.0), (-9.0, -7.0)])
+def test_the_probability_inside_a_range_is_that_of_scipy_also_in_a_tail(low: float, high: float) -> None:
+    sides = (low, high) if low < 0 else (-high, -low)  # scipy's differences are exact in the lower tail only
+    exact = logsumexp([norm.logcdf(sides[1]), norm.logcdf(sides[0])], b=[1.0, -1.0])
+    assert log_inside(np.array([low]), np.array([high])) == pytest.approx([exact], rel=1e-9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,20 @@ import libraries
 import numpy as np
 import pytest
 import scripted
+from core_kit import write_record
 from led import ORDERLESS, stirred
 
 import sdl
 from sdl import registry, replay, runner
 from sdl.core.campaign import Campaign
-from sdl.core.events import Event, Failed, Measured, Opened, Proposed
+from sdl.core.events import Failed, Measured, Opened, Proposed
 from sdl.errors import ConfigError, Damaged, RecordError, SolverError
 from sdl.models.backward import least_squares
 from sdl.runner import Pause, Proceed
 from sdl.runner.gate import Decision
 from sdl.solvers import linear
 from sdl.solvers.base import Proposals
-from sdl.store.record import FILE, SEAL, Record, read
+from sdl.store.record import FILE, SEAL, read
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "runs").iterdir())
 golden_runs = pytest.mark.parametrize("folder", GOLDEN, ids=lambda folder: folder.name)
@@ -94,15 +94,6 @@ def golden(name: str) -> Path:
     return next(folder for folder in GOLDEN if folder.name == name)
 
 
-def rewritten(folder: Path, events: Iterable[Event]) -> Path:
-    """A sound record of these events."""
-    record = Record.create(folder)
-    for event in events:
-        record.append(event)
-    record.close()
-    return folder
-
-
 # --- what is noticed ----------------------------------------------------------------------------------------------
 
 
@@ -154,7 +145,7 @@ def test_a_twin_that_reads_otherwise_is_found(tmp_path: Path) -> None:
     old = events[at]
     assert isinstance(old, Measured)
     events[at] = replace(old, readings={**old.readings, "clear": old.readings["clear"] + 1})
-    replayed = replay.replay(rewritten(tmp_path / "run", events))
+    replayed = replay.replay(write_record(tmp_path / "run", events))
     assert replayed.measured == (
         f"trial 2, reading 1: clear then {old.readings['clear'] + 1:g}, now {old.readings['clear']:g}",
     )
@@ -168,14 +159,14 @@ def test_later_proposals_are_compared_on_the_recorded_readings_whatever_came_bef
     old = events[at]
     assert isinstance(old, Proposed)
     events[at] = replace(old, settings={**old.settings, "R": old.settings["R"] + 0.01})
-    replayed = replay.replay(rewritten(tmp_path / "run", events))
+    replayed = replay.replay(write_record(tmp_path / "run", events))
     assert [difference.trial for difference in replayed.decided] == [5]
     shift = replayed.decided[0].shifts["R"]
     assert (list(replayed.decided[0].shifts), shift.by) == (["R"], pytest.approx(-0.01))
 
 
 def with_figures_times(factor: float, folder: Path) -> Path:
-    return rewritten(
+    return write_record(
         folder,
         [
             replace(e, spread={n: s and s * factor for n, s in e.spread.items()}) if isinstance(e, Proposed) else e
@@ -201,7 +192,7 @@ def test_settings_a_step_of_rounding_apart_are_the_same_decision(by: float, same
     old = events[at]
     assert isinstance(old, Proposed)
     events[at] = replace(old, settings={**old.settings, "R": round(old.settings["R"] + by, 6)})
-    replayed = replay.replay(rewritten(tmp_path / "run", events))
+    replayed = replay.replay(write_record(tmp_path / "run", events))
     assert (replayed.same, replayed.identical) == (same, False)
     assert replayed.far == pytest.approx(by if same else 0.0, abs=1e-9)
 
@@ -212,7 +203,7 @@ def test_versions_that_changed_are_named(tmp_path: Path) -> None:
     assert isinstance(opened, Opened)
     numpy = opened.versions["numpy"]
     events[0] = replace(opened, versions={**opened.versions, "numpy": "1.0", "gone": "2"})
-    versions = replay.replay(rewritten(tmp_path / "run", events)).versions
+    versions = replay.replay(write_record(tmp_path / "run", events)).versions
     assert versions["gone"] == ("2", "")
     assert versions["numpy"][0] == "1.0"
     assert versions["numpy"][1] == np.__version__
@@ -265,7 +256,7 @@ def test_a_reading_that_failed_after_a_pause_fails_again_at_the_time_of_the_reco
 
 
 def test_a_run_that_is_not_finished_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
-    replayed = replay.replay(rewritten(tmp_path / "run", list(read(golden("gmm")))[:12]))
+    replayed = replay.replay(write_record(tmp_path / "run", list(read(golden("gmm")))[:12]))
     assert (replayed.equal, replayed.finished, replayed.proposals) == (True, False, 6)
 
 
@@ -298,14 +289,14 @@ def test_a_solver_that_is_not_installed_is_named(tmp_path: Path) -> None:
     assert isinstance(opened, Opened)
     events[0] = replace(opened, config={**opened.config, "solver": {"kind": "theirs"}})
     with pytest.raises(ConfigError, match=r"cannot be replayed: solver\.kind: unknown kind 'theirs'"):
-        replay.replay(rewritten(tmp_path / "run", events))
+        replay.replay(write_record(tmp_path / "run", events))
 
 
 def test_a_schema_of_a_later_version_is_refused(tmp_path: Path) -> None:
     opened = next(read(golden("linear")))
     assert isinstance(opened, Opened)
     with pytest.raises(RecordError, match=r"schema 99, of a later sdl; this one knows 1 … \d"):
-        replay.replay(rewritten(tmp_path / "run", [replace(opened, schema=99)]))
+        replay.replay(write_record(tmp_path / "run", [replace(opened, schema=99)]))
 
 
 def test_an_instrument_with_other_channels_than_it_had_is_named(tmp_path: Path) -> None:
@@ -315,14 +306,14 @@ def test_an_instrument_with_other_channels_than_it_had_is_named(tmp_path: Path) 
     description = {**opened.instrument, "channels": opened.instrument["channels"][:4]}
     events[0] = replace(opened, instrument=description)
     with pytest.raises(ConfigError, match="its instrument had the channels 415nm, 445nm, 480nm, 515nm; today"):
-        replay.replay(rewritten(tmp_path / "run", events))
+        replay.replay(write_record(tmp_path / "run", events))
 
 
 def test_a_proposal_that_failed_then_and_would_not_now_is_told(tmp_path: Path) -> None:
     events = list(read(golden("linear")))
     at = next(i for i, event in enumerate(events) if isinstance(event, Proposed) and event.trial == 4)
     failed = Failed(4, 0, 0, "propose", "the solver failed", False, False, events[at].at)
-    replayed = replay.replay(rewritten(tmp_path / "run", [*events[:at], failed]))
+    replayed = replay.replay(write_record(tmp_path / "run", [*events[:at], failed]))
     assert replayed.decided[0].what == "then no proposal (the solver failed), now a proposal by linear"
 
 
@@ -331,7 +322,7 @@ def test_a_reading_of_nothing_is_a_difference_and_one_without_its_settings_is_da
     at = next(i for i, event in enumerate(events) if isinstance(event, Measured) and event.trial == 2)
     for field, name in (("readings", "one"), ("applied", "two")):
         forged = replace(events[at], **{field: {}})
-        rewritten(tmp_path / name, [*events[:at], forged, *events[at + 1 :]])
+        write_record(tmp_path / name, [*events[:at], forged, *events[at + 1 :]])
     assert replay.replay(tmp_path / "one").measured[0].startswith("trial 2, reading 1: ")
     with pytest.raises(Damaged, match="a reading that does not say what was applied of R, G, B"):
         _ = sdl.open_run(tmp_path / "two").result

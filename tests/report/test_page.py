@@ -75,6 +75,27 @@ def test_the_policy_allows_our_style_sheet_and_nothing_else(text: str) -> None:
     assert "url(" not in css
 
 
+@pytest.mark.parametrize(("theme", "media"), [("dark", "@media screen{"), ("light", "@media not all{")])
+def test_a_chosen_theme_holds_for_page_and_figures_whatever_the_system_has(theme: str, media: str, text: str) -> None:
+    def parts(content: str) -> list[str]:
+        figures = re.findall(r"base64,([A-Za-z0-9+/=]+)", content)
+        return [
+            re.findall("<style>(.*?)</style>", content, re.DOTALL)[0],
+            *(base64.b64decode(f).decode() for f in figures),
+        ]
+
+    assert len(parts(text)) > 2
+    assert all("prefers-color-scheme" in part for part in parts(text))
+    chosen = page.with_theme(text.encode(), theme).decode()
+    assert len(parts(chosen)) == len(parts(text))
+    for part in parts(chosen):
+        assert "prefers-color-scheme" not in part
+        assert media in part
+    css = parts(chosen)[0]
+    assert f"color-scheme:{theme};" in css
+    assert f"'sha256-{base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()}'" in chosen
+
+
 def test_every_picture_says_what_it_is_to_who_cannot_see_it(text: str) -> None:
     seen = kit.Page(text)
     assert all(len(alt) > 20 for alt in seen.all("img", "alt"))
@@ -156,12 +177,6 @@ def test_a_page_of_ours_is_overwritten_and_nothing_else_is(text: str, tmp_path: 
     with pytest.raises(ConfigError, match="cannot be written"):
         page.write(tmp_path / "nowhere" / "c.html", text)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "b.html"]
-
-
-def test_without_jinja_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(ConfigError, match="pages need jinja2, which is not installed"):
-        page.environment()
 
 
 # --- notebooks ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import scripted
 from scripted import Script, ScriptedDriver, answer, campaign, script_of, with_script
 
 from sdl import runner
@@ -24,9 +23,7 @@ from sdl.types import Outcome, Reading
 COLLECT: dict[str, Any] = {"goal": None, "design": {"kind": "points", "points": [{"R": 0.5, "G": 0.5, "B": 0.5}] * 3}}
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted.register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("scripted_kinds")
 
 
 class Judge:

@@ -43,9 +43,7 @@ from sdl.types import Frozen, Input, Outcome, Reading, Verdict
 TWIN = {"name": "twin", "instrument": "twin", "goal": {"445nm": 16384, "515nm": 16384, "630nm": 16384}}
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted.register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("scripted_kinds")
 
 
 def run(tree: Mapping[str, Any], **options: Any) -> tuple[Result, list[Event]]:

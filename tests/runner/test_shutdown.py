@@ -28,9 +28,7 @@ ON = SafeState(Power.ON, dict.fromkeys("RGB", 0.2), "it says that it applied 0.2
 UNKNOWN = SafeState(Power.UNKNOWN, None, "no answer")
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted.register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("scripted_kinds")
 
 
 @pytest.fixture

@@ -295,11 +295,6 @@ def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -
 # --- in this process ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted.register(monkeypatch)
-
-
 def _signal(times: int) -> Any:
     def step(driver: scripted.ScriptedDriver, settings: Any) -> Any:
         for _ in range(times):
@@ -309,7 +304,7 @@ def _signal(times: int) -> Any:
     return step
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 @pytest.mark.parametrize(("times", "readings"), [(1, 3), (2, 2)])
 def test_the_light_is_off_and_what_was_asked_once_is_finished_and_what_was_asked_twice_is_not(
     times: int, readings: int, tmp_path: Path
@@ -329,7 +324,7 @@ def test_the_light_is_off_and_what_was_asked_once_is_finished_and_what_was_asked
     assert runner.resume(folder).outcome is Outcome.REACHED
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_a_third_one_while_the_light_goes_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     safe = scripted.ScriptedDriver.safe
 
@@ -346,7 +341,7 @@ def test_a_third_one_while_the_light_goes_off_changes_nothing(tmp_path: Path, mo
     assert isinstance(list(record.read(folder))[-1], Interrupted)
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_one_that_comes_while_a_line_is_written_waits_until_it_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +363,7 @@ def test_one_that_comes_while_a_line_is_written_waits_until_it_is_counted(
     assert runner.resume(folder).outcome is Outcome.REACHED
 
 
-@pytest.mark.usefixtures("_registered")
+@pytest.mark.usefixtures("scripted_kinds")
 def test_beside_the_main_thread_the_caller_s_signals_are_left_alone() -> None:
     outcome: list[Any] = []
     instrument = scripted.with_script()

@@ -8,14 +8,13 @@ import os
 from pathlib import Path
 
 import pytest
-from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed
+from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed, write_record
 
 from sdl import runner
-from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
 from sdl.runs.runs import open_run
 from sdl.store.datasets import Dataset, claude_light_line, load, number_sessions, read_opened, recorded_instrument, save
-from sdl.store.record import FILE, Record, file_sha
+from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Reading
 
 INPUTS = ("R", "G")
@@ -38,14 +37,6 @@ def line(
 
 def rows_of(file: Path, wanted: tuple[str, ...] = ()) -> Dataset:
     return load(file, INPUTS, CHANNELS, wanted)
-
-
-def record_of(folder: Path, *events: Event) -> Path:
-    record = Record.create(folder)
-    for event in events:
-        record.append(event)
-    record.close()
-    return folder
 
 
 @pytest.mark.parametrize(("gap", "sessions"), [(600.0, 1), (0.5, 3)])
@@ -226,7 +217,7 @@ def test_a_record_gives_every_reading_with_its_background_saturation_and_fault(t
     odd = measured(
         1, applied={"R": 0.4, "G": 0.25}, background={"red": 3.0}, saturated=("clear",), fault="not-applied", at=5.0
     )
-    folder = record_of(tmp_path / "run", opened(instrument=ABOUT), proposed(), measured(at=1.0), proposed(1), odd)
+    folder = write_record(tmp_path / "run", [opened(instrument=ABOUT), proposed(), measured(at=1.0), proposed(1), odd])
     found = rows_of(folder, ("red",))
     assert [row.reading for row in found.rows] == [
         Reading(SETTINGS, HIT),
@@ -240,25 +231,25 @@ def test_a_record_gives_every_reading_with_its_background_saturation_and_fault(t
 def test_a_record_s_sittings_are_told_by_the_gaps_between_its_readings(tmp_path: Path) -> None:
     times = [0.0, 5.0, 5.0 + SESSION_GAP, 6.0 + 2 * SESSION_GAP]
     events = [measured(trial, at=at) for trial, at in enumerate(times)]
-    folder = record_of(tmp_path / "run", opened(instrument=ABOUT), *events)
+    folder = write_record(tmp_path / "run", [opened(instrument=ABOUT), *events])
     assert [row.session for row in rows_of(folder).rows] == [0, 0, 0, 1]
 
 
 def test_rows_of_a_record_are_left_out_by_the_same_reasons(tmp_path: Path) -> None:
     events = [measured(saturated=("red",)), measured(readings={"green": 1.0}), measured()]
-    found = rows_of(record_of(tmp_path / "run", opened(instrument=ABOUT), *events), ("red",))
+    found = rows_of(write_record(tmp_path / "run", [opened(instrument=ABOUT), *events]), ("red",))
     assert len(found.rows) == 1
     assert found.left_out == {"saturated in a channel of the goal": 1, "without red": 1}
 
 
 def test_a_torn_last_line_of_a_record_is_left_out(tmp_path: Path) -> None:
-    folder = record_of(tmp_path / "run", opened(instrument=ABOUT), measured(), measured(1))
+    folder = write_record(tmp_path / "run", [opened(instrument=ABOUT), measured(), measured(1)])
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-30])
     assert len(rows_of(folder).rows) == 1
 
 
 def test_a_damaged_record_is_no_prior(tmp_path: Path) -> None:
-    folder = record_of(tmp_path / "run", opened(instrument=ABOUT), measured(), interrupted())
+    folder = write_record(tmp_path / "run", [opened(instrument=ABOUT), measured(), interrupted()])
     (folder / FILE).write_bytes((folder / FILE).read_bytes().replace(b'"red": 100.0', b'"red": 101.0'))
     with pytest.raises(Damaged) as found:
         rows_of(folder)
@@ -266,7 +257,9 @@ def test_a_damaged_record_is_no_prior(tmp_path: Path) -> None:
 
 
 def test_a_record_of_other_inputs_is_no_prior(tmp_path: Path) -> None:
-    folder = record_of(tmp_path / "run", opened(instrument={"inputs": [{"name": "R"}, {"name": "W"}], "channels": []}))
+    folder = write_record(
+        tmp_path / "run", [opened(instrument={"inputs": [{"name": "R"}, {"name": "W"}], "channels": []})]
+    )
     with pytest.raises(ConfigError, match=r"record\.jsonl:1: has the inputs R, W; R, G are needed"):
         rows_of(folder)
 
@@ -274,7 +267,7 @@ def test_a_record_of_other_inputs_is_no_prior(tmp_path: Path) -> None:
 # A campaign's own copy --------------------------------------------------------------------------------------------
 def test_what_is_saved_is_loaded_again_row_by_row_each_source_in_sittings_of_its_own(tmp_path: Path) -> None:
     odd = measured(1, background={"red": 3.0, "green": 1.0}, saturated=("clear",), at=NOON)
-    run = rows_of(record_of(tmp_path / "run", opened(instrument=ABOUT), measured(at=0.0), odd))
+    run = rows_of(write_record(tmp_path / "run", [opened(instrument=ABOUT), measured(at=0.0), odd]))
     log = rows_of(log_of(tmp_path, line(NOON), line(NOON + 700), line(None), line(NOON, out={"red": 1000})))
     copy = tmp_path / "prior.jsonl"
     sha = save(copy, [run, log])

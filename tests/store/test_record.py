@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from core_kit import HIT, any_event, failed, interrupted, measured, opened, proposed, stopped
+from core_kit import HIT, any_event, failed, interrupted, measured, opened, proposed, stopped, write_record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,14 +45,6 @@ from sdl.types import Outcome
 
 START = "0" * 32
 STORY: list[Event] = [opened(), proposed(why="größer"), measured(), stopped(Outcome.SPENT)]
-
-
-def write(folder: Path, events: list[Event]) -> Path:
-    record = Record.create(folder)
-    for event in events:
-        record.append(event)
-    record.close()
-    return folder
 
 
 def contents(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, bytes]:
@@ -109,7 +101,7 @@ def test_a_key_called_as_the_record_calls_its_own_does_no_harm(key: str) -> None
 
 
 def test_a_record_gives_its_events_in_their_order(tmp_path: Path) -> None:
-    folder = write(tmp_path / "a" / "b", STORY)
+    folder = write_record(tmp_path / "a" / "b", STORY)
     assert list(read(folder)) == STORY
     assert list(read(folder / FILE)) == STORY
     record = Record.open(folder)
@@ -119,7 +111,7 @@ def test_a_record_gives_its_events_in_their_order(tmp_path: Path) -> None:
 
 
 def test_the_lines_are_json_that_anybody_can_read(tmp_path: Path) -> None:
-    lines = [json.loads(line) for line in lines_of(write(tmp_path / "run", STORY))]
+    lines = [json.loads(line) for line in lines_of(write_record(tmp_path / "run", STORY))]
     assert [line["event"] for line in lines] == ["Opened", "Proposed", "Measured", "Stopped"]
     assert lines[1]["why"] == "größer"
     assert lines[2]["readings"] == HIT
@@ -127,7 +119,7 @@ def test_the_lines_are_json_that_anybody_can_read(tmp_path: Path) -> None:
 
 
 def test_a_record_opened_again_goes_on_with_a_sound_chain(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY[:2])
+    folder = write_record(tmp_path / "run", STORY[:2])
     record = Record.open(folder)
     record.append(STORY[2])
     record.close()
@@ -160,7 +152,7 @@ def test_the_names_of_a_new_record_are_made_durable(tmp_path: Path, monkeypatch:
 # What is refused --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_refused_and_the_file_is_as_before(tmp_path: Path, value: float) -> None:
-    folder = write(tmp_path / "run", STORY[:2])
+    folder = write_record(tmp_path / "run", STORY[:2])
     record = Record.open(folder)
     before = (folder / FILE).read_bytes()
     with pytest.raises(ValueError, match="JSON"):
@@ -172,7 +164,7 @@ def test_what_is_no_number_is_refused_and_the_file_is_as_before(tmp_path: Path, 
 
 
 def test_a_record_is_created_once(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     before = contents(folder)
     with pytest.raises(RecordError, match="cannot be created"):
         Record.create(folder)
@@ -201,7 +193,7 @@ READ = {"event": "Measured", **dataclasses.asdict(measured())}
 
 
 def test_a_whole_number_may_stand_for_a_measured_one(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", [opened(), measured(readings={"red": 100}, background={"red": -1}, at=1)])
+    folder = write_record(tmp_path / "run", [opened(), measured(readings={"red": 100}, background={"red": -1}, at=1)])
     assert check(folder).lines == 2
 
 
@@ -229,7 +221,7 @@ def test_a_whole_number_may_stand_for_a_measured_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_with_a_true_sha_that_is_no_event_is_damage_too(tmp_path: Path, wrong: object, why: str) -> None:
-    folder = write(tmp_path / "run", STORY[:1])
+    folder = write_record(tmp_path / "run", STORY[:1])
     sha = next(item.sha for item in scan(folder) if isinstance(item, Line))
     text = json.dumps(wrong)[:-1].encode()
     with (folder / FILE).open("ab") as stream:
@@ -241,12 +233,12 @@ def test_a_line_with_a_true_sha_that_is_no_event_is_damage_too(tmp_path: Path, w
 
 @pytest.mark.parametrize("events", [[proposed()], [opened(), opened()]])
 def test_opened_is_the_first_line_and_no_other(tmp_path: Path, events: list[Event]) -> None:
-    assert_damaged(write(tmp_path / "run", events), FILE, len(events))
+    assert_damaged(write_record(tmp_path / "run", events), FILE, len(events))
 
 
 # Torn tails -------------------------------------------------------------------------------------------------------
 def test_a_line_torn_at_any_byte_is_kept_aside_and_cut_off(tmp_path: Path) -> None:
-    original = write(tmp_path / "run", STORY[:3])
+    original = write_record(tmp_path / "run", STORY[:3])
     *earlier, last = lines_of(original)
     for cut in range(1, len(last)):
         folder = tmp_path / f"cut-{cut}"
@@ -275,7 +267,7 @@ def test_a_line_torn_at_any_byte_is_kept_aside_and_cut_off(tmp_path: Path) -> No
 
 
 def test_every_torn_piece_is_kept_under_a_name_of_its_own(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY[:2])
+    folder = write_record(tmp_path / "run", STORY[:2])
 
     def tear(piece: bytes) -> None:
         with (folder / FILE).open("ab") as stream:
@@ -293,7 +285,7 @@ def test_every_torn_piece_is_kept_under_a_name_of_its_own(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("cut", [1, 40, -2])
 def test_a_record_torn_in_its_very_first_line_is_refused_and_left_as_it_is(tmp_path: Path, cut: int) -> None:
-    folder = write(tmp_path / "run", STORY[:1])
+    folder = write_record(tmp_path / "run", STORY[:1])
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:cut])
     before = contents(folder, without=(LOCK,))
     for look in (check, Record.open):
@@ -303,7 +295,7 @@ def test_a_record_torn_in_its_very_first_line_is_refused_and_left_as_it_is(tmp_p
 
 
 def test_a_finished_record_torn_in_its_last_line_is_damaged_because_its_seal_knows_better(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-9])
     assert_damaged(folder, FILE, 4)
 
@@ -311,7 +303,7 @@ def test_a_finished_record_torn_in_its_last_line_is_damaged_because_its_seal_kno
 # Damage -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("events", [STORY, STORY[:3]], ids=["finished", "unfinished"])
 def test_a_flipped_bit_is_found_at_its_line(tmp_path: Path, events: list[Event]) -> None:
-    folder = write(tmp_path / "run", events)
+    folder = write_record(tmp_path / "run", events)
     whole = (folder / FILE).read_bytes()
     bits = random.Random(0)
     newlines = [place for place, byte in enumerate(whole) if byte == 10]
@@ -326,7 +318,7 @@ def test_a_flipped_bit_is_found_at_its_line(tmp_path: Path, events: list[Event])
 
 
 def test_a_flipped_bit_in_the_seal_is_found(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     whole = (folder / SEAL).read_bytes()
     for place, bit in itertools.product(range(len(whole)), range(8)):
         changed = bytearray(whole)
@@ -336,7 +328,7 @@ def test_a_flipped_bit_in_the_seal_is_found(tmp_path: Path) -> None:
 
 
 def test_a_removed_line_is_found_where_it_was(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     lines = lines_of(folder)
     for gone in range(len(lines)):
         (folder / FILE).write_bytes(b"".join(lines[:gone] + lines[gone + 1 :]))
@@ -348,7 +340,7 @@ def test_a_removed_line_is_found_where_it_was(tmp_path: Path) -> None:
 def test_whole_lines_missing_at_the_end_of_an_unfinished_record_cannot_be_told_and_check_says_so(
     tmp_path: Path,
 ) -> None:
-    folder = write(tmp_path / "run", STORY[:3])
+    folder = write_record(tmp_path / "run", STORY[:3])
     (folder / FILE).write_bytes(b"".join(lines_of(folder)[:2]))
     found = check(folder)
     assert (found.lines, found.finished, found.sealed) == (2, False, False)
@@ -356,16 +348,16 @@ def test_whole_lines_missing_at_the_end_of_an_unfinished_record_cannot_be_told_a
 
 
 def test_two_swapped_lines_are_found_at_the_first_of_them(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     for one, other in itertools.combinations(range(len(STORY)), 2):
-        lines = lines_of(write(tmp_path / f"{one}{other}", STORY))
+        lines = lines_of(write_record(tmp_path / f"{one}{other}", STORY))
         lines[one], lines[other] = lines[other], lines[one]
         (folder / FILE).write_bytes(b"".join(lines))
         assert_damaged(folder, FILE, one + 1)
 
 
 def test_a_line_that_stands_twice_is_found_at_its_second_place(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     lines = lines_of(folder)
     for twice in range(len(lines)):
         (folder / FILE).write_bytes(b"".join([*lines[: twice + 1], *lines[twice:]]))
@@ -373,8 +365,8 @@ def test_a_line_that_stands_twice_is_found_at_its_second_place(tmp_path: Path) -
 
 
 def test_a_line_of_another_record_does_not_fit_in(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY[:3])
-    other = lines_of(write(tmp_path / "other", [opened(user="bob"), *STORY[1:]]))
+    folder = write_record(tmp_path / "run", STORY[:3])
+    other = lines_of(write_record(tmp_path / "other", [opened(user="bob"), *STORY[1:]]))
     (folder / FILE).write_bytes(b"".join([*lines_of(folder), other[3]]))
     assert_damaged(folder, FILE, 4)
 
@@ -395,7 +387,7 @@ def test_junk_after_the_last_line_is_torn_and_junk_with_a_newline_is_damage(junk
 
 # Seal and prior ---------------------------------------------------------------------------------------------------
 def test_a_stopped_record_is_sealed(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     found = check(folder)
     assert found == Checked(lines=4, finished=True, sealed=True, sha=found.sha, notes=())
     assert json.loads((folder / SEAL).read_text()) == {"lines": 4, "sha": found.sha}
@@ -403,7 +395,7 @@ def test_a_stopped_record_is_sealed(tmp_path: Path) -> None:
 
 
 def test_a_record_that_goes_on_after_its_end_is_sealed_anew(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     record = Record.open(folder)
     record.append(interrupted())
     found = check(folder)
@@ -416,7 +408,7 @@ def test_a_record_that_goes_on_after_its_end_is_sealed_anew(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("old", [None, b'{"lines": 4, "sha": "SHA"}\n'])
 def test_a_finished_record_whose_end_no_seal_names_says_so(tmp_path: Path, old: bytes | None) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     seal = (folder / SEAL).read_bytes()
     record = Record.open(folder)
     record.append(stopped())
@@ -613,7 +605,7 @@ def test_a_record_that_others_take_away_is_missed_at_the_next_append_and_no_even
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = write(tmp_path / "runs" / "test" / "run", STORY[:1])
+    folder = write_record(tmp_path / "runs" / "test" / "run", STORY[:1])
     record = Record.open(folder)
     record.append(STORY[1])
     LOSSES[loss](folder)
@@ -755,7 +747,7 @@ def test_a_link_or_a_pipe_in_the_place_of_a_file_is_refused_and_nothing_is_writt
 
 @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 def test_a_torn_piece_and_a_small_file_are_never_written_through_a_link(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", STORY[:2])
+    folder = write_record(tmp_path / "run", STORY[:2])
     with (folder / FILE).open("ab") as stream:
         stream.write(b"torn")
     (folder / "record.torn-1").symlink_to(tmp_path / "nothing")
@@ -791,7 +783,7 @@ def test_a_torn_piece_and_a_small_file_are_never_written_through_a_link(tmp_path
     ],
 )
 def test_a_seal_that_no_campaign_wrote_is_damage(tmp_path: Path, seal: str) -> None:
-    folder = write(tmp_path / "run", STORY)
+    folder = write_record(tmp_path / "run", STORY)
     sha = check(folder).sha
     (folder / SEAL).write_text(seal.replace("SHA", sha), encoding="latin-1")
     assert_damaged(folder, SEAL)
@@ -830,7 +822,7 @@ sys.stdin.read()
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that has the record open."""
-    folder = write(tmp_path / "run", STORY[:2])
+    folder = write_record(tmp_path / "run", STORY[:2])
     process = subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == b"holding"

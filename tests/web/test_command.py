@@ -5,19 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from processes import sdl, start
 from waiting import PATIENCE
-
-from sdl.cli.web import LabPage
-from sdl.lab.http.token import Credentials
-from tests.lab.lab_kit import job, lab_file
-from tests.web.web_kit import PageLab
 
 
 def test_it_says_where_it_is_and_where_the_token_is_and_ends_when_it_is_asked_to(
@@ -88,26 +81,3 @@ def test_what_cannot_be_served_is_said_with_exit_code_2(tmp_path: Path, monkeypa
         done = sdl("web", "--port", taken.getsockname()[1], cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot listen at 127.0.0.1" in done.stderr
-
-
-def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from sdl.web import render
-
-    loaded: Any = lab_file(tmp_path, {"j": job(when={"asked": True})})
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    door = Credentials("test", tmp_path, tmp_path)
-    page = LabPage(loaded)
-    render.environment.cache_clear()
-    with monkeypatch.context() as without:
-        without.setitem(sys.modules, "jinja2", None)
-        assert page.routes(PageLab(tmp_path), tmp_path / "runs", door) == ()
-        page.announce("http://127.0.0.1:1")
-    output = capsys.readouterr()
-    assert "pages need jinja2, which is not installed" in output.err
-    assert "page: " not in output.out
-    assert len(page.routes(PageLab(tmp_path), tmp_path / "runs", door)) > 5
-    page.announce("http://127.0.0.1:1")
-    assert "page: http://127.0.0.1:1" in capsys.readouterr().out
-    door.close()

@@ -272,7 +272,7 @@ def test_what_waits_for_approval_is_shown_with_its_campaign_and_two_buttons(insi
     lab.submissions.append({
         "submission": 3, "agent": "claude", "instrument": "led-1", "campaign": evil, "readings": 12, "cost": 9.5,
         "rehearsal": "", "decision": "waits", "reasons": ["not rehearsed, no twin of R"], "at": 0.0, "by": "",
-        "why": "", "decided": None, "plain": {"name": evil, "inputs": {"red": {"high": 200}}},
+        "why": "", "decided": None, "changed": "", "plain": {"name": evil, "inputs": {"red": {"high": 200}}},
     })  # fmt: skip
     lab.submissions.append(lab.submissions[0] | {
         "submission": 4,
@@ -287,6 +287,20 @@ def test_what_waits_for_approval_is_shown_with_its_campaign_and_two_buttons(insi
     assert goal in " ".join(re.sub("<[^>]+>", "", text).split())
     buttons = [given for _, given in Elements(text).elements if given.get("data-target") == "3"]
     assert [given["data-verb"] for given in buttons] == ["approve", "refuse"]
+
+
+def test_what_was_submitted_for_an_instrument_that_changed_since_can_only_be_refused(
+    inside: Http, lab: PageLab
+) -> None:
+    lab.submissions.append({
+        "submission": 3, "agent": "claude", "instrument": "led-1", "campaign": "dye", "readings": 12, "cost": 0.0,
+        "rehearsal": "", "decision": "waits", "reasons": ["not rehearsed"], "at": 0.0, "by": "", "why": "",
+        "decided": None, "changed": "led-1 has been changed: inputs.red.high 255 → 220", "plain": {"name": "dye"},
+    })  # fmt: skip
+    text = inside.get("/").text
+    assert "It can no longer be approved: led-1 has been changed: inputs.red.high 255 → 220. Refuse it;" in text
+    buttons = [given for _, given in Elements(text).elements if given.get("data-target") == "3"]
+    assert [given["data-verb"] for given in buttons] == ["refuse"]
 
 
 def test_only_the_goal_of_the_campaign_to_begin_with_is_missing() -> None:
@@ -398,19 +412,6 @@ def test_a_record_that_no_campaign_wrote_has_a_page_that_says_so(alone: Http, ru
     answer = alone.get(RUN)
     assert answer.status_code == 200
     assert "damaged" in answer.text
-
-
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: Path, door: Credentials) -> None:
-    import sys
-
-    from sdl.web import render
-
-    render.environment.cache_clear()
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ConfigError, match="pages need jinja2, which is not installed"):
-        routes(None, runs, door)
-    monkeypatch.undo()
-    render.environment.cache_clear()
 
 
 def test_requests_for_reports_that_are_being_made_occupy_few_threads(

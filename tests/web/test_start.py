@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from waiting import until
 
 import sdl
 from sdl import config, yamlfile
+from sdl.cli.instrument import load_instrument
 from sdl.core.events import Event, Interrupted, Resumed
 from sdl.errors import ConfigError
 from sdl.lab.http.api import create_app
@@ -25,6 +29,7 @@ from sdl.runs.runs import open_run
 from sdl.store import record
 from sdl.web.pages import routes
 from sdl.web.start.form import apply_form, form_of, of_run
+from sdl.web.start.instruments import of_files
 from sdl.web.start.launcher import Launcher
 from tests.web.web_kit import Http, PageLab, copy
 
@@ -50,8 +55,8 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Credential
 class Page:
     """The page of `sdl web`, with the token in every change."""
 
-    def __init__(self, runs: Path, door: Credentials) -> None:
-        self.runs, self.launcher = runs, Launcher(runs)
+    def __init__(self, runs: Path, door: Credentials, files: Sequence[Path] = ()) -> None:
+        self.runs, self.launcher = runs, Launcher(runs, of_files({file: load_instrument(file, ()) for file in files}))
         app = filtered_app(routes(None, runs, door, launcher=self.launcher), door, PORT)
         self.http = Http(app, f"http://127.0.0.1:{PORT}")
         self.token = {"Authorization": f"Bearer {read(door.folder / 'token')}"}
@@ -279,6 +284,61 @@ def test_the_instrument_of_a_run_may_be_used_again_but_not_that_of_another_accou
     assert "driven by a person" in page.post("check", campaign=GOOD, instrument=f"run bench/{by_hand.name}").text
 
 
+RIG = """
+kind: command
+command: [%s, rig.py]
+inputs: {red: {high: 300}}
+channels: {R: {}}
+off: {red: 0}
+"""
+PROGRAM = """
+import json, random, sys
+for line in sys.stdin:
+    ask = json.loads(line)
+    settings = ask.get("measure") or ask["off"]
+    readings = {"R": 250 - 0.5 * settings["red"] + random.gauss(0, 0.2)}
+    print(json.dumps({"id": ask["id"], "readings": readings, "applied": settings}), flush=True)
+"""
+
+
+def rig(folder: Path, name: str = "my-rig.yaml") -> Path:
+    """The file of an instrument of one's own, which is a program."""
+    (folder / "rig.py").write_text(PROGRAM)
+    (folder / name).write_text(RIG % sys.executable)
+    return folder / name
+
+
+def test_a_campaign_is_started_on_an_instrument_of_ones_own_that_the_server_was_given(
+    tmp_path: Path, door: Credentials
+) -> None:
+    page = Page(tmp_path / "runs", door, [rig(tmp_path)])
+    assert "my-rig" in page.http.get("/start").text
+    goal = "name: mine\ngoal: {R: 200}\ntolerance: 2%\nsolver: linear\n"
+    with closing(page.launcher):
+        assert "is a real instrument" in page.post("start", campaign=goal, instrument="my-rig").text
+        reply = page.post("start", campaign=goal, instrument="my-rig", real="yes")
+        assert reply.status_code == 200, reply.text
+        assert ended(page.runs / reply.json()["run"]).result.outcome == "reached"
+    again = page.http.get("/start", params={"from": reply.json()["run"]}).text
+    first = json.loads(html.unescape(again.partition('data-setup="')[2].partition('"')[0]))["instruments"][0]
+    assert first["name"] == "my-rig", "run again chooses the instrument of the run"
+
+
+def test_files_that_the_page_cannot_offer_are_refused_by_name(tmp_path: Path) -> None:
+    mine = rig(tmp_path)
+    loaded = load_instrument(mine, ())
+    with pytest.raises(ConfigError, match="cannot offer 'my rig'; use letters, digits"):
+        of_files({tmp_path / "my rig.yaml": loaded})
+    with pytest.raises(ConfigError, match="another instrument 'twin'; rename the file"):
+        of_files({tmp_path / "twin.yaml": loaded})
+    with pytest.raises(ConfigError, match="another instrument 'my-rig'"):
+        of_files({mine: loaded, tmp_path / "other" / "my-rig.yaml": loaded})
+    by_hand = tmp_path / "bench.yaml"
+    by_hand.write_text("kind: manual\ninputs: {x: {}}\nchannels: {A: {}}\n")
+    with pytest.raises(ConfigError, match="kind manual is driven by a person"):
+        of_files({by_hand: load_instrument(by_hand, ())})
+
+
 def test_the_page_begins_with_the_campaign_of_a_run(page: Page) -> None:
     run = spent(page.runs)
     name = f"spent/{run.name}"
@@ -364,8 +424,10 @@ def interrupted_events(runs: Path) -> Sequence[Event]:
 # Forecast -----------------------------------------------------------------------------------------------------------
 def test_a_forecast_says_what_simulated_campaigns_took(page: Page) -> None:
     found = page.post("forecast", campaign=GOOD, instrument="twin").json()
-    assert found["good"] == found["campaigns"] == 5
-    assert found["text"].startswith("Goal reached in 5 of 5 simulated campaigns")
+    ended = found["campaigns"]  # fewer on a busy machine
+    assert 1 <= ended <= 5
+    assert found["good"] == ended
+    assert found["text"].startswith(f"Goal reached in {ended} of {ended} simulated campaign")
     assert list(page.runs.glob("*/*/record.jsonl")) == []
     reply = page.post("forecast", campaign="name: x", instrument="twin")
     assert (reply.status_code, "goal: missing" in reply.json()["error"]) == (409, True)

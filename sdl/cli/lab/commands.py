@@ -30,18 +30,6 @@ COMING = 5
 lab = typer.Typer(no_args_is_help=True, help="Run campaigns unattended for weeks.", rich_markup_mode=None)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the group `lab`."""
-    for command in (
-        simulate.simulate, control.status, control.queue, control.history, control.pause, control.resume, control.abort,
-        control.skip, control.run_now, control.approve, control.refuse, install, notify_test,
-    ):  # fmt: skip
-        lab.command()(command)
-    lab.add_typer(tokens.token, name="token")
-    lab.command("tell", hidden=True)(notify_test)  # its name before 0.2
-    app.add_typer(lab, name="lab")
-
-
 @lab.command()
 def check(file: LabPath, json: Json = False) -> None:
     """Check a lab file with its campaigns, and show the schedule.
@@ -221,3 +209,12 @@ def notify_test(file: LabPath, json: Json = False) -> None:
         emit({"sent": [name for name, error in errors.items() if not error], "errors": errors})
     if any(errors.values()):
         raise typer.Exit(1)
+
+
+for command in (
+    simulate.simulate, control.status, control.queue, control.history, control.pause, control.resume, control.abort,
+    control.skip, control.run_now, control.approve, control.refuse, install, notify_test,
+):  # fmt: skip
+    lab.command()(command)
+lab.add_typer(tokens.token, name="token")
+lab.command("tell", hidden=True)(notify_test)  # its name before 0.2

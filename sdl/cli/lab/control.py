@@ -56,6 +56,8 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         reasons = "; ".join(row["reasons"])
         say(f"submission {row['submission']} waits for approval: {row['campaign']} of {row['agent']} on "
             f"{row['instrument']}, at most {row['readings']} readings ({reasons})", 4)  # fmt: skip
+        if row.get("changed"):
+            say(f"  it can no longer be approved: {row['changed']}", 4)
     for first in shown["next"][:1]:
         why = f": {first['why']}" if first["why"] else ""
         say(f"next: {first['job']} on {first['instrument']} at {local(first['due'])}{why}")

@@ -8,10 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from sdl.cli.display.live_view import line, note
-from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.display.table import trial_table
 from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit, option
 from sdl.cli.terminal import aligned, print_table, say, width
 from sdl.core.trials import CONFIRMATION
@@ -34,7 +31,6 @@ from sdl.formatting import (
     worst,
 )
 from sdl.runs.query import NEWEST, SORTS, Query, midnight
-from sdl.store import record
 from sdl.store.resolve import find
 from sdl.types import Outcome
 
@@ -42,9 +38,12 @@ if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.core.trials import Trial
     from sdl.runs.runs import Run
+    from sdl.store.record import Checked
 
 
 OBJECTIVE_KEYS = ("incumbent", "estimate", "estimate_error", "expected_improvement")
+MOST_TRIALS = 1000
+"""Trials that `sdl show` lists, the latest ones, if not asked for all."""
 LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
 
 
@@ -148,13 +147,20 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(table, [i for i, name in enumerate(shown) if name not in ("trials", "error")])
 
 
-def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
+def show(
+    name: RunName,
+    every: Annotated[bool, option("--all", f"All trials, also where a run has more than {MOST_TRIALS}.")] = False,
+    runs: Runs = RUNS,
+    json: Json = False,
+) -> None:
     """Show a run: its goal, its trials, its outcome.
 
     \b
     sdl show latest
     sdl show led-16384                     the newest run of that campaign
     """
+    from sdl.cli.display.live_view import note
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
     from sdl.store.lock import writing_process
 
@@ -168,7 +174,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     if not json:
         say(headline(run.opened))
         say(goal_line(run.campaign.plan.goal))
-        _print_trials(run)
+        _print_trials(run, run.trials if every else run.trials[-MOST_TRIALS:])
         for text in filter(None, map(note, run.events)):
             say(f"     {text}", 7)
     print_outcome(run.result, run=run, json=json, reason=reason, running=bool(by))
@@ -179,19 +185,24 @@ FOR_A_PERSON = "it waits for a person, on the page (`sdl web`), by `sdl tell`, o
 ENDED = "its process was killed, or runs on another machine"
 
 
-def _print_trials(run: Run) -> None:
-    """Print the trials: a table on a terminal, plain lines elsewhere."""
+def _print_trials(run: Run, trials: Sequence[Trial]) -> None:
+    """Print the latest trials: a table on a terminal, plain lines elsewhere."""
+    from sdl.cli.display.live_view import line
+    from sdl.cli.display.table import trial_table
+
     plan, columns = run.campaign.plan, width()
+    if omitted := len(run.trials) - len(trials):
+        say(f"The first {count(omitted, 'trial')} are left out; `sdl show --all` lists them.")
     if not columns:
         spec = instrument_spec(run.opened)
-        for trial in run.trials:
+        for trial in trials:
             print(line(trial, plan, spec))
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     colour = console.color_system is not None and not console.no_color
-    for text in trial_table(run.trials, run.opened, plan, columns, colour=colour):
+    for text in trial_table(trials, run.opened, plan, columns, colour=colour):
         console.print(text)
 
 
@@ -232,6 +243,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """
     from sdl.lab import journal
     from sdl.runs.runs import open_run
+    from sdl.store import record
 
     lab = next((path for path in (Path(name), runs / name) if journal.is_journal(path)), None)
     folder = lab or find(name, runs)
@@ -254,7 +266,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
         print(f"  {remark}")
 
 
-def _check_lab(folder: Path) -> record.Checked:
+def _check_lab(folder: Path) -> Checked:
     """Check the hashes of a lab's journal, and that each event can follow those before it."""
     from sdl.lab import journal
     from sdl.lab.core.state import Lab

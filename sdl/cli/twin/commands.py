@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, argument, columns_of, emit, option
-from sdl.cli.twin import fitted_commands
+from sdl.cli.twin import fitted_commands, serve
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames, read_opened, recorded_instrument
@@ -220,3 +220,7 @@ def _parameters(fitted: Fit) -> list[str]:
 def _days(fitted: Fit) -> list[str]:
     lines = [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in fitted.days]
     return ["light of the inputs by day, against the fit", *lines, ""] if lines else []
+
+
+for command in (serve.serve, serve.device):
+    twin.command()(command)

@@ -6,7 +6,8 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,6 @@ class Interface(StrEnum):
 
 def serve_fitted(twin: FittedTwin, interface: Interface, host: str, port: int, speed: float) -> None:
     """Serve a fitted twin until Ctrl-C, SIGTERM or, as a command, the end of its input."""
-    from sdl.cli.twin.serve import signals
     from sdl.twin.fitted import serve as serving
 
     if twin.latency is None:  # the client waits for settling, as it does with the instrument
@@ -60,3 +60,26 @@ def serve_fitted(twin: FittedTwin, interface: Interface, host: str, port: int, s
         server.shutdown()
         thread.join()
     print(f"ended after {served.taken} readings")
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[Callable[[], None]]:
+    """Yield a function that returns when Ctrl-C or SIGTERM has arrived since this context was entered.
+
+    The handler raises nothing, so that a signal cannot be lost in a place that discards exceptions. What serves runs
+    in other threads.
+    """
+    arrived: list[int] = []
+
+    def wait() -> None:
+        while not arrived:
+            time.sleep(0.05)
+
+    # a shell ignores Ctrl-C for what it starts in the background; that stays
+    awaited = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in awaited}
+    try:
+        yield wait
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

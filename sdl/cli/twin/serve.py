@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from sdl import config, yamlfile
 from sdl.cli.options import argument, option
-from sdl.cli.twin.fitted_serve import Interface, serve_fitted
+from sdl.cli.twin.fitted_serve import Interface, serve_fitted, signals
 from sdl.drivers.twin.config import Twin
 from sdl.errors import ConfigError, Unreachable, near
 from sdl.twin.faults import NAMES
 from sdl.twin.fitted.state import is_fitted
+from sdl.types import is_number
 
 State = Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")]
 
@@ -158,29 +157,6 @@ def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
         if name != "all" and name not in NAMES:
             raise ConfigError(f"--faults {text}: unknown fault {name!r}; {near(name, ['all', *NAMES])}")
         names = NAMES if name == "all" else (name,)
-        if isinstance(chance, bool) or not isinstance(chance, (int, float)):
+        if not is_number(chance):
             raise ConfigError(f"--faults {text}: must be NAME=PROBABILITY, such as busy=0.05")
         yield from ({"name": one, "probability": chance / len(names)} for one in names)
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[Callable[[], None]]:
-    """Yield a function that returns when Ctrl-C or SIGTERM has arrived since this context was entered.
-
-    The handler raises nothing, so that a signal cannot be lost in a place that discards exceptions. What serves runs
-    in other threads.
-    """
-    arrived: list[int] = []
-
-    def wait() -> None:
-        while not arrived:
-            time.sleep(0.05)
-
-    # a shell ignores Ctrl-C for what it starts in the background; that stays
-    awaited = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in awaited}
-    try:
-        yield wait
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

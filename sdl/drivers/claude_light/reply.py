@@ -11,7 +11,7 @@ from sdl.drivers import strict_json
 from sdl.drivers.http import HttpReply
 from sdl.drivers.lamp import FULL_SCALE, counts
 from sdl.errors import BadReply, Busy, NotApplied, Unreachable
-from sdl.types import Reading
+from sdl.types import Reading, is_number
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 SAME = 1e-9  # largest difference between equal settings, as requested and as echoed
@@ -42,7 +42,11 @@ def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
         raise BadReply(f"the answer holds no readings: {start!r}")
     readings = counts(out, NAMES)
     echo = reply.get("in")
-    if not isinstance(echo, list) or len(echo) != len(requested) or not all(map(_is_fraction, echo)):
+    if (
+        not isinstance(echo, list)
+        or len(echo) != len(requested)
+        or not all(is_number(value) and 0 <= value <= 1 for value in echo)
+    ):
         raise NotApplied(f"the answer does not say which settings were applied: in = {str(echo)[:80]}")
     applied = {name: float(value) for name, value in zip(requested, echo, strict=True)}
     return Reading(
@@ -68,7 +72,3 @@ def _check_status(answer: HttpReply) -> None:
     if 400 <= status < 500:
         raise BadReply(f"status {status}: no such page, or access denied; check the url", retryable=False)
     raise BadReply(f"status {status} is not an answer to a reading")
-
-
-def _is_fraction(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

@@ -29,7 +29,7 @@ from sdl.drivers.command.process import LineProcess
 from sdl.drivers.declared.config import Declared
 from sdl.durations import Duration
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Unreachable, cut
-from sdl.types import Power, Reading, SafeState, Settings
+from sdl.types import Power, Reading, SafeState, Settings, is_number
 
 log = logging.getLogger("sdl")
 
@@ -170,7 +170,7 @@ class CommandDriver(OpenDriver):
                 raise BadReply(f"the command wrote {_shown(line)}, which is no JSON ({error}); {hint}") from error
             if not isinstance(answer, dict):
                 raise BadReply(f"the command wrote {_shown(line)}, which is no JSON object")
-            if _is_number(answer.get("id"), self._number):
+            if is_number(number := answer.get("id")) and number == self._number:
                 return answer
             if "id" not in answer:
                 return self._only(process, answer)
@@ -199,10 +199,6 @@ class CommandDriver(OpenDriver):
         process, self._process = self._process, None
         if process is not None:
             process.stop(gently=gently)
-
-
-def _is_number(value: object, number: int) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == number
 
 
 def _shown(text: bytes | Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from statistics import fmean, median, stdev
 
 from sdl.core.goal import Goal
 from sdl.drivers.base import Instrument
-from sdl.drivers.commissioning.survey import CommissioningCheck, Survey, Visit, listed
+from sdl.drivers.commissioning.readings import CommissioningCheck, Survey, Visit, listed
 from sdl.types import Input, Reading
 
 EFFECT = 4.0  # standard deviations between two readings that count as a change

@@ -15,16 +15,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev, variance
-from typing import Any, Literal
+
+import numpy as np
 
 from sdl.clock import Clock
 from sdl.core.goal import Goal
 from sdl.drivers.base import Driver, Instrument, constraints_of, off_settings
 from sdl.drivers.checks import checked_reading
+from sdl.drivers.commissioning.findings import evaluate, has_background
+from sdl.drivers.commissioning.readings import CommissioningCheck, Survey, Visit, Where, listed, shown
 from sdl.errors import InstrumentError, Interlock, Rejected
+from sdl.space import Space
 from sdl.types import Input, Reading, SafeState, Settings, Value
 
 AT_REST = 3  # readings with the instrument off
@@ -38,78 +42,6 @@ STABLE = 3  # readings in a row near the last ones, from which on a channel has 
 MOVED = 6.0  # standard deviations between two readings at the same settings that noise does not explain
 SAMPLES = 256  # settings whose mean is the middle of inputs with constraints
 PARTS = 20  # in which the way to an end is divided, where a constraint ends it
-
-Where = Literal["off", "way", "middle", "end", "back"]
-
-
-@dataclass(frozen=True, slots=True)
-class CommissioningCheck:
-    """One finding of the check.
-
-    Attributes:
-        what: identity, readings, background, at rest, noise, repeatability, settling, resolution, inputs, cross-talk,
-            settings, limits, goal, or off.
-        good: False if a campaign would fail; None if there is no criterion.
-        says: the finding as a sentence.
-        figures: the numbers of the finding, for `--json`.
-    """
-
-    what: str
-    good: bool | None
-    says: str
-    figures: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """The readings at one setting of the inputs.
-
-    Attributes:
-        moved: the input that was changed to come here; empty if several were, or none.
-        times: seconds from the first request at these settings to the end of each reading.
-        settled: seconds after which the readings no longer moved; 0 if they never did, inf if they still do.
-    """
-
-    where: Where
-    settings: Settings
-    moved: str
-    readings: tuple[Reading, ...]
-    times: tuple[float, ...]
-    settled: float = 0.0
-
-    def values(self, channel: str) -> list[float]:
-        return [reading.readings[channel] for reading in self.readings]
-
-    def last(self, channel: str) -> float:
-        return self.readings[-1].readings[channel]
-
-
-@dataclass
-class Survey:
-    """What was measured.
-
-    Attributes:
-        seconds: duration of each reading.
-        errors: the messages of failed readings.
-        left_out: settings that the user declined.
-        rejected: settings inside bounds and constraints that the instrument refused, and its words.
-        interlock: the reading beyond a limit that ended the survey; empty if none did.
-    """
-
-    visits: list[Visit] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)
-    interlock: str = ""
-
-    def at(self, *where: Where) -> list[Visit]:
-        """The visits with a reading."""
-        return [visit for visit in self.visits if visit.where in where and visit.readings]
-
-    @property
-    def readings(self) -> list[Reading]:
-        return [reading for visit in self.visits for reading in visit.readings]
 
 
 @dataclass
@@ -139,8 +71,6 @@ class Examination:
     part: float = 1.0
 
     def __post_init__(self) -> None:
-        from sdl.space import Space  # it needs numpy, which `sdl --help` should not load
-
         self._channels = frozenset(channel.name for channel in self.instrument.channels)
         self._space = Space(self.instrument.inputs, constraints_of(self.instrument))
         self._survey = Survey()
@@ -155,8 +85,6 @@ class Examination:
         Raises:
             InstrumentError: the instrument cannot be opened, or gives no reading at all.
         """
-        from sdl.drivers.commissioning.findings import evaluate, has_background
-
         item = self.instrument
         kind = "simulated" if item.simulated else "real"
         figures = {"identity": item.identity, "kind": item.kind}
@@ -245,8 +173,6 @@ class Examination:
             item.name: off[item.name] if item.choices else (item.low + item.high) / 2 for item in self.instrument.inputs
         }
         if self._space.constraints:
-            import numpy as np
-
             rows = self._space.sample(SAMPLES, np.random.default_rng(0))
             mean = self._space.decode(rows.mean(axis=0))
             middle |= {item.name: mean[item.name] for item in self._space.numeric}
@@ -396,13 +322,3 @@ class Examination:
                 taken.append((end - began, reading))
                 self.ended(f"{end - start:.3g} s")
         return taken
-
-
-def shown(value: Value) -> str:
-    """A value of an input."""
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def listed(settings: Settings) -> str:
-    """Settings on one line."""
-    return ", ".join(f"{name} = {shown(value)}" for name, value in settings.items())

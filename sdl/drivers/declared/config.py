@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from sdl import registry
 from sdl.clock import Clock
 from sdl.core.prices import Prices
 from sdl.drivers.base import RealInstrument
@@ -296,9 +297,8 @@ class Declared(RealInstrument):
         Raises:
             ConfigError: the instrument names no twin, or one of another instrument.
         """
-        from sdl.drivers.twin.fitted import stand_in
-
-        return stand_in(self, start, seed)
+        twin: FittedTwin = registry.find("drivers", "twin").standing_for(self, start, seed)
+        return twin
 
     def open(self, clock: Clock) -> DeclaredDriver:
         return DeclaredDriver(self, self.connect(clock), clock)

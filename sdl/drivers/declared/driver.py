@@ -18,7 +18,7 @@ from sdl.drivers.declared.derived import with_derived
 from sdl.drivers.declared.ramp import Ramp
 from sdl.durations import format_duration
 from sdl.errors import InstrumentError, Interlock, Rejected, Unreachable
-from sdl.types import Channel, Power, Reading, SafeState, Settings, Value
+from sdl.types import Channel, Power, Reading, SafeState, Settings, Value, is_number
 
 if TYPE_CHECKING:
     from sdl.drivers.declared.config import Declared, RawDriver, SettleUntil
@@ -208,9 +208,7 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
 
 def _is_value(value: object) -> TypeGuard[Value]:
     """Whether an answer gives a finite number or a text."""
-    return isinstance(value, str) or (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, str) or (is_number(value) and math.isfinite(value))
 
 
 def _is_same(value: Value, other: Value) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from sdl.drivers import strict_json
 from sdl.drivers.http import HttpReply
 from sdl.errors import BadReply, Busy, InstrumentError, NotApplied, Rejected, Unreachable
-from sdl.types import Value
+from sdl.types import Value, is_number
 
 SHOWN = 80  # characters of an answer in a message
 MEASURED, DONE = (200, 201), (200, 201, 202, 204)  # statuses of an answer with a reading, and of any other success
@@ -118,7 +118,7 @@ class Expressions:
 
     def _number(self, name: str, answer: Any, what: str, kind: type[InstrumentError]) -> float:
         value, place = self._found(name, answer, what, kind), self._place(name, what)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             hint = "; to_number(…) reads a number from a text" if isinstance(value, str) else ""
             raise kind(f"{place} finds {_shown(value)} and not a number{hint}")
         try:

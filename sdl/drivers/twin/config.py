@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sdl.clock import Clock
-from sdl.drivers.base import SessionGap
+from sdl.drivers.base import SessionGap, Start
 from sdl.drivers.baseline import Background, share
 from sdl.twin.faults import Fault
 from sdl.twin.fitted.state import is_fitted
@@ -19,7 +19,9 @@ from sdl.twin.led.variants import Variant, vary
 from sdl.types import SESSION_GAP, Channel, Frozen, Input
 
 if TYPE_CHECKING:
+    from sdl.drivers.declared.config import Declared
     from sdl.drivers.twin.driver import TwinDriver
+    from sdl.drivers.twin.fitted import FittedTwin
     from sdl.twin.led.ambient import Room
 
 
@@ -29,22 +31,7 @@ def _in_range(value: float | str | None) -> float | str | None:
     return value
 
 
-def _moment(value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a date and time such as 2025-10-28T19:10:00-04:00") from None
-    if moment.tzinfo is None:
-        raise ValueError(f"{value!r} has no zone; write it as {value}Z or with an offset such as -04:00")
-    if moment.timestamp() < 0:
-        raise ValueError(f"{value!r} is before 1970")
-    return value
-
-
 Latency = Annotated[float | Literal["real"] | None, AfterValidator(_in_range)]
-Start = Annotated[str | None, AfterValidator(_moment)]
 
 
 class Twin(Frozen):
@@ -95,6 +82,13 @@ class Twin(Frozen):
 
             return FittedTwin.model_validate(obj, **options)  # type: ignore[return-value]
         return super().model_validate(obj, **options)
+
+    @classmethod
+    def standing_for(cls, instrument: Declared, start: str | None, seed: int) -> FittedTwin:
+        """The twin that a declared instrument names (`sdl.drivers.twin.fitted.stand_in`)."""
+        from sdl.drivers.twin.fitted import stand_in
+
+        return stand_in(instrument, start, seed)
 
     @field_validator("state")
     @classmethod

@@ -18,11 +18,10 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 from sdl import registry
 from sdl.clock import Clock
 from sdl.core.prices import Prices
-from sdl.drivers.base import Driver, SessionGap, constraints_of, session_gap
+from sdl.drivers.base import Driver, SessionGap, Start, constraints_of, session_gap
 from sdl.drivers.baseline import Background
 from sdl.drivers.declared.config import Declared, SettleUntil
 from sdl.drivers.declared.driver import DeclaredDriver
-from sdl.drivers.twin.config import Start
 from sdl.errors import ConfigError, Problem, near
 from sdl.grammar import Formula, LinearConstraint
 from sdl.twin.faults import GENERAL, Fault

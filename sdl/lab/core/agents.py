@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel
+
 from sdl import config
 from sdl.config.inputs import CampaignInput
 from sdl.drivers.base import Instrument
@@ -38,6 +40,7 @@ MAX_WAITING = 10  # submissions of one agent that wait for a person
 MAX_CALLS = {60.0: 60, 86400.0: 2000}
 """By seconds, the most recorded calls of one agent in them; further ones are refused and not recorded, so that a flood
 does not fill the disk. A stop is no such call."""
+MOST_CHANGES = 3  # of an instrument that are listed
 GOOD_OUTCOMES = (Outcome.REACHED, Outcome.DONE)
 
 
@@ -143,9 +146,33 @@ def instrument_change(lab: Lab, instrument: str, campaign: Mapping[str, Any]) ->
     Bounds, safe settings or prices may have changed, and the campaign would use the old ones.
     """
     present = lab.lab.instruments.get(instrument)
-    if present is None or _driver(present.instrument) == _driver(campaign["instrument"]):
+    if present is None or (now := _driver(present.instrument)) == (before := _driver(campaign["instrument"])):
         return ""
-    return f"{instrument} has been changed in the lab file since the campaign was submitted"
+    text = f"{instrument} has been changed in the lab file since the campaign was submitted"
+    changes = list(_changes(_plain(before), _plain(now)))
+    more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    return f"{text}: {', '.join(changes[:MOST_CHANGES])}{more}" if changes else text
+
+
+def _plain(instrument: Instrument) -> Any:
+    return instrument.model_dump(mode="json") if isinstance(instrument, BaseModel) else {}
+
+
+def _changes(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """What differs in an instrument, `inputs.red.high 255 → 220`; of other values than numbers only the name.
+
+    Addresses, commands and headers are not for everyone who reads the reason of a refusal.
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            yield from _changes(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for n, (one, other) in enumerate(zip(before, now, strict=True)):
+            name = one["name"] if isinstance(one, dict) and "name" in one else n
+            yield from _changes(one, other, f"{path}.{name}")
+    elif before != now:
+        numbers = all(isinstance(value, (int, float)) for value in (before, now))
+        yield f"{path} {before:g} → {now:g}" if numbers else path
 
 
 def rehearsal_problem(lab: Lab, submitted: Submitted, now: float) -> str:

@@ -11,7 +11,8 @@
     submissions  submission (its number), agent, instrument, campaign (name), readings and cost (the most it can take),
                  rehearsal, decision (accepted, waits, refused, approved), reasons, at, by, why and decided (of the
                  review); in the status those that wait, with `plain`, the campaign without its
-                 instrument
+                 instrument, and `changed`, how its instrument differs now (empty: not at all; else it cannot be
+                 approved)
     history      start, job, instrument, run, due, begun, ended, fate (ended, missed, gave up), outcome, reason,
                  readings
 

@@ -37,7 +37,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -46,7 +45,7 @@ from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
-from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, quoted, whoami_route
+from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, json_response, quoted, whoami_route
 from sdl.lab.http.control import Controller
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.submissions import Submissions, TooManyCalls
@@ -124,19 +123,21 @@ def create_app(
         return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def status(request: Request) -> Response:
-        return _json(_call(control.status))
+        return json_response(http_result(control.status))
 
     def queue(request: Request) -> Response:
-        return _json({"queue": list(_call(control.queue))})
+        return json_response({"queue": list(http_result(control.queue))})
 
     def instruments(request: Request) -> Response:
-        return _json({"instruments": list(_call(control.instruments))})
+        return json_response({"instruments": list(http_result(control.instruments))})
 
     def history(request: Request) -> Response:
         job = request.query_params.get("job", "")
         if job and not NAME.fullmatch(job):
             raise HTTPException(400, "job: not a valid name")
-        return _json({"history": list(_call(control.history, _number(request, "most", 100, MAX_ROWS), job))})
+        return json_response(
+            {"history": list(http_result(control.history, _number(request, "most", 100, MAX_ROWS), job))}
+        )
 
     def run(request: Request) -> Response:
         """Events of a record written by a start of the lab; only the lab supplies the path."""
@@ -144,11 +145,11 @@ def create_app(
         if not RUN.fullmatch(name) or ".." in name:
             raise HTTPException(400, "run: not a valid name of a run")
         after, limit = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
-        rows = [*_call(control.history, MAX_ROWS, ""), *_call(control.status).get("running", ())]
+        rows = [*http_result(control.history, MAX_ROWS, ""), *http_result(control.status).get("running", ())]
         row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
         if row is None:
             raise HTTPException(404, f"no run {name} among the lab's last {MAX_ROWS}")
-        return _json({"start": row, "events": _lines(runs / str(row["run"]), after, limit)})
+        return json_response({"start": row, "events": _lines(runs / str(row["run"]), after, limit)})
 
     async def command(name: str, request: Request) -> Response:
         if name == "skip" and "run" in asking.parsed(await request.body()):  # a trial, not a start
@@ -156,11 +157,11 @@ def create_app(
         identity = identity_of(request)
         values = _arguments(name, await request.body(), identity.name)
         if name in OF_AGENTS or (identity.agent and name == "check"):
-            return _json(await run_in_threadpool(_call, of_agents, name, identity, *values))
+            return json_response(await run_in_threadpool(http_result, of_agents, name, identity, *values))
         if identity.agent:
             raise HTTPException(403, f"{name}: not for agents; allowed: check, {', '.join(OF_AGENTS)}")
         method = getattr(control, name.replace("-", "_"))
-        return _json({"done": await run_in_threadpool(_call, method, *values)})
+        return json_response({"done": await run_in_threadpool(http_result, method, *values)})
 
     def of_agents(name: str, identity: Identity, *values: str) -> Mapping[str, Any]:
         if submissions is None:
@@ -174,11 +175,13 @@ def create_app(
         return result
 
     def limits(identity: Identity) -> Any:
-        return _call(submissions.describe, identity.name) if submissions is not None and identity.agent else None
+        return http_result(submissions.describe, identity.name) if submissions is not None and identity.agent else None
 
     def submitted(request: Request) -> Response:
         most = _number(request, "most", 100, MAX_ROWS)
-        return _json({"submissions": list(_call(submissions.all, most)) if submissions is not None else []})
+        return json_response(
+            {"submissions": list(http_result(submissions.all, most)) if submissions is not None else []}
+        )
 
     api: dict[str, Callable[[Request], Any]] = {
         "status": status,
@@ -208,11 +211,8 @@ def create_app(
 
 def _arguments(command: str, body: bytes, by: str) -> list[str]:
     keys = COMMANDS[command]
-    try:
-        given = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "the body must be a JSON object") from None
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+    given = asking.parsed(body)
+    if not all(isinstance(value, str) for value in given.values()):
         raise HTTPException(400, "the body must be a JSON object with text values")
     if unknown := sorted(set(given) - {*keys, "by"}):
         raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted({*keys} - {'by'}))}")
@@ -233,7 +233,7 @@ def _arguments(command: str, body: bytes, by: str) -> list[str]:
     return [by if key == "by" else values[key] for key in keys]
 
 
-def _call(call: Callable[..., Any], *given: Any) -> Any:
+def http_result(call: Callable[..., Any], *given: Any) -> Any:
     """The result of a call to the lab; its errors as HTTP errors."""
     try:
         return call(*given)
@@ -257,11 +257,6 @@ def _lines(folder: Path, after: int, limit: int) -> list[Any]:
         return []
     except (OSError, ValueError) as error:
         raise HTTPException(503, f"the record cannot be read: {error}") from error
-
-
-def _json(value: Mapping[str, Any]) -> Response:
-    text = to_json(value, inf_nan_mode="null", fallback=str)
-    return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 def _number(request: Request, name: str, default: int, limit: int) -> int:

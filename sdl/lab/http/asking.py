@@ -24,14 +24,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sdl.lab.http.auth import identity_of, quoted
+from sdl.lab.http.auth import identity_of, json_response, quoted
 from sdl.parallel import children
 from sdl.store.resolve import lies_below
 
@@ -75,7 +74,7 @@ async def answer(runs: Path, call: str, request: Request) -> Response:
     given = await run_in_threadpool(_run, words)
     if "exit_code" in given:
         raise HTTPException(409 if given["exit_code"] == REFUSED else 503, str(given["reason"]))
-    return Response(to_json(given), media_type="application/json", headers={"cache-control": "no-store"})
+    return json_response(given)
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -289,10 +289,15 @@ def whoami_route(limits: Callable[[Identity], Any] = lambda _: None) -> Route:
             "name": identity.name, "scopes": sorted(identity.scopes), "agent": identity.agent,
             "limits": limits(identity), "account": os.geteuid() if hasattr(os, "geteuid") else None,
         }  # fmt: skip
-        text = to_json(known, inf_nan_mode="null", fallback=str)
-        return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
+        return json_response(known)
 
     return Route("/api/v1/whoami", whoami, methods=["POST"])
+
+
+def json_response(value: Mapping[str, Any]) -> Response:
+    """A value as JSON that no cache keeps; NaN and infinity become null."""
+    text = to_json(value, inf_nan_mode="null", fallback=str)
+    return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 def quoted(text: str) -> str:

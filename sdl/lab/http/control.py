@@ -25,6 +25,7 @@ from sdl.lab.config.file import parse_text
 from sdl.lab.config.instruments import describe_instrument
 from sdl.lab.config.model import LabInstrument
 from sdl.lab.core import scheduler
+from sdl.lab.core.agents import instrument_change
 from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.state import Start, covering_targets, single_job_name, submission_row
@@ -124,7 +125,12 @@ class Controller:
             "held": [asdict(event) for event in lab.pauses.values()],
             "next": self._upcoming(1),
             "submissions": [
-                submission_row(one) | {"plain": _without_instrument(one.campaign)} for one in lab.submissions.values()
+                submission_row(one)
+                | {
+                    "plain": _without_instrument(one.campaign),
+                    "changed": instrument_change(lab, one.instrument, one.campaign),
+                }
+                for one in lab.submissions.values()
             ],
             "jobs": [
                 {
@@ -274,10 +280,7 @@ class Controller:
 
     def start(self, campaign: str, instrument: str, by: str) -> str:
         """Queue a campaign given as YAML."""
-        # Through text, so that what the lab's record gives back compares as the same.
-        return self._queue_campaign(
-            json.loads(json.dumps(self._campaign(campaign, instrument).plain())), instrument, by
-        )
+        return self._queue_campaign(self._campaign(campaign, instrument).stored(), instrument, by)
 
     def resume_run(self, run: str, changes: str, by: str) -> str:
         """Queue an ended or interrupted run, to be continued with changed rules.

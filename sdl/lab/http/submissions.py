@@ -6,7 +6,6 @@ request and its result. Everything runs in the caller's thread, except what the 
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 from collections import Counter
@@ -89,7 +88,7 @@ class Submissions:
             self._require_tier(by.name, "rehearse", "submit")
             parsed, _ = self._resolved(campaign, instrument, by.name)
             limits, (latest, runs) = self._limits(by.name), self._control.perform(_latest(instrument))
-            if wrong := list(agents.campaign_violations(limits, instrument, _plain(parsed))):
+            if wrong := list(agents.campaign_violations(limits, instrument, parsed.stored())):
                 raise ConfigError(*wrong)
             if not self._one.acquire(timeout=MAX_WAIT):
                 raise ConfigError("the lab is rehearsing other campaigns; try again in a minute")
@@ -103,7 +102,7 @@ class Submissions:
 
         def write(loop: LabLoop) -> Rehearsed:
             event = Rehearsed(
-                name, by.name, instrument, digest(_plain(parsed)), result.outcome, result.reason, result.trials,
+                name, by.name, instrument, digest(parsed.stored()), result.outcome, result.reason, result.trials,
                 result.readings, twin, result.run, loop.clock.now(),
             )  # fmt: skip
             loop.write(event)
@@ -291,17 +290,11 @@ def _dearest_reading(campaign: config.CampaignFile) -> float:
     return prices.trial + prices.of_reading(ends)
 
 
-def _plain(campaign: config.CampaignFile) -> dict[str, Any]:
-    """The plain values of a campaign as the journal gives them back."""
-    plain: dict[str, Any] = json.loads(json.dumps(campaign.plain()))
-    return plain
-
-
 def _submitted(
     agent: str, instrument: str, campaign: config.CampaignFile, most: Cost, rehearsal: str = ""
 ) -> Submitted:
     """A submission on which nothing was decided yet."""
-    return Submitted(0, agent, instrument, _plain(campaign), most.readings, most.price or 0.0, rehearsal, "", (), 0.0)
+    return Submitted(0, agent, instrument, campaign.stored(), most.readings, most.price or 0.0, rehearsal, "", (), 0.0)
 
 
 def _latest(instrument: str) -> Callable[[LabLoop], tuple[str, Path]]:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from sdl.errors import ConfigError, RecordError
 from sdl.lab.http.named_tokens import SCOPES, Identity, NamedTokens
-from sdl.store.plainfile import open_existing, open_fd
+from sdl.store.plainfile import open_existing, open_new
 from sdl.store.record import write_file
 
 TOKEN, ADDRESS_FILE = "token", "door.json"
@@ -141,10 +141,8 @@ class Credentials:
                 _check(self.folder, info, allowed=0o777)
                 self.folder.chmod(0o700)
                 draft = self.folder / f"{TOKEN}.new"
-                draft.unlink(missing_ok=True)
-                fd = open_fd(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(fd, "w", encoding="ascii") as stream:
-                    stream.write(token + "\n")
+                with open_new(draft, 0o600) as stream:
+                    stream.write(token.encode() + b"\n")
                 draft.replace(self.folder / TOKEN)
             except OSError as error:
                 raise RecordError(f"{self.folder}: the access token cannot be written: {error.strerror}") from error

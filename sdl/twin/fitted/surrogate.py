@@ -24,7 +24,7 @@ from sdl.twin.faults import Fault
 from sdl.twin.fitted.lag import remaining
 from sdl.twin.fitted.state import SESSION_HOURS, FittedState
 from sdl.twin.simulation import STREAM
-from sdl.types import Reading, Settings
+from sdl.types import Reading, Settings, is_number
 
 SESSION = 5  # keeps the numbers of a session apart from those of a reading
 
@@ -112,7 +112,7 @@ class Surrogate:
     def refuse(self, readings: Mapping[str, Any]) -> str:
         for channel in self.channels:
             value = readings[channel.name]
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            number = is_number(value) and math.isfinite(value)
             low = -1e12 if channel.low is None else channel.low
             high = 1e12 if channel.high is None else channel.high
             if not number or not low <= value <= high:

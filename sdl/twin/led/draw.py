@@ -1,13 +1,13 @@
-"""A figure of the fit of a twin; needs the extra `report`."""
+"""A figure of the fit of a twin."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from sdl.errors import ConfigError
-from sdl.extras import require
 from sdl.twin.led.check import comparable
 from sdl.twin.led.evidence import Evidence
 from sdl.twin.led.model import Plant
@@ -18,11 +18,8 @@ def draw(data: Evidence, state: TwinState, file: Path) -> None:
     """Draw the residual of each reading, in standard deviations, against the reading: one panel per channel.
 
     Raises:
-        ConfigError: matplotlib is not installed, or the file cannot be written.
+        ConfigError: the file cannot be written.
     """
-    require("figures (--plot)", "", "matplotlib.figure")
-    from matplotlib.figure import Figure
-
     residuals = comparable(data, Plant(state))
     z = residuals.counts / residuals.due
     shown = [column for column in range(len(state.channels)) if (~np.isnan(z[:, column])).any()]

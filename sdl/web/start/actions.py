@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sdl.advice import MOST_READINGS, NextStep
+from sdl.advice import NextStep, affordable_average
 from sdl.core.campaign import State
 from sdl.formatting import is_external
 from sdl.types import Outcome
@@ -73,7 +73,8 @@ def continuations(campaign: Campaign, opened: Opened, tree: Mapping[str, Any], a
         actions.append(Action("Raise the budget…", base, fields=tuple(fields)))
     if campaign.plan.goal is not None:
         needed = next((t.proposed.readings_needed for t in reversed(history.closed) if t.by_solver), None)
-        wanted = needed if needed and needed <= MOST_READINGS else 2 * campaign.plan.average
+        most, average = affordable_average(campaign, stop), campaign.plan.average
+        wanted = min(needed, most) if needed and most > average else 2 * average
         more = (f"stop.trials={2 * history.trials}",) if outcome is Outcome.SPENT else ()
         field = Field("average", "Readings per trial", str(wanted))
         actions.append(Action("Continue with another average…", base, more, (field,)))

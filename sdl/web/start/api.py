@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -35,11 +34,12 @@ from starlette.routing import Route
 
 from sdl import config, yamlfile
 from sdl.config import CampaignFile
-from sdl.errors import ConfigError, Problem, SdlError
+from sdl.errors import ConfigError, Problem
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
 from sdl.lab.http import asking
-from sdl.lab.http.auth import identity_of, quoted
+from sdl.lab.http.api import http_result
+from sdl.lab.http.auth import identity_of, json_response, quoted
 from sdl.lab.http.control import Controller
 from sdl.parallel import children
 from sdl.web.start.form import apply_form, form_of
@@ -81,7 +81,8 @@ class Backend:
 def backend(control: Controller | None, runs: Path, launcher: Launcher | None) -> Backend:
     """The backend of a lab, or of `sdl web`."""
     if control is None:
-        return Backend(runs, runs, partial(plain_instrument, runs=runs), launcher)
+        own = {} if launcher is None else launcher.instruments
+        return Backend(runs, runs, partial(plain_instrument, runs=runs, own=own), launcher)
     return Backend(runs, control.base, lambda name: control.instrument(name)[0], None)
 
 
@@ -116,28 +117,13 @@ async def _texts(name: str, call: Callable[[dict[str, str]], dict[str, Any]], re
     values = {key: given.get(key, "") for key in KEYS[name]}
     if "run" in values and (not asking.RUN.fullmatch(values["run"]) or ".." in values["run"]):
         raise HTTPException(400, "run: must be CAMPAIGN/RUN")
-    return _json(await run_in_threadpool(_call, partial(call, values)))
+    return json_response(await run_in_threadpool(http_result, partial(call, values)))
 
 
 def _refuse_agents(request: Request) -> None:
     """Agents have calls of their own, within the limits of the lab file."""
     if identity_of(request).agent:
         raise HTTPException(403, "not for agents; allowed: check, rehearse, submit, stop")
-
-
-def _call(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result of a call; its errors as HTTP errors."""
-    try:
-        return call()
-    except ConfigError as error:
-        raise HTTPException(409, str(error)) from error
-    except (SdlError, TimeoutError) as error:
-        raise HTTPException(503, str(error)) from error
-
-
-def _json(value: Mapping[str, Any]) -> Response:
-    text = to_json(value, inf_nan_mode="null", fallback=str)
-    return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 # Draft --------------------------------------------------------------------------------------------------------------
@@ -147,7 +133,7 @@ async def _draft(behind: Backend, request: Request) -> Response:
     text, name, form = given.get("campaign", ""), given.get("instrument", ""), given.get("form")
     if not isinstance(text, str) or not isinstance(name, str) or not (form is None or isinstance(form, dict)):
         raise HTTPException(400, "the body must be {instrument: text, campaign: text, form: object or null}")
-    return _json(await run_in_threadpool(_call, lambda: draft(behind, name, text, form)))
+    return json_response(await run_in_threadpool(http_result, lambda: draft(behind, name, text, form)))
 
 
 def draft(behind: Backend, instrument: str, text: str, form: Mapping[str, Any] | None) -> dict[str, Any]:

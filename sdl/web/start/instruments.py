@@ -1,8 +1,8 @@
 """The instruments that a campaign from the page of `sdl web` may be started on, by name.
 
-The page names one of these; it never says what an instrument is. Without a lab file they are the twins of `sdl`, the
-installed kinds that need no options and name no program, code or address, and the instrument of an earlier run of this
-account, for the same campaign again.
+The page names one of these; it never says what an instrument is. Without a lab file they are those of the files that
+`sdl web` was given, the twins of `sdl`, the installed kinds that need no options and name no program, code or address,
+and the instrument of an earlier run of this account, for the same campaign again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sdl import config, registry
+from sdl.config.model import CampaignFile
 from sdl.drivers.trust import named_by, require_trust
 from sdl.errors import ConfigError
 from sdl.lab.config.file import UNSUITABLE_KINDS
@@ -46,17 +47,36 @@ def installed() -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-def plain_instrument(name: str, runs: Path) -> Mapping[str, Any]:
-    """An instrument by its name on the page, as plain values.
+def of_files(loaded: Mapping[Path, CampaignFile]) -> Mapping[str, Mapping[str, Any]]:
+    """The instruments of campaigns or of files of instruments, as plain values by the name of the file without `.yaml`.
+
+    Raises:
+        ConfigError: two of one name, or a name or kind that the page cannot offer.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for file, campaign in loaded.items():
+        name, plain = file.stem, dict(campaign.plain()["instrument"])
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{file}: the page cannot offer {quoted(name)}; use letters, digits, '.', '_', '-'")
+        if name in installed() or name in found:
+            raise ConfigError(f"{file}: there is another instrument {quoted(name)}; rename the file")
+        if reason := DRIVEN_BY_OTHERS.get(str(plain["kind"])):
+            raise ConfigError(f"{file}: kind {plain['kind']} {reason}; it cannot be started from the page")
+        found[name] = plain
+    return found
+
+
+def plain_instrument(name: str, runs: Path, own: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """An instrument by its name on the page, as plain values; `own` are those of files.
 
     Raises:
         ConfigError: there is no instrument of that name, or only its owner may start it.
     """
     if name.startswith(RUN):
         return _of_run(name.removeprefix(RUN), runs)
-    if name not in installed():
-        raise ConfigError(f"unknown instrument {quoted(name)}; allowed: {', '.join(installed())}")
-    return installed()[name]
+    if name not in (known := {**own, **installed()}):
+        raise ConfigError(f"unknown instrument {quoted(name)}; allowed: {', '.join(known)}")
+    return known[name]
 
 
 def _of_run(run: str, runs: Path) -> Mapping[str, Any]:

@@ -13,10 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sdl import yamlfile
 from sdl.config import CampaignFile
@@ -62,10 +62,12 @@ class Launcher:
 
     Args:
         runs: directory of the runs.
+        instruments: those of files, as plain values by name, on which it starts campaigns besides the installed ones.
     """
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, instruments: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._runs = runs
+        self.instruments = dict(instruments or {})
         self._lock = threading.Lock()
         self._children: dict[str, _Child] = {}
 

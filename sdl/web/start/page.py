@@ -34,7 +34,7 @@ def start_page(behind: Backend, control: Controller | None, query: Mapping[str, 
     Raises:
         HTTPException: no such run.
     """
-    instruments, note, tree = _instruments(control), "", dict(FIRST)
+    instruments, note, tree = _instruments(behind, control), "", dict(FIRST)
     if behind.launcher is None and control is None:
         return {"setup": "", "note": ""}
     if source := query.get("from", ""):
@@ -50,9 +50,10 @@ def start_page(behind: Backend, control: Controller | None, query: Mapping[str, 
     return {"setup": json.dumps(setup, default=str), "note": note}
 
 
-def _instruments(control: Controller | None) -> list[dict[str, Any]]:
+def _instruments(behind: Backend, control: Controller | None) -> list[dict[str, Any]]:
     if control is None:
-        return [described(name, plain) for name, plain in installed().items()]
+        own = {} if behind.launcher is None else behind.launcher.instruments
+        return [described(name, plain) for name, plain in {**own, **installed()}.items()]
     try:
         keys = ("name", "identity", "simulated", "inputs", "channels")
         return [{key: one.get(key) for key in keys} for one in control.instruments()]

@@ -9,6 +9,12 @@
     if (chosen() === "auto") root.removeAttribute("data-theme"); else root.dataset.theme = chosen();
     const button = document.getElementById("theme-button");
     if (button) button.textContent = "Theme: " + chosen();
+    for (const link of document.querySelectorAll("a[data-themed]")) { // to a page without scripts
+      const to = new URL(link.href);
+      to.searchParams.delete("theme");
+      if (chosen() !== "auto") to.searchParams.set("theme", chosen());
+      link.href = to;
+    }
   }
 
   show();
@@ -18,6 +24,9 @@
     document.getElementById("theme-button").addEventListener("click", () => {
       localStorage.setItem("theme", THEMES[(THEMES.indexOf(chosen()) + 1) % THEMES.length]);
       show();
+    });
+    document.getElementById("compare")?.addEventListener("formdata", ({ formData }) => {
+      if (chosen() !== "auto") formData.set("theme", chosen());
     });
   });
 })();

@@ -1,0 +1,146 @@
+"""The Bayesian dynamic linear model against generalised least squares, restricted likelihood and truncated normals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy.stats import truncnorm
+
+from sdl.arrays import Floats
+from sdl.models.forward.dynamic_linear import (
+    DRIFTS,
+    JUMP,
+    NOISES,
+    DynamicRows,
+    _fit,
+    _reference,
+    _whiten,
+    condition_on_censored,
+    fit,
+    variance_functions,
+)
+
+SIGMA = np.array([0.004, 0.003])
+"""Noise in units of its two shapes, which scales the jump between sessions."""
+
+
+def rows(n: int, sessions: int = 1, seed: int = 0) -> DynamicRows:
+    """n readings of two channels at random settings of two inputs, in equally long sessions."""
+    rng = np.random.default_rng(seed)
+    U, session = rng.random((n, 2)), np.repeat(np.arange(float(sessions)), n // sessions)
+    Y = np.array([300.0, 200.0]) + U @ np.array([[30000.0, 500.0], [8000.0, 20000.0]])
+    Y += 100.0 * rng.standard_normal(Y.shape)
+    X = np.column_stack([np.ones(n), U])
+    return DynamicRows(X, Y, np.ones(Y.shape, bool), np.arange(n, 0.0, -1.0), session)
+
+
+def covariance(given: DynamicRows, s: int, k: int, c: int) -> Floats:
+    """(n, n) covariance of the readings of channel c, divided by sigma², by the definitions of the module."""
+    kind, size = DRIFTS[k]
+    X, slope = given.X, _reference(given, None)[c, 1:]
+    noise = variance_functions(X, _reference(given, None))[s, :, c]
+    middle = variance_functions(np.array([[1.0, 0.5, 0.5]]), _reference(given, None))[s, 0, c]
+    V = np.diag(noise)
+    # The drift of one reading has, in the middle of the range, size² × the variance of the noise: half of it in the
+    # offset, half in the gains, which drift in proportion to their size.
+    step = size**2 * 0.5 * middle * np.diag([1.0, *(slope**2 / (0.25 * (slope**2).sum()))])
+    same = given.session[:, None] == given.session
+    last = np.array([given.age[given.session == one].min() for one in given.session])
+    now = given.session == given.session[-1]
+    age = np.where(now, given.age, given.age - last + 1.0)
+    time = np.outer(age, age) if kind == "trend" else np.minimum.outer(age, age)
+    V += (X @ step @ X.T) * time * same
+    # Effects of sessions are independent; every row is relative to the current session.
+    effect = 0.5 * np.diag([(JUMP[0] * np.abs(slope).sum()) ** 2, *(JUMP[1] * slope) ** 2]) / SIGMA[s] ** 2
+    other = np.outer(~now, ~now)
+    V += (X @ effect @ X.T) * (same + 1.0) * other
+    return np.asarray(V, dtype=np.float64)
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+@pytest.mark.parametrize("k", range(len(DRIFTS)))
+@pytest.mark.parametrize("s", range(len(NOISES)))
+def test_given_noise_and_drift_it_is_statsmodels_generalised_least_squares(s: int, k: int, sessions: int) -> None:
+    given = rows(18, sessions)
+    reference = _reference(given, None)
+    theta, spread, square, evidence, _ = _fit(_whiten(given, reference, SIGMA, None), reference, SIGMA)
+    for c in range(2):
+        V = covariance(given, s, k, c)
+        other = sm.GLS(given.Y[:, c], given.X, sigma=V).fit()
+        assert (reference + theta[s, k])[c] == pytest.approx(other.params, rel=1e-7)
+        assert spread[s, k, c] == pytest.approx(other.normalized_cov_params, rel=1e-6)
+        assert square[s, k, c] == pytest.approx(other.ssr, rel=1e-7)
+        information = given.X.T @ np.linalg.inv(V) @ given.X
+        restricted = -0.5 * (np.linalg.slogdet(V)[1] + np.linalg.slogdet(information)[1])
+        assert evidence[s, k, c] == pytest.approx(restricted, abs=1e-6)
+
+
+def test_older_rows_in_blocks_lose_nothing_where_nothing_drifts() -> None:
+    given = rows(300)
+    reference = _reference(given, None)
+    white = _whiten(given, reference, SIGMA, None)
+    assert len(white.age) < 60
+    theta, spread, square, evidence, _ = _fit(white, reference, SIGMA)
+    for s in range(2):
+        for c in range(2):
+            noise = np.diag(covariance(given, s, 0, c))
+            other = sm.WLS(given.Y[:, c], given.X, weights=1.0 / noise).fit()
+            assert (reference + theta[s, 0])[c] == pytest.approx(other.params, rel=1e-7)
+            assert spread[s, 0, c] == pytest.approx(other.normalized_cov_params, rel=1e-6)
+            assert square[s, 0, c] == pytest.approx(other.ssr, rel=1e-7)
+            information = np.linalg.slogdet((given.X / noise[:, None]).T @ given.X)[1]
+            assert evidence[s, 0, c] == pytest.approx(-0.5 * (np.log(noise).sum() + information), abs=1e-6)
+
+
+def test_models_of_noise_and_drift_are_averaged_by_restricted_likelihood() -> None:
+    """Coefficients are averaged over the models; their covariance is that of the mixture."""
+    given, goal = rows(18), np.array([0])
+    found = fit(given, goal)
+    reference = _reference(given, None)
+    log_weight, coef, spread = [], [], []
+    for s in range(len(NOISES)):
+        for k in range(len(DRIFTS)):
+            others = [sm.GLS(given.Y[:, c], given.X, sigma=covariance(given, s, k, c)).fit() for c in range(2)]
+            V, other = covariance(given, s, k, 0), others[0]
+            information = np.linalg.slogdet(given.X.T @ np.linalg.inv(V) @ given.X)[1]
+            # One channel is the goal: its noise, with two more degrees of freedom of its own relative size.
+            size = (other.ssr + 2.0 * other.ssr / 15.0) / 17.0
+            prior = np.log(0.89 if k == 0 else 0.11 / 4)
+            log_weight.append(prior - 0.5 * (np.linalg.slogdet(V)[1] + information + 15.0 * np.log(size)))
+            coef.append(other.params)
+            spread.append(size * other.normalized_cov_params)
+    weight = np.exp(np.array(log_weight) - max(log_weight))
+    weight /= weight.sum()
+    assert weight.max() < 0.95  # more than one model counts
+    mean = weight @ np.array(coef)
+    away = np.array(coef) - mean
+    assert found.coef[:, 0] == pytest.approx(mean, rel=1e-7)
+    total = np.einsum("i,ipq->pq", weight, np.array(spread)) + np.einsum("i,ip,iq->pq", weight, away, away)
+    assert found.coef_covariance[0] == pytest.approx(total, rel=1e-6)
+    assert reference.shape == (2, 3)
+
+
+def test_a_reading_at_full_scale_gives_the_moments_of_a_truncated_normal() -> None:
+    model = fit(rows(10), np.array([0, 1]))
+    x = np.array([1.0, 0.9, 0.8])
+    mean, covariance_of = model.coef[:, 0], model.coef_covariance[0]
+    sd = float(np.sqrt(x @ covariance_of @ x + model.noise[0, 0] * model.variance(x[None, 1:])[0, 0]))
+    least = float(x @ mean) + 0.7 * sd
+    found, used = condition_on_censored(model, x[None], np.array([[least, np.nan]]))
+    reading = truncnorm(0.7, np.inf, loc=x @ mean, scale=sd)
+    gain = covariance_of @ x / sd**2
+    assert used == 1
+    assert found.coef[:, 0] == pytest.approx(mean + gain * (reading.mean() - x @ mean), rel=1e-9)
+    shrunk = covariance_of - np.outer(gain, gain) * (sd**2 - reading.var())
+    assert found.coef_covariance[0] == pytest.approx(shrunk, rel=1e-7)
+    assert found.coef[:, 1] == pytest.approx(model.coef[:, 1], rel=1e-12)
+
+
+@pytest.mark.parametrize(("away", "used"), [(3.9, 1), (4.1, 0)])
+def test_a_bound_that_contradicts_the_other_rows_is_left_out(away: float, used: int) -> None:
+    model = fit(rows(10), np.array([0, 1]))
+    x = np.array([1.0, 0.9, 0.8])
+    sd = float(np.sqrt(x @ model.coef_covariance[0] @ x + model.noise[0, 0] * model.variance(x[None, 1:])[0, 0]))
+    least = np.array([[x @ model.coef[:, 0] + away * sd, np.nan]])
+    assert condition_on_censored(model, x[None], least)[1] == used

@@ -1,0 +1,130 @@
+"""The training set: limits and preferences against scipy's linear programs, and the scales of errors by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from led import GAINS, data, night, space, targets
+from scipy.optimize import linprog, lsq_linear
+
+from sdl.arrays import Floats
+from sdl.models.data import Targets
+from sdl.models.training_set import TrainingSet
+from sdl.space.region import Region
+
+BOX = Region.box(np.zeros(3), np.ones(3))
+
+
+def goal(value: list[float], *limits: tuple[int, float, float], tolerance: float = 0.02) -> Targets:
+    """One goal: targets, and limits (channel, low, high)."""
+    one = Targets(*(part[0] for part in targets(value, tolerance)))
+    for channel, low, high in limits:
+        one.low[channel], one.high[channel] = low, high
+    return one
+
+
+@pytest.fixture(scope="module")
+def training() -> TrainingSet:
+    return TrainingSet.from_data(night(30))
+
+
+COSTS = [(1.0, 0.3, -0.5), (-1.0, 0.2, 0.1), (0.0, 0.0, 1.0)]
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("band", [(9000.0, 13000.0), (9000.0, 22000.0), (-np.inf, 9000.0), (14000.0, np.inf)])
+def test_the_preferred_settings_are_the_optimum_of_a_linear_program(
+    training: TrainingSet, cost: tuple[float, ...], band: tuple[float, float]
+) -> None:
+    """One target is kept, one range or limit with its margin, and one channel is free."""
+    target = goal([np.nan, 16384.0, np.nan], (2, *band))
+    low, high = training.guarded_limits(target)
+    slope, base = training.linear.slope, training.linear.mean(np.zeros((1, 3)))[0]
+    A, b = np.vstack([slope[2], -slope[2]]), np.array([high[2] - base[2], base[2] - low[2]])
+    use = np.isfinite(b)
+    exact = linprog(cost, A[use], b[use], slope[1:2], [16384.0 - base[1]], bounds=[(0, 1)] * 3)
+    found = replace(training, prefer=cost).nearest(target, BOX)
+    assert cost @ found == pytest.approx(exact.fun, abs=1e-6)
+    y = training.linear.mean(found[None])[0]
+    assert y[1] == pytest.approx(16384.0, rel=1e-6)
+    assert low[2] - 0.1 <= y[2] <= high[2] + 0.1
+
+
+def test_of_two_broken_limits_the_one_that_is_missed_by_more_tolerances_becomes_a_target(training: TrainingSet) -> None:
+    target = goal([np.nan, 16384.0, np.nan], (0, 20000.0, np.inf), (2, -np.inf, 9000.0))
+    free = np.array([0, 2])
+    scale, (low, high) = training.tolerance_scale(target), training.guarded_limits(target)
+    for beyond in ([3.0, 2.0], [2.0, 3.0]):
+        active = target._replace(value=target.value.copy())
+        y = np.array([low[0] - beyond[0] * scale[0], 16384.0, high[2] + beyond[1] * scale[2]])
+        assert training.activate_worst(active, y, free)
+        worst = int(np.argmax(beyond))
+        assert np.isnan(active.value[[2, 0][worst]])
+        assert active.value[[0, 2][worst]] == pytest.approx([low[0], high[2]][worst])
+    inside = np.array([low[0] + 1.0, 16384.0, high[2] - 1.0])
+    assert not training.activate_worst(target._replace(value=target.value.copy()), inside, free)
+
+
+def test_limits_that_targets_would_break_are_reached_exactly(training: TrainingSet) -> None:
+    """With both limits active the settings solve a square system of equations."""
+    target = goal([np.nan, 16384.0, np.nan], (0, 20000.0, np.inf), (2, -np.inf, 9000.0))
+    low, high = training.guarded_limits(target)
+    assert training.activate_limits(target, BOX).value == pytest.approx([low[0], 16384.0, high[2]])
+    free = goal([np.nan, 16384.0, np.nan], (0, 100.0, np.inf), (2, -np.inf, 60000.0))
+    assert np.isnan(training.activate_limits(free, BOX).value[[0, 2]]).all()
+
+
+def test_limits_are_guarded_by_three_standard_deviations_in_the_middle_of_the_range(training: TrainingSet) -> None:
+    noise = np.sqrt(np.diag(training.linear.covariance(np.full(3, 0.5))[0]))
+    low, high = training.guarded_limits(goal([np.nan] * 3, (0, 9000.0, 20000.0), (1, 9000.0, 9001.0), (2, 1.0, np.inf)))
+    assert low == pytest.approx([9000.0 + 3 * noise[0], 9000.5, 1.0 + 3 * noise[2]])
+    assert high[:2] == pytest.approx([20000.0 - 3 * noise[0], 9000.5])
+    assert high[2] == np.inf
+
+
+def test_errors_are_measured_in_tolerances_of_at_least_a_hundredth_of_the_response(training: TrainingSet) -> None:
+    response = np.abs(training.linear.slope).sum(axis=1)
+    wide, narrow = targets([20000.0] * 3, 0.1), targets([200.0] * 3, 0.01)
+    scales = [training.tolerance_scale(Targets(*(part[0] for part in one))) for one in (wide, narrow)]
+    assert scales[0] == pytest.approx([2000.0] * 3)
+    assert scales[1] == pytest.approx(0.01 * response)
+    limits = goal([np.nan] * 3, (0, 9000.0, 20000.0), (1, 9000.0, 9001.0), (2, 1.0, np.inf))
+    assert training.tolerance_scale(limits) == pytest.approx([0.01 * response[0], 0.5, 0.01 * response[2]])
+
+
+def test_fewer_independent_targets_than_inputs_leave_a_choice(training: TrainingSet) -> None:
+    assert not training.is_underdetermined(goal([16384.0] * 3))
+    assert training.is_underdetermined(goal([np.nan, 16384.0, 16384.0]))
+    assert training.is_underdetermined(goal([np.nan] * 3, (0, 1.0, 2.0)))
+
+
+def test_without_noise_in_the_way_the_nearest_settings_are_bounded_least_squares(training: TrainingSet) -> None:
+    """Also under a linear constraint: both ways of `nearest` give what scipy's bounded least squares gives."""
+    rng = np.random.default_rng(0)
+    loose = replace(BOX, A=np.ones((1, 3)), b=np.array([10.0]))
+    for _ in range(10):
+        target = goal((GAINS @ rng.uniform(-0.2, 1.2, 3)).tolist())
+        scale = training.tolerance_scale(target)
+        gap = target.value - training.linear.mean(np.zeros((1, 3)))[0]
+        exact = lsq_linear(training.linear.slope / scale[:, None], gap / scale, (0, 1), method="bvls", tol=1e-12).x
+        assert training.nearest(target, BOX) == pytest.approx(exact, abs=1e-6)
+        assert training.nearest(target, loose) == pytest.approx(exact, abs=1e-4)
+
+
+def test_a_free_channel_gets_the_reading_expected_at_the_nearest_settings(training: TrainingSet) -> None:
+    both = targets([[16384.0, np.nan, 9000.0], [16384.0] * 3])
+    filled = training.fill_free_targets(both, space())
+    u: Floats = training.nearest(Targets(*(part[0] for part in both)), BOX)
+    assert filled[0] == pytest.approx([16384.0, training.linear.mean(u[None])[0, 1], 9000.0])
+    assert filled[1] == pytest.approx([16384.0] * 3)
+
+
+def test_units_are_fractions_of_the_bounds() -> None:
+    rows = night(12)
+    inputs = tuple(item.model_copy(update={"low": -1.0, "high": 3.0}) for item in rows.inputs)
+    training = TrainingSet.from_data(data(4.0 * rows.X - 1.0, rows.Y, inputs=inputs))
+    assert pytest.approx(rows.X) == training.U
+    assert training.settings(training.U) == pytest.approx(4.0 * rows.X - 1.0)
+    assert training.units(np.array([[1.0, -1.0, 3.0]])) == pytest.approx(np.array([[0.5, 0.0, 1.0]]))
