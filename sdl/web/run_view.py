@@ -68,7 +68,8 @@ class RunView:
             self.opened, self.spec = event, formatting.instrument_spec(event)
         if self._folding is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
-        folded = self._folding.add(event)
+        self._folding.add(event)
+        folded = self._folding.folded
         campaign, self.tree = folded.campaign, folded.tree
         self.campaign = campaign
         trial = campaign.history.latest
