@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,9 +153,6 @@ def _one(campaign: CampaignFile, until: float) -> _End | None:
 
 
 def _summary(campaign: CampaignFile, ends: Sequence[_End], source: str, *, complete: bool) -> Forecast:
-    outcomes: dict[str, int] = {}
-    for end in ends:
-        outcomes[str(end.result.outcome)] = outcomes.get(str(end.result.outcome), 0) + 1
     good = [end for end in ends if end.result.outcome in (Outcome.REACHED, Outcome.DONE)]
     goal, best = campaign.goals(), ""
     if goal is not None and goal.objective is not None and good:
@@ -162,7 +160,7 @@ def _summary(campaign: CampaignFile, ends: Sequence[_End], source: str, *, compl
         best = f"{goal.objective} {format_reading(statistics.median(values))}" if values else ""
     return Forecast(
         len(ends),
-        outcomes,
+        dict(Counter(str(end.result.outcome) for end in ends)),
         _spread([end.result.trials for end in good]),
         _spread([end.result.readings for end in good]),
         _spread([end.minutes for end in good]),

@@ -48,7 +48,6 @@ def report(
         figures.check(name)  # before the work
     if svg and png is None:
         raise ConfigError("--svg needs --png DIR, the directory of the figures")
-    page.environment()  # reports a missing package before the work
     folders = list(dict.fromkeys(campaign_run(name, runs) for name in names))
     several = len(folders) > 1
     targets = [_target(folder, output, several=several) for folder in folders]

@@ -58,11 +58,11 @@ class Survey:
     """What was measured.
 
     Attributes:
-        seconds: of each reading.
-        errors: of those that failed.
+        seconds: duration of each reading.
+        errors: the messages of failed readings.
         left_out: settings that the user declined.
         rejected: settings inside bounds and constraints that the instrument refused, and its words.
-        interlock: why a limit ended it.
+        interlock: the reading beyond a limit that ended the survey; empty if none did.
     """
 
     visits: list[Visit] = field(default_factory=list)
