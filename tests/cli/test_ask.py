@@ -59,7 +59,7 @@ def test_at_the_end_json_has_no_settings_and_the_exit_code_is_that_of_a_run(sdl:
         (("correct", "latest", "R=1", "--trial", "0", "--why", "x"), "has not been asked for"),
         (("correct", "latest", "--trial", "0", "--why", "x"), "give either the right values, R=140.2, or --exclude"),
         (("ask", "nowhere"), "nowhere is no run"),
-        (("ask", "latest", "--new"), "is no campaign file"),
+        (("ask", "latest", "--new"), "is not a campaign file"),
         (("run", "rig.yaml"), "`sdl ask`"),
     ],
 )

@@ -16,7 +16,7 @@ from .conftest import Sdl
         (["--data", "none.jsonl"], "no such file"),
         (["--state", "nowhere"], "--state: unknown state 'nowhere'"),
         (["--state", "sdl-light"], "which the paper uses"),
-        (["--data", "x", "--state", "night-2025-10"], "with --data there is none"),
+        (["--data", "x", "--state", "night-2025-10"], "which --data replaces"),
         (["-o", "missing/paper.html"], "there is no folder missing"),
         (["-o", "."], "is a folder"),
         (["--rows", "5"], "greater than or equal to 20"),

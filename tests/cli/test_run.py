@@ -412,7 +412,7 @@ def test_no_light_is_not_answered_with_asking_for_less(sdl: Sdl) -> None:
         encoding="utf-8",
     )
     out = sdl("run", "dark.yaml", "--quiet").out
-    assert "ask for less" not in out
+    assert "lower the goal" not in out
 
 
 def test_an_instrument_that_cannot_be_opened_ends_the_campaign_at_its_first_trial(

@@ -201,7 +201,7 @@ def test_mistakes_in_a_file_of_its_own_name_that_file_and_line_and_all_are_said(
     ("text", "message"),
     [
         ("[1]", "must be a mapping"),
-        ("use: other.yaml", "cannot use another"),
+        ("use: other.yaml", "cannot name another file"),
         ("kind: [", "not YAML"),
         (None, "cannot be read"),
     ],

@@ -70,7 +70,7 @@ def test_the_schema_offers_both_words() -> None:
         ),
         ({"clear": "maximise"}, {"expect": {"outcome": "reached"}}, "expect.outcome", "ends as done or spent"),
         ({"clear": "maximise"}, {"expect": {"outcome": "done", "error": "1%"}}, "expect.error", "has no error"),
-        ({"clear": 900}, {"expect": {"outcome": "done"}}, "expect.outcome", "with an objective, ends so"),
+        ({"clear": 900}, {"expect": {"outcome": "done"}}, "expect.outcome", "with an objective, ends as done"),
         ({"clear": "maximise"}, {"solver": {"kind": "linear", "memory": 9}}, "solver", "with these options"),
         ({"clear": "maximise"}, {"solver": {"kind": "auto", "candidates": ["gmm"]}}, "solver", "with these options"),
     ],

@@ -75,7 +75,7 @@ def test_three_equal_readings_are_refused_at_whatever_settings_and_two_are_not()
 def test_the_refusal_says_what_to_declare_and_may_be_tried_again() -> None:
     check = Repeats(Bath(steps=(None, 0.1)))
     check.checked(EQUAL[0]), check.checked(EQUAL[0])
-    with pytest.raises(BadReply, match=r"declares the `resolution` of its channels \(warm\)") as caught:
+    with pytest.raises(BadReply, match=r"declare the `resolution` of its channels \(warm\)") as caught:
         check.checked(EQUAL[0])
     assert caught.value.retryable
 
