@@ -214,8 +214,8 @@ def test_a_reading_is_predicted_with_the_standard_error_of_statsmodels_widened_b
         other = sm.WLS(Y[:, c], sm.add_constant(U), weights=fit.weight[:, c]).fit()
         predicted = other.get_prediction(sm.add_constant(at, has_constant="add"), weights=1.0 / fit.variance(at)[0, c])
         scale = np.sqrt(fit.noise[c, c] / other.scale)  # ours has a share of the other channels' noise
-        assert mean[0, c] == pytest.approx(predicted.predicted_mean[0], rel=2e-3)  # shapes of the noise are averaged
-        assert std[0, c] == pytest.approx(t_factor(fit.dof[c]) * scale * predicted.se_obs[0], rel=0.02)
+        assert mean[0, c] == pytest.approx(predicted.predicted_mean[0], rel=1e-5)  # shapes of the noise are averaged
+        assert std[0, c] == pytest.approx(t_factor(fit.dof[c]) * scale * predicted.se_obs[0], rel=1e-4)
 
 
 def test_settings_for_more_readings_than_inputs_are_weighted_by_the_noise():
