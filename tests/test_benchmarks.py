@@ -456,3 +456,9 @@ def test_a_campaign_for_an_objective_ends_near_the_best(monkeypatch):
     monkeypatch.setattr(objective_campaign, "TRIALS", 14)
     row = objective_campaign.campaigns("Beer-Lambert yield", "quadratic", 0, 1)
     assert 0 <= row["regrets"][0] < 0.1
+
+
+def test_lack_of_fit_is_not_called_noise_and_noise_is() -> None:
+    for shape in ("competitive n=20", "Hill n=20", "Michaelis n=20"):
+        assert cells.verdicts(shape, "auto", 0, 8)["below"] == [0, 8], shape
+    assert cells.verdicts("noise 1 % n=20", "auto", 0, 8)["below"] == [8, 8]

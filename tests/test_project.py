@@ -80,6 +80,22 @@ def test_help_and_validate_load_no_heavy_library(args: list[str]) -> None:
     assert [name for name in HEAVY if name in printed["loaded"]] == []
 
 
+def test_a_command_loads_no_other_command() -> None:
+    words = "import sys; from sdl.cli.commands import make_app; make_app('list'); print(*sys.modules)"
+    loaded = {name for name in python("-c", words).stdout.split() if name.startswith("sdl.")}
+    assert "sdl.cli.runs.show" in loaded
+    others = (
+        "sdl.cli.run",
+        "sdl.cli.lab",
+        "sdl.cli.twin",
+        "sdl.cli.sweep",
+        "sdl.config",
+        "sdl.store.datasets",
+        "sdl.lab",
+    )
+    assert loaded.isdisjoint(others)
+
+
 @pytest.fixture(scope="module")
 def import_server() -> Iterator[subprocess.Popen[str]]:
     """A process that imports each module alone; warnings are errors."""
@@ -324,6 +340,14 @@ def test_what_the_code_knows_best_is_in_the_docs_as_it_is() -> None:
         sys.path.remove(str(ROOT / "tools"))
     stale = [page.name for page, text in pages().items() if page.read_text(encoding="utf-8") != text]
     assert stale == [], "run `make docs`"
+
+
+def test_every_test_of_the_table_of_oracles_exists() -> None:
+    page = (ROOT / "docs" / "reference" / "oracles.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 35
+    folder = ROOT / "tests" / "models"
+    assert [test for file, test in named if f"def {test}(" not in (folder / file).read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.slow

@@ -126,8 +126,9 @@ class UnreachableGoal(Frozen):
             background = background_exceeds(goal, history.background)
             proof = {1: "One measurement", 2: "Two measurements"}.get(self.times, f"{self.times} measurements")
             text = f"No settings can reach this goal. {proof} at the closest settings confirmed it."
-        parts = (f"Closest readings: {shortfall}" if shortfall else "", background, _closest(history, goal)[2:])
-        details = "; ".join(filter(None, parts))
+        nearest = f"Closest readings: {shortfall}" if shortfall else ""
+        best = "" if nearest and history.optimum is None else _closest(history, goal)[2:]  # the same readings again
+        details = "; ".join(filter(None, (nearest, background, best)))
         return Reason(Outcome.UNREACHABLE, f"{text} {details}." if details else text, "unreachable")
 
 

@@ -25,6 +25,7 @@ MANY_READINGS = 100
 """Readings per trial above which averaging alone is not advised."""
 
 NO_SUMS: Mapping[str, tuple[float, float]] = {}
+NONE_TAKEN: list[Reading | Measured] = []  # never changed
 
 
 class TrialState(StrEnum):
@@ -70,12 +71,15 @@ class Trial:
     _summed: int = 0
     _means: Mapping[str, float] | None = None
     _miss: float | None = None
-    _taken: list[Reading | Measured] = field(default_factory=list)
+    _taken: list[Reading | Measured] = field(default_factory=lambda: NONE_TAKEN)
     _corrected: frozenset[int] = frozenset()
     _excluded: frozenset[int] = frozenset()
 
     def add(self, reading: Reading | Measured) -> None:
-        self._taken.append(reading)
+        if self._taken:
+            self._taken.append(reading)
+        else:
+            self._taken = [reading]  # no larger than needed: of many trials it is the only one
         self._include(reading)
         self.last_error = ""
 

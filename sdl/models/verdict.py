@@ -153,9 +153,8 @@ class Judge:
         session with the least scatter.
         """
         training = self.training
-        d = training.U.shape[1]
         shape = np.sqrt(training.linear.variance(u[None])[0])
-        own = training.usable.sum(axis=0) - d - 1
+        own = self.model.residual_dof
         dof = np.where(own >= DOF_NEEDED, own + POOL, 0.0)  # with fewer the noise is mostly that of the prior
         noise = np.sqrt(self.model.predict(u[None]).noise_var[0]) / t_factor(dof)
         others = [(self.fit.noise * shape, self.fit.dof), *self._by_session(shape)]

@@ -43,6 +43,18 @@ class Notes(BaseModel, frozen=True):
     at: float = 0.0
 
 
+class NotesChanged(ConfigError):
+    """Another author changed the notes since they were read.
+
+    Attributes:
+        now: the notes as they are.
+    """
+
+    def __init__(self, now: Notes) -> None:
+        self.now = now
+        super().__init__(f"{now.by or 'Another user'} changed the notes meanwhile; yours were not saved")
+
+
 def read(folder: Path) -> Notes:
     """The notes of a run; empty if there are none.
 
@@ -69,7 +81,8 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
     """Replace the notes of a run; `version` is that of the notes that the change is based on.
 
     Raises:
-        ConfigError: too long, or changed by another author meanwhile; nothing was written.
+        ConfigError: too long; nothing was written.
+        NotesChanged: changed by another author meanwhile; nothing was written.
         RecordError: the file cannot be written, or the run is archived.
     """
     refuse_change(folder)
@@ -82,7 +95,7 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
         raise ConfigError(f"tag {wrong[0][:60]!r}: one line of at most {MAX_TAG} characters, without commas")
     before = read(folder)
     if before.version != version:
-        raise ConfigError(f"{before.by or 'another user'} changed the notes meanwhile; reload the page")
+        raise NotesChanged(before)
     after = Notes(note=note.replace("\r\n", "\n"), tags=tags, version=version + 1, by=by, at=at)
     write_file(folder / FILE, after.model_dump_json() + "\n")
     return after

@@ -29,7 +29,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache, cached_property
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -157,8 +157,8 @@ CAMPAIGN = EventSchema(
     },
     frequent=("Proposed", "Measured"),
 )
-Shared = dict[str, tuple[bytes, Mapping[str, Any]]]
-"""The latest mapping of each field in `SHARED`, and its content as bytes."""
+Shared = dict[str, Any]
+"""The latest mapping of each field in `SHARED`, after its content as bytes, and the number of the latest `trial`."""
 SHARED = {
     "Proposed": (
         "settings", "targets", "spread", "uncertainty", "expected", "lack_of_fit", "expected_error", "shortfall",
@@ -171,6 +171,9 @@ _SHARED_VALUES = {kind: attrgetter(*fields) for kind, fields in SHARED.items()}
 SHORT = 500
 """Lines up to which equal values are not shared: a record of so few needs little memory anyway."""
 EMPTY: Mapping[str, Any] = {}
+MOST_COUNTS = 1 << 16
+"""Whole numbers up to this one are read as one object each: many instruments read 16 bits."""
+_counts: dict[int, int] = {}
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -747,14 +750,12 @@ def _share(event: Any, shared: Shared) -> None:
                     object.__setattr__(event, field, latest[1])
             elif value is not None:
                 object.__setattr__(event, field, EMPTY)
-    if kind == "Measured":
-        values, counts = event.readings, _counts()
+    if kind == "Proposed":
+        shared["trial"] = event.trial
+    elif kind == "Measured":
+        if event.trial == shared.get("trial"):
+            object.__setattr__(event, "trial", shared["trial"])
+        values = event.readings
         for name, value in values.items():
-            if type(value) is int and 0 <= value < len(counts):
-                values[name] = counts[value]
-
-
-@cache
-def _counts() -> Sequence[int]:
-    """One object of each whole number of 16 bits: many instruments read such numbers, each read as an object anew."""
-    return tuple(range(1 << 16))
+            if type(value) is int and 0 <= value < MOST_COUNTS:
+                values[name] = _counts.setdefault(value, value)

@@ -1,4 +1,4 @@
-"""The two charts of a live run as coordinates; the templates write them as SVG.
+"""The charts of a live run as coordinates; the templates write them as SVG.
 
 Reports use matplotlib, which is too slow for a page that is redrawn four times a second.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdl import formatting
 from sdl.report.style import channel_colours, wavelength
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WIDE, HIGH = 360.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 352.0, 10.0, 156.0
+STORY_LEFT, STORY_RIGHT = 56.0, 552.0
+"""Of the charts above each other, which are as wide as the page: `objective` here and `sdl.web.story`."""
 MOST_POINTS = 240
 
 
@@ -58,6 +60,60 @@ def error(ratios: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
         "columns": [(x(trial), str(trial)) for trial in _whole_numbers(first, judged[-1][0])],
         "summary": f"{formatting.count(len(judged), 'trial')}, "
         f"best {formatting.tolerance_ratio(min(ratio for _, ratio in judged))}",
+    }
+
+
+class ObjectivePoint(NamedTuple):
+    """A finished trial of a campaign with an objective: its mean reading, and whether it kept the constraints."""
+
+    trial: int
+    value: float
+    kept: bool
+
+
+def objective(
+    name: str, unit: str, trials: Sequence[ObjectivePoint], best: Sequence[tuple[int, float]]
+) -> dict[str, Any] | None:
+    """The channel to maximise or minimise by trial, and the best so far by the model.
+
+    Args:
+        name: of the channel.
+        unit: of the channel; empty without one.
+        trials: finished ones, in order.
+        best: (trial, reading that the model estimated at the best settings before it), in order.
+
+    Returns:
+        Points, the line of the best, ticks; None without a finite reading.
+    """
+    known = [point for point in trials if math.isfinite(point.value)]
+    if not known:
+        return None
+    first, last = known[0].trial, max(known[-1].trial, known[0].trial + 1)
+    estimates = [(trial, value) for trial, value in best if first <= trial <= last]
+    values = [point.value for point in known]
+    every = [*values, *(value for _, value in estimates)]
+    margin = 0.06 * (max(every) - min(every)) or max(1e-3 * abs(every[0]), 1e-9)
+    low, high = min(every) - margin, max(every) + margin
+
+    def x(trial: float) -> float:
+        return round(STORY_LEFT + 20 + (trial - first) / (last - first) * (STORY_RIGHT - STORY_LEFT - 40), 1)
+
+    def y(value: float) -> float:
+        return round(BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP), 1)
+
+    drawn = _drawn_points([value for _, value in estimates])
+    line = [(x(estimates[i][0]), y(estimates[i][1])) for i in drawn]
+    steps = [line[0], *(corner for a, b in itertools.pairwise(line) for corner in ((b[0], a[1]), b))] if line else []
+    latest = known[-1]
+    return {
+        "name": name,
+        "unit": unit,
+        "points": [(x(known[i].trial), y(known[i].value), known[i].kept) for i in _drawn_points(values)],
+        "line": " ".join(f"{a},{b}" for a, b in steps),
+        "rows": [(y(tick), f"{tick:g}" if abs(tick) < 1e5 else f"{tick:.3g}") for tick in _ticks(low, high)],
+        "columns": [(x(trial), str(trial)) for trial in _whole_numbers(first, known[-1].trial)],
+        "summary": f"trial {latest.trial}: {formatting.reading(latest.value, None)}"
+        + (f"; best so far by the model {formatting.reading(estimates[-1][1], None)}" if estimates else ""),
     }
 
 
@@ -124,6 +180,13 @@ def _whole_numbers(first: int, last: int) -> list[int]:
     """At most six whole numbers, evenly, from the first to the last."""
     step = next(m * 10**n for n in itertools.count() for m in (1, 2, 5) if last - first <= 5 * m * 10**n)
     return list(range(first, last + 1, step))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """At most six round numbers from `low` to `high`."""
+    power = 10.0 ** math.floor(math.log10(high - low))
+    step = next(power * part for part in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if (high - low) / (power * part) <= 5)
+    return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _round_numbers(top: float) -> list[float]:

@@ -29,7 +29,7 @@ STATUS_SECONDS = 0.5
 """Seconds for which a status of the lab is shared by all pages."""
 HOLDER_SECONDS = 2.0
 """Seconds between checks whether the process of a run is alive."""
-READ_SECONDS, READ_EVENTS = 0.7, 200
+READ_SECONDS, READ_EVENTS = 0.4, 200
 """Seconds for which a record is read at a time, and events between two looks at the clock: a page does not wait for a
 long record."""
 PAST_ROWS, LATEST_ROWS = 8, 10

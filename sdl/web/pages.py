@@ -252,6 +252,9 @@ class _Pages:
 
         try:
             after = await run_in_threadpool(save)
+        except notes.NotesChanged as error:
+            answer = {"error": str(error), "now": error.now.model_dump(mode="json")}
+            return render.answer(json.dumps(answer).encode(), "application/json", 409)
         except ConfigError as error:
             raise HTTPException(409, str(error)) from error
         except SdlError as error:

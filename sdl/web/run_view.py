@@ -52,6 +52,8 @@ class RunView:
         self.ended = self.attended = self.at_terminal = False
         self.tree: Mapping[str, Any] = {}
         self._ratios: list[tuple[int, float]] = []
+        self._objective: list[charts.ObjectivePoint] = []
+        self._estimates: list[tuple[int, float]] = []
         self._pause = self._abort = ""
         self._folding: Folding | None = None
         self._pooled_at = -1  # number of finished trials that are pooled
@@ -76,17 +78,28 @@ class RunView:
         match event:
             case Proposed() if trial is not None:
                 self.trials = [*self.trials[1 - MOST_TRIALS :], trial]
+                if event.estimate is not None:
+                    self._estimates.append((event.trial, event.estimate))
             case Measured() if trial is not None and trial.over:
                 self._ratios.append((trial.trial, trial.miss))
+                self._objective += self._objective_of(trial)
             case Corrected():
-                ranked = (one for one in campaign.history.closed if one.readings and not one.failed)
+                ranked = [one for one in campaign.history.closed if one.readings and not one.failed]
                 self._ratios = [(one.trial, one.miss) for one in ranked]
+                self._objective = [point for one in ranked for point in self._objective_of(one)]
                 self._pooled_at = -1
             case Paused():
                 self._pause = event.cause
             case AbortAsked():
                 self._abort = event.reason
         self.ended = campaign.state is State.STOPPED
+
+    def _objective_of(self, trial: Trial) -> list[charts.ObjectivePoint]:
+        """The point of a trial in the chart of the objective; nothing without one."""
+        name = trial.goal.objective if trial.goal is not None else None
+        if name is None or name not in trial.mean:
+            return []
+        return [charts.ObjectivePoint(trial.trial, trial.mean[name], trial.inside)]
 
     # What is shown -----------------------------------------------------------------------------------------------
     def state(self, process: str) -> dict[str, Any]:
@@ -194,6 +207,7 @@ class RunView:
         if opened is None or campaign is None:
             return values
         goal, history = campaign.plan.goal, campaign.history
+        objective = (goal.objective or "") if goal is not None else ""
         # The current trial, or the latest one with readings.
         measured = next((t for t in (self._current(), *reversed(self.trials)) if t is not None and t.readings), None)
         mean = measured.mean if measured else {}
@@ -202,13 +216,16 @@ class RunView:
             "instrument": formatting.instrument_line(opened),
             "goal": formatting.goal_line(goal),
             "has_goal": goal is not None,
-            "objective": (goal.objective or "") if goal is not None else "",
+            "objective": objective,
             "used": (history.trials, campaign.plan.collect),
             "counts": ", ".join(filter(None, [formatting.counts(history), formatting.best_so_far(history)])),
             "now": self._now(),
             "channels": channel_cells(measured, channels, self.spec.units) if measured else [],
             "of": measured.trial if measured else None,
             "story": self._story(),
+            "objective_chart": charts.objective(
+                objective, self.spec.units.get(objective, ""), self._objective, self._estimates
+            ),
             "spectrum": charts.spectrum(self.spec.channels, goal, mean),
             "error": charts.error(self._ratios) if history.trials > story.MOST_TRIALS else None,
             "inputs": self.spec.inputs,

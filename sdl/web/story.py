@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sdl import formatting
 from sdl.report.figures.story import LINEAR, WIDE, shown_channels, tick_label, ticks
 from sdl.report.style import channel_colours
+from sdl.web.charts import STORY_LEFT, STORY_RIGHT
 
 if TYPE_CHECKING:
     from sdl.core.goal import Band, Goal
@@ -21,7 +22,7 @@ MOST_TRIALS = 60
 MOST_READINGS = 40
 """Readings of one trial that are drawn: of more, evenly spaced ones."""
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 560.0, 56.0, 552.0, 18.0, 206.0
+LEFT, RIGHT, TOP, BOTTOM = STORY_LEFT, STORY_RIGHT, 18.0, 206.0
 LINEAR_PART = 1.6 / 0.9  # of the axis up to LINEAR tolerances, in decades, as `symlog` with linscale 1.6 draws it
 
 SHAPES = (

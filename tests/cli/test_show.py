@@ -17,6 +17,7 @@ import scripted
 
 import sdl as public
 from sdl import runner
+from sdl.cli.runs import show
 from sdl.config import parse_kind
 from sdl.core.events import Measured
 from sdl.store import datasets
@@ -94,6 +95,18 @@ def test_show_prints_what_was_shown_while_it_ran(run: Path, sdl: Sdl) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and processes of POSIX")
+def test_show_lists_the_latest_trials_of_a_long_run_and_all_on_request(
+    run: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "MOST_TRIALS", 2)
+    short, every = sdl("show", "latest").out.splitlines(), sdl("show", "latest", "--all").out.splitlines()
+    first = next(n for n, line in enumerate(every) if line.startswith("   0 "))
+    trials = public.open_run(run).result.trials
+    assert short[first] == f"The first {trials - 2} trials are left out; `sdl show --all` lists them."
+    assert short[:first] == every[:first]
+    assert short[first + 1 :] == every[first + trials - 2 :]
+
+
 def test_show_says_where_nothing_proves_that_the_instrument_is_off(
     tmp_path: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

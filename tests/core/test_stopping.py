@@ -96,6 +96,22 @@ def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
     assert reason.text == "all 3 trials used"
 
 
+def test_the_closest_readings_of_an_unreachable_goal_are_named_once() -> None:
+    found = history(unreachable=2)
+    found.begin(proposed(verdict=Verdict.UNREACHABLE))
+    found.add_reading(reading(FAR))
+    found.close()
+    known = UnreachableGoal(times=2).check(found, GOAL)
+    assert known is not None
+    assert " closest: trial 0, red off by " in known.text
+    found.shortfall = GOAL.shortfall(FAR)
+    known = UnreachableGoal(times=2).check(found, GOAL)
+    assert known is not None
+    assert "Closest readings: red" in known.text
+    assert known.text.lower().count("closest") == 2  # at the closest settings; closest readings
+    assert "trial 0" not in known.text
+
+
 def test_the_reason_of_failures_tells_the_last_error() -> None:
     reason = Failures(limit=1).check(history(failures=1, last_error="Busy: another user"), GOAL)
     assert reason is not None

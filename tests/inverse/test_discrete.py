@@ -129,3 +129,33 @@ def test_a_goal_above_saturation_and_a_place_that_was_saturated_are_called_satur
     there = asked(full, wanted)
     assert there.verdict is Verdict.SATURATED
     assert "a was saturated where it was measured at these settings" in there.why
+
+
+def test_the_ratio_of_readings_is_that_of_the_goal_s_bands() -> None:
+    """`Band.miss` is the rule; targets with unequal sides, ranges and limits, one setting at a time and together."""
+    bands = [Band(100.0, 90.0, 130.0), Band.between(40.0, 60.0), Band.at_least(50.0, 1.0), Band.at_most(2000.0, 20.0)]
+    value = np.array([100.0, np.nan, np.nan, np.nan])
+    target = Targets(value, np.array([band.low for band in bands]), np.array([band.high for band in bands]))
+    Y = np.array(
+        [[95.0, 50.0, 60.0, 10.0], [115.0, 63.0, 60.0, 10.0], [100.0, 35.0, 49.0, 10.0], [100.0, 50.0, 51.0, 2030.0]]
+    )
+    exact = [max(b.miss(y) for b, y in zip(bands, row, strict=True)) for row in Y.tolist()]
+    assert tolerance_ratios(target, Y) == pytest.approx(exact)
+    assert exact[0] == 0.5
+    assert min(exact[1:]) > 1.0
+
+
+def test_a_continuous_input_of_another_range_makes_up_for_the_steps() -> None:
+    """Against every step of the first input with the best of a fine grid of the second."""
+    space = Space((Input(name="x0", low=0.0, high=200.0, step=20.0), Input(name="x1", low=0.0, high=0.5)))
+
+    def predict(X: Any) -> Any:
+        Y = X / [200.0, 0.5] @ GAINS.T
+        return Y, np.ones_like(Y)
+
+    target = goal_at([0.27, 0.31], 60.0)
+    found = on_steps(predict, [54.0, 0.155], space, target)
+    assert found is not None
+    grid = np.array([[a, b] for a in np.arange(0, 201, 20.0) for b in np.linspace(0, 0.5, 5001)])
+    best = tolerance_ratios(target, predict(grid)[0]).min()
+    assert tolerance_ratios(target, predict(found.settings[None])[0])[0] == pytest.approx(best, abs=0.2)

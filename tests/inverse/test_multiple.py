@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 import sdl
 from sdl.core.goal import Band, Goal
 from sdl.errors import ConfigError, SolverError
-from sdl.inverse.multiple import APART, MAX_SOLUTIONS, solutions
+from sdl.inverse.multiple import APART, MAX_SOLUTIONS, _search, solutions
 from sdl.registry import find
-from sdl.solvers.base import Data
-from sdl.types import Channel, Input
+from sdl.solvers.base import Data, Proposals, Targets
+from sdl.space.region import Region
+from sdl.types import Channel, Input, Verdict
 
 WIDE = np.array([[1000.0, 50.0, 30.0, 400.0], [40.0, 1000.0, 60.0, 500.0], [20.0, 30.0, 1000.0, 300.0]])
 """Four inputs, three channels."""
@@ -115,3 +118,74 @@ def test_of_two_roots_the_preferred_is_listed_first(prefer: dict[str, str], sign
     found = sdl.solve(*square(), [6000.0], "gp", low=-1, high=1, prefer=prefer, all_solutions=True)
     assert found.solutions[0, 0] * sign > 0
     assert len(found.solutions) == 2
+
+
+# The search, on functions that are known ------------------------------------------------------------------------------
+LOW, HIGH = np.array([2.0, -1.0]), np.array([6.0, 1.0])
+REGION = Region.box(np.zeros(2), np.ones(2))
+
+
+def bowl(X: Any) -> Any:
+    """Readings x y² and x; asked for outside the bounds it fails."""
+    assert ((X >= LOW - 1e-12) & (X <= HIGH + 1e-12)).all()
+    Y = np.column_stack([X[:, 0] * X[:, 1] ** 2, X[:, 0]])
+    return Y, np.ones_like(Y)
+
+
+def asked(value: list[float], low: list[float], high: list[float]) -> Targets:
+    return Targets(np.array(value), np.array(low), np.array(high))
+
+
+def test_the_search_ends_at_both_roots_from_above_and_below_and_never_leaves_the_bounds() -> None:
+    starts = np.array([[0.1, 0.1], [0.9, 0.45], [0.1, 0.55], [0.95, 0.99]])
+    target = asked([1.0, 4.0], [0.999, 3.999], [1.001, 4.001])
+    U = _search(bowl, target, starts, LOW, HIGH, REGION)
+    X = LOW + U * (HIGH - LOW)
+    assert X[:, 0] == pytest.approx(np.full(4, 4.0), abs=1e-3)
+    assert np.sort(X[:, 1]) == pytest.approx([-0.5, -0.5, 0.5, 0.5], abs=1e-3)
+
+
+def test_a_range_is_entered_at_its_nearer_end_and_the_best_come_first() -> None:
+    starts = np.array([[0.1, 0.5], [0.6, 0.5], [0.9, 0.5]])
+    U = _search(bowl, asked([np.nan] * 2, [-np.inf, 4.0], [np.inf, 5.0]), starts, LOW, HIGH, REGION)
+    assert (LOW + U * (HIGH - LOW))[:, 0] == pytest.approx([4.0, 4.4, 5.0], abs=0.02)
+    far = _search(bowl, asked([np.nan, 9.0], [-np.inf, 8.9], [np.inf, 9.1]), starts, LOW, HIGH, REGION)
+    assert far.shape == (0, 2)
+
+
+@dataclass
+class WithModes:
+    """A model that predicts x, whose sample paths have further solutions."""
+
+    found: tuple[float, ...]
+    training: Any = field(default_factory=lambda: SimpleNamespace(own_region=Region.box(np.zeros(1), np.ones(1))))
+
+    def predict(self, X: Any) -> Any:
+        return X.copy(), np.ones_like(X)
+
+    def propose(self, targets: Targets, space: Any, rng: Any) -> Proposals:
+        nothing = np.full((1, 1), np.nan)
+        return Proposals(np.array([[5.0]]), nothing, nothing, None, (Verdict.REACHABLE,), ("",))
+
+    def modes(self, target: Targets, region: Region, rng: Any) -> list[Any]:
+        parts = [np.array([[(x + 2) / 10]]) for x in self.found]
+        return [
+            SimpleNamespace(u=p[0], members=p, probability=0.5 + 0.1 * i, is_continuum=False)
+            for i, p in enumerate(parts)
+        ]
+
+
+def test_solutions_of_sample_paths_that_the_mean_does_not_have_are_listed_too() -> None:
+    x = (Input(name="x", low=-2.0, high=8.0),)
+    none = np.zeros((0, 1))
+    rows = Data(none, none, none.astype(bool), np.ones(1, bool), np.zeros(0), np.zeros(0), x, (Channel(name="y"),))
+    goal = Goal({"y": Band.around(3.0, 0.1)})
+    found = solutions(WithModes((3.02, 7.0)), rows, goal, np.random.default_rng(0))
+    assert [one.settings["x"] for one in found] == pytest.approx([3.0, 7.0], abs=0.11)
+    assert [one.probability for one in found] == pytest.approx([0.5, 0.6])
+    (only,) = solutions(WithModes((3.02,)), rows, goal, np.random.default_rng(0))
+    assert only.probability == 0.5
+    assert only.miss is not None
+    assert only.miss <= 1.0
+    (other,) = solutions(WithModes((-1.0,)), rows, goal, np.random.default_rng(0))[1:]
+    assert other.probability == 0.0

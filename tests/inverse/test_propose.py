@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from core_kit import reading
 from sdl.core.goal import Band, Goal
 from sdl.core.history import History
 from sdl.errors import Degenerate, NotEnoughData, SolverError
-from sdl.inverse.propose import Proposal, data_of, propose, propose_fitted, targets_of
+from sdl.inverse.propose import Proposal, _off_full_scale, data_of, propose, propose_fitted, targets_of
 from sdl.solvers.base import Data, Proposals, Solver, Targets
 from sdl.solvers.linear import Linear
 from sdl.space import Space
@@ -238,3 +238,35 @@ def test_an_interrupt_is_not_a_failure_of_the_solver() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         asked(Slow())
+
+
+# Settings that were saturated ---------------------------------------------------------------------------------------
+def saturated_rows() -> Data:
+    """Four rows of two inputs, the last at full scale in `red`."""
+    X = np.array([[0.1, 2.0], [0.9, 0.2], [0.5, 1.7], [0.9, 1.8]])
+    Y = np.array([[10.0, 5.0], [40.0, 5.0], [70.0, 5.0], [250.0, 5.0]])
+    full = np.zeros((4, 2), bool)
+    full[3, 0] = True
+    inputs = (Input(name="R", low=0.0, high=1.0), Input(name="G", low=0.0, high=2.0))
+    return Data(X, Y, full, np.ones(2, bool), np.zeros(4), np.zeros(4), inputs, CHANNELS)
+
+
+@pytest.mark.parametrize("settings", [{"R": 0.9, "G": 1.8}, {"R": 0.895, "G": 1.81}])
+def test_from_settings_that_were_saturated_the_proposal_goes_halfway_to_the_nearest_row_that_was_not(
+    settings: dict[str, float],
+) -> None:
+    """The third row is the nearest in units of the ranges."""
+    rows = saturated_rows()
+    moved = _off_full_scale(dict(settings), rows, GOAL, rows.space)
+    assert moved == pytest.approx({"R": (settings["R"] + 0.5) / 2, "G": (settings["G"] + 1.7) / 2})
+
+
+def test_elsewhere_or_where_full_scale_keeps_the_goal_the_settings_stay() -> None:
+    rows = saturated_rows()
+    away = {"R": 0.9, "G": 1.7}
+    assert _off_full_scale(dict(away), rows, GOAL, rows.space) == away
+    high = Goal({"red": Band.at_least(200.0, 1.0), "green": Band(200.0, 190.0, 230.0)})
+    at = {"R": 0.9, "G": 1.8}
+    assert _off_full_scale(dict(at), rows, high, rows.space) == at
+    all_full = replace(rows, saturated=np.ones((4, 2), bool))
+    assert _off_full_scale(dict(at), all_full, GOAL, rows.space) == at

@@ -61,6 +61,18 @@ def test_all_components_of_weighted_partial_least_squares_are_weighted_least_squ
         assert found[j] == pytest.approx(sm.WLS(rows.X[:, j], design, weight[:, j]).fit().params @ at, abs=1e-8)
 
 
+def test_rows_are_weighted_by_the_inverse_variance_of_the_setting_that_their_readings_give():
+    """By the delta method, with the variance of each reading by the linear model."""
+    training = TrainingSet.from_data(night(30))
+    linear = training.linear
+    noise = np.diag(linear.noise) * linear.variance(training.U)  # (n, m)
+    inverse = np.linalg.inv(linear.slope)
+    exact = 1.0 / np.array([np.diag(inverse @ np.diag(row) @ inverse.T) for row in noise])
+    assert _weight(training) == pytest.approx(exact / exact.mean(axis=0), rel=1e-6)
+    assert np.ptp(_weight(training)) > 1.0
+    assert (_weight(TrainingSet.from_data(night(4))) == 1.0).all()  # no degree of freedom to estimate the noise from
+
+
 def test_with_no_more_rows_than_readings_determine_fewer_components_are_taken():
     rows = night(4)
     assert fit_partial_least_squares(rows).components == 3

@@ -12,6 +12,7 @@ from sdl.models.forward.dynamic_linear import (
     DRIFTS,
     JUMP,
     NOISES,
+    CoefficientPrior,
     DynamicRows,
     _fit,
     _reference,
@@ -144,3 +145,37 @@ def test_a_bound_that_contradicts_the_other_rows_is_left_out(away: float, used: 
     sd = float(np.sqrt(x @ model.coef_covariance[0] @ x + model.noise[0, 0] * model.variance(x[None, 1:])[0, 0]))
     least = np.array([[x @ model.coef[:, 0] + away * sd, np.nan]])
     assert condition_on_censored(model, x[None], least)[1] == used
+
+
+def test_channels_whose_noise_goes_together_are_correlated_as_their_residuals_are() -> None:
+    plain, rng = rows(22), np.random.default_rng(3)
+    common, own = rng.standard_normal((22, 1)), rng.standard_normal((22, 2))
+    noise = 100.0 * (np.sqrt(0.8) * common * [1.0, -1.0] + np.sqrt(0.2) * own)
+    given = plain._replace(Y=plain.X @ _reference(plain, None).T + noise)
+    found = fit(given, np.array([0, 1]))
+    assert "," not in found.belief  # no drift
+    whitened = []
+    for c in range(2):
+        variance = np.diag(covariance(given, NOISES.index(found.belief), 0, c))
+        other = sm.WLS(given.Y[:, c], given.X, weights=1.0 / variance).fit()
+        whitened.append(other.resid / np.sqrt(variance))
+    cosine = whitened[0] @ whitened[1] / np.sqrt((np.array(whitened) ** 2).sum(axis=1).prod())
+    assert cosine < -0.6
+    shrunk = cosine * 19.0 / (19.0 + 2.0)  # by the pooled degrees of freedom
+    assert found.noise == pytest.approx(np.array([[1.0, shrunk], [shrunk, 1.0]]), rel=1e-6)
+
+
+def test_without_a_row_the_model_is_its_prior_and_with_rows_it_lies_between() -> None:
+    prior = CoefficientPrior(np.array([[300.0, 9000.0, 500.0]]), np.array([[30.0, 900.0, 50.0]]), 0.004, 4.0)
+    none = DynamicRows(np.empty((0, 3)), np.empty((0, 1)), np.empty((0, 1), bool), np.empty(0), np.empty(0))
+    assert _reference(none, prior) == pytest.approx(prior.mean)
+    model = fit(none, np.array([0]), prior)
+    assert model.coef[:, 0] == pytest.approx(prior.mean[0])
+    assert np.sqrt(np.diag(model.coef_covariance[0])) == pytest.approx(prior.sd[0], rel=0.05)
+    given = rows(6)
+    part = given._replace(Y=given.Y[:, :1], usable=given.usable[:, :1])
+    # Ridge regression towards the prior, in units of the noise of one reading at full response.
+    noise = 0.004 * 9500.0
+    gram = part.X.T @ part.X + np.diag((noise / prior.sd[0]) ** 2)
+    exact = np.linalg.solve(gram, part.X.T @ part.Y[:, 0] + (noise / prior.sd[0]) ** 2 * prior.mean[0])
+    assert _reference(part, prior)[0] == pytest.approx(exact, rel=1e-9)

@@ -9,6 +9,7 @@ from led import data, space, targets
 from sdl.models.forward.gaussian_process import fit_gaussian_process
 from sdl.models.forward.quadratic import fit_quadratic
 from sdl.models.inversion.forward import FittedForward
+from sdl.models.inversion.search import Bands
 from sdl.models.training_set import TrainingSet
 from sdl.types import Channel, Input, Verdict
 
@@ -96,3 +97,28 @@ def test_settings_are_drawn_from_the_posterior_of_one_reading():
     drawn = fitted.sample(np.array([target]), 4000, np.random.default_rng(0))[:, 0]
     for part in (0.4, 0.5, 0.6, 0.8, 0.9):
         assert (drawn < part).mean() == pytest.approx(density[grid[:, 0] < part].sum(), abs=0.03)
+    low = grid[:, 0] < 0.65
+    mean = (density * grid[:, 0])[low].sum() / density[low].sum()
+    spread = np.sqrt((density * (grid[:, 0] - mean) ** 2)[low].sum() / density[low].sum())
+    assert drawn[drawn < 0.65].mean() == pytest.approx(mean, abs=0.2 * spread)
+    assert drawn[drawn < 0.65].std() == pytest.approx(spread, rel=0.1)
+
+
+def test_beyond_the_gamut_the_settings_are_taken_where_a_reading_is_most_probably_inside():
+    """On a fine grid; the noise grows with the reading, so that it counts as much as the distance of the mean."""
+    one = (Input(name="x", low=0.0, high=1.0),)
+    rng = np.random.default_rng(3)
+    X = rng.random((60, 1))
+    Y = (1000 + 3000 * np.sin(np.pi * X)) * (1 + 0.03 * rng.standard_normal(X.shape))
+    fitted = FittedForward(fit_gaussian_process(data(X, Y, inputs=one, channels=TWO[:1])))
+    target = goal(4300.0, tolerance=0.02)
+    bands = Bands.of(fitted.training, target)
+    region = fitted.training.own_region
+    u = fitted._most_probable(bands, np.array([[0.1], [0.5]]), region, np.random.default_rng(0))
+
+    def chance(U):
+        prediction = fitted.model.predict(U)
+        return bands.log_probability(prediction.mean, prediction.model_var + prediction.noise_var)
+
+    assert chance(u[None])[0] > chance(np.linspace(0, 1, 501)[:, None]).max() - 0.3
+    assert u[0] == pytest.approx(0.5, abs=0.15)

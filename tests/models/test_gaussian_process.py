@@ -113,6 +113,19 @@ def test_a_row_that_is_left_out_is_predicted_as_by_a_fit_without_it() -> None:
         assert variance[0, i] == pytest.approx(model_var[0, 0] + noise_of(given)[i], rel=1e-5)
 
 
+def test_residual_degrees_of_freedom_are_rows_less_how_far_each_reading_moves_its_own_fit() -> None:
+    for channel in fitted(20).channels:
+        of, n = channel.processes, len(channel.processes.U)
+        own = np.zeros(len(channel.weight))
+        for i in range(n):
+            z = of.z + np.eye(n)[i]
+            root = of.inverse_root
+            alpha = np.einsum("bji,bjk,bk->bi", root, root, z)
+            own += (of._replace(z=z, alpha=alpha).mean(of.U) - of.mean(of.U))[:, i]
+        assert channel.residual_dof == pytest.approx(n - channel.weight @ own, rel=1e-6)
+        assert 0 < channel.residual_dof < n - 3  # intercept and slopes are always estimated
+
+
 def test_slopes_are_those_of_finite_differences() -> None:
     ours, U, h = Processes.of(problem(), THETA), np.random.default_rng(1).random((5, 2)), 1e-6
     for j in range(2):

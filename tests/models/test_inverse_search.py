@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from sdl.arrays import Floats
-from sdl.models.inversion.search import Bands, cheapest, log_inside, search
+from sdl.models.inversion.search import Bands, cheapest, log_inside, maximise, search
 from sdl.space.region import Region
 
 
@@ -186,3 +186,49 @@ def test_the_probability_inside_a_range_is_that_of_scipy_also_in_a_tail(low: flo
     sides = (low, high) if low < 0 else (-high, -low)  # scipy's differences are exact in the lower tail only
     exact = logsumexp([norm.logcdf(sides[1]), norm.logcdf(sides[0])], b=[1.0, -1.0])
     assert log_inside(np.array([low]), np.array([high])) == pytest.approx([exact], rel=1e-9)
+
+
+def test_the_probability_of_a_goal_is_the_product_over_its_channels() -> None:
+    """A variance of zero counts as a millionth of the tolerance, an unknown standard deviation as the tolerance."""
+    low, high, unit = np.array([1.0, -np.inf]), np.array([3.0, 5.0]), np.array([1.0, 2.0])
+    goal = Bands(np.array([2, 0]), low, high, low, high, unit)
+    mean, variance = np.array([[4.0, 9.0, 1.5], [5.5, 9.0, 3.2]]), np.array([[1.0, 9.0, 4.0], [0.25, 9.0, 0.01]])
+    exact = np.log(
+        norm.cdf(3.0, mean[:, 2], np.sqrt(variance[:, 2])) - norm.cdf(1.0, mean[:, 2], np.sqrt(variance[:, 2]))
+    )
+    exact += norm.logcdf(5.0, mean[:, 0], np.sqrt(variance[:, 0]))
+    assert goal.log_probability(mean, variance) == pytest.approx(exact, rel=1e-9)
+    assert goal.log_probability(mean[None], variance[None]) == pytest.approx(exact[None], rel=1e-9)
+    assert goal.log_probability(mean[:1], np.zeros((1, 3))) == pytest.approx([0.0])
+    unknown = goal.log_probability(mean[:1], np.full((1, 3), np.nan))
+    assert unknown == pytest.approx([np.log(norm.cdf(1.5) - norm.cdf(-0.5)) + norm.logcdf(0.5)])
+
+
+def test_distances_beyond_a_band_and_from_its_aim_are_in_tolerances() -> None:
+    goal = Bands(np.array([1]), np.array([1.0]), np.array([4.0]), np.array([1.5]), np.array([3.5]), np.array([0.5]))
+    Y = np.array([[9.0, 0.0], [9.0, 1.2], [9.0, 2.0], [9.0, 3.8], [9.0, 6.0]])
+    assert goal.beyond(Y).ravel() == pytest.approx([2.0, 0.0, 0.0, 0.0, 4.0])
+    assert goal.residuals(Y).ravel() == pytest.approx([-3.0, -0.6, 0.0, 0.6, 5.0])
+    assert goal.are_met(Y).tolist() == [False, True, True, True, False]
+
+
+def test_the_highest_of_three_peaks_is_found_though_its_candidate_is_the_lowest() -> None:
+    """Many candidates lie close together on the lower peaks; climbs start from one of each group."""
+    tops, heights, width = np.array([0.2, 0.5, 0.83]), np.array([1.0, 0.95, 1.5]), 0.04
+
+    def peaks(U: Floats) -> Floats:
+        return (heights * np.exp(-0.5 * ((U[:, :1] - tops) / width) ** 2)).sum(axis=1)
+
+    crowd = np.concatenate([0.2 + np.linspace(-0.01, 0.01, 9), 0.5 + np.linspace(-0.01, 0.01, 9), [0.76]])[:, None]
+    assert peaks(crowd).argmin() == 18
+    assert maximise(peaks, crowd, box(1)) == pytest.approx([0.83], abs=1e-4)
+
+
+def test_a_maximum_beyond_the_bounds_or_a_constraint_is_taken_at_the_edge() -> None:
+    def rising(U: Floats) -> Floats:
+        return U[:, 0] + 2.0 * U[:, 1] - 0.5 * U[:, 1] ** 2
+
+    candidates = np.random.default_rng(0).random((20, 2)) * 0.5
+    assert maximise(rising, candidates, box(2)) == pytest.approx([1.0, 1.0], abs=1e-6)
+    kept = replace(box(2), A=np.ones((1, 2)), b=np.array([1.2]))
+    assert maximise(rising, candidates, kept) == pytest.approx([0.2, 1.0], abs=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, space, targets
+from pydantic import ValidationError
 
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.forward.linear_model import fit_linear, t_factor
@@ -198,3 +199,46 @@ def test_a_channel_that_answers_to_nothing_does_not_make_the_others_noisy():
     usable = np.ones(Y.shape, bool)
     with_it, without = fit_linear(rows.X, Y, usable), fit_linear(rows.X, rows.Y, usable[:, :3])
     assert np.diag(with_it.noise)[:3] == pytest.approx(np.diag(without.noise), rel=0.3)
+
+
+def test_a_reading_is_predicted_with_the_standard_error_of_statsmodels_widened_by_student_s_t():
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(1)
+    U = hypercube(30, rng)
+    Y = 1000 + U @ GAINS.T + 50 * rng.standard_normal((30, 3))
+    fit = fit_linear(U, Y, np.ones(Y.shape, bool))
+    at = np.array([[0.2, 0.9, 0.4]])
+    mean, std = fit.predict(at)
+    for c in range(3):
+        other = sm.WLS(Y[:, c], sm.add_constant(U), weights=fit.weight[:, c]).fit()
+        predicted = other.get_prediction(sm.add_constant(at, has_constant="add"), weights=1.0 / fit.variance(at)[0, c])
+        scale = np.sqrt(fit.noise[c, c] / other.scale)  # ours has a share of the other channels' noise
+        assert mean[0, c] == pytest.approx(predicted.predicted_mean[0], rel=2e-3)  # shapes of the noise are averaged
+        assert std[0, c] == pytest.approx(t_factor(fit.dof[c]) * scale * predicted.se_obs[0], rel=0.02)
+
+
+def test_settings_for_more_readings_than_inputs_are_weighted_by_the_noise():
+    """Generalised least squares of the settings on the readings, with the variances of one reading in the middle."""
+    rng = np.random.default_rng(0)
+    U, gains = hypercube(40, rng, 2), np.array([[3000.0, 200.0], [100.0, 5000.0], [2000.0, 2500.0]])
+    Y = 500 + U @ gains.T + rng.standard_normal((40, 3)) * [2.0, 20.0, 200.0]
+    fit = fit_linear(U, Y, np.ones(Y.shape, bool))
+    wanted, columns = np.array([[2100.0, 3100.0, 2900.0]]), np.arange(3)
+    weight = 1.0 / np.diag(fit.covariance(fit.middle)[0])
+    slope, gap = fit.slope, wanted[0] - fit.mean(fit.middle[None])[0]
+    step = np.linalg.solve((slope.T * weight) @ slope, (slope.T * weight) @ gap)
+    assert fit.solve_for_settings(wanted, columns)[0] == pytest.approx(fit.middle + step, rel=1e-9)
+    inverse = np.linalg.solve((slope.T * weight) @ slope, slope.T * weight)
+    noise, model = fit.covariance(fit.middle)
+    spread, uncertainty = fit.std_errors(columns, fit.middle)
+    factor = t_factor(fit.dof.min())
+    assert spread == pytest.approx(factor * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)), rel=1e-9)
+    assert uncertainty == pytest.approx(factor * np.sqrt(np.diag(inverse @ model @ inverse.T)), rel=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"local": 0.3}, {"memory": 5}])
+def test_local_or_fading_rows_need_an_intercept(options):
+    assert Linear(**options).intercept
+    with pytest.raises(ValidationError, match="intercept"):
+        Linear(intercept=False, **options)

@@ -222,3 +222,27 @@ def test_auto_does_not_end_a_search_on_a_line_that_fits_the_few_rows_so_far():
         asked(goal()), space(*UNIT), np.random.default_rng(0)
     )  # fmt: skip
     assert answer.why[0].startswith("auto chose gp")
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_optimum_of_the_model_is_the_best_mean_of_a_fine_grid_that_keeps_the_constraints(sign):
+    fitted = FittedObjective(fit_gaussian_process(rows(25, f=lambda X: hill(X) * [sign, 1])), Objective(0, sign))
+    u, mean, sd = fitted.optimum(goal(high=55.0), space(*UNIT))
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 201)] * 2), axis=-1).reshape(-1, 2)
+    Y = fitted.model.mean(grid)
+    best = np.where(Y[:, 1] <= 55.0, sign * Y[:, 0], -np.inf).max()
+    assert mean[1] <= 55.0
+    assert sign * mean[0] == pytest.approx(best, abs=2.0)
+    assert u[0] == pytest.approx(0.55, abs=0.02)
+    assert mean == pytest.approx(fitted.model.mean(u[None])[0])
+    assert sd == pytest.approx(np.sqrt(fitted.model.predict(u[None]).model_var[0]))
+
+
+def test_settings_measured_at_the_ends_of_the_inputs_may_be_the_incumbent():
+    found = rows(20, f=lambda X: np.column_stack([1000 * X.sum(axis=1), 100 * X[:, 0]]))
+    X, Y = np.vstack([found.X, [[1.0, 1.0]]]), np.vstack([found.Y, [[2000.0, 100.0]]])
+    full = data(X, Y, inputs=PAIR, channels=TWO)
+    answer = find("solvers", "gp")().fit(replace(full, objective=Objective(0, 1.0))).propose(
+        asked(goal()), space(*UNIT), np.random.default_rng(0)
+    )  # fmt: skip
+    assert answer.incumbent[0] == pytest.approx([1.0, 1.0])

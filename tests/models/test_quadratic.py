@@ -52,6 +52,8 @@ def test_with_many_rows_it_is_least_squares() -> None:
     assert prediction.noise_var == pytest.approx(np.tile(size, (2, 1)), rel=0.05)
     exact = np.einsum("ki,ij,kj->k", at, np.linalg.inv(q.T @ q), at)
     assert prediction.model_var == pytest.approx(exact[:, None] * size, rel=0.15)  # curvature has a prior
+    assert model.residual_dof == pytest.approx([394, 394], abs=0.5)
+    assert ((fitted(400, 5000.0).residual_dof > 394) & (fitted(400, 5000.0).residual_dof <= 397)).all()
 
 
 def test_the_shape_of_the_noise_is_the_likeliest() -> None:
@@ -130,6 +132,8 @@ def test_two_levels_of_an_input_leave_its_curvature_open() -> None:
     assert untested_curvature(two, between[0]).tolist() == [0]
     assert untested_curvature(three, between[0]).tolist() == []
     assert untested_curvature(two, np.array([0.95, 0.5])).tolist() == []
+    assert untested_curvature(three, np.array([0.25, 0.25])).tolist() == []
+    assert untested_curvature(two[:, [0, 0]], np.array([0.11, 0.09])).tolist() == [0]
 
 
 def test_rows_that_do_not_tell_the_slopes_are_too_few() -> None:
@@ -186,3 +190,13 @@ def test_proportional_noise_is_recognised_with_faint_readings_among_the_rows() -
 def test_lack_of_fit_is_seldom_found_where_the_model_is_right() -> None:
     """Also with faint readings, where the estimate of a drift that does not exist is large beside the noise."""
     assert sum(bool(Judge(repeated_rows(seed)).fit.is_sure.any()) for seed in range(30)) <= 1
+
+
+def test_the_trend_is_zero_at_the_next_reading() -> None:
+    """Readings that rise by 10 each, without noise: the surface is the level that the next one has."""
+    X = np.random.default_rng(1).random((40, 2))
+    training = TrainingSet.from_data(data(X, surface(X) + 10.0 * np.arange(-40, 0)[:, None]))
+    U = np.random.default_rng(2).random((9, 2))
+    drifting = fit_quadratic(training, drifts=True)
+    assert np.median(np.abs(drifting.predict(U).mean - surface(U))) < 10.0
+    assert drifting.fitted() == pytest.approx(training.Y, abs=10.0)

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from led import GAINS, data, night, space, targets
+from led import CHANNELS, GAINS, data, night, space, targets
 from scipy.optimize import linprog, lsq_linear
 
 from sdl.arrays import Floats
 from sdl.models.data import Targets
 from sdl.models.training_set import TrainingSet
+from sdl.solvers.linear import Linear
 from sdl.space.region import Region
+from sdl.types import Input, Verdict
 
 BOX = Region.box(np.zeros(3), np.ones(3))
 
@@ -128,3 +130,28 @@ def test_units_are_fractions_of_the_bounds() -> None:
     assert pytest.approx(rows.X) == training.U
     assert training.settings(training.U) == pytest.approx(4.0 * rows.X - 1.0)
     assert training.units(np.array([[1.0, -1.0, 3.0]])) == pytest.approx(np.array([[0.5, 0.0, 1.0]]))
+
+
+def test_slopes_may_differ_between_choices_so_that_far_from_rows_of_the_same_choice_readings_are_uncertain() -> None:
+    """The standard deviation is 30 % of the response over the distance to the nearest row of the same choice."""
+    inputs = (Input(name="x"), Input(name="y"), Input(name="dye", choices=("a", "b")))
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.random((20, 2)), np.arange(20) % 2])
+    Y = 1000 + X @ np.array([[3000.0, 200.0], [100.0, 5000.0], [500.0, -300.0]])
+    rows = data(X[X[:, 2] < 1], Y[X[:, 2] < 1], inputs=inputs, channels=CHANNELS[:2])
+    training = replace(TrainingSet.from_data(data(X, Y, inputs=inputs, channels=CHANNELS[:2])))
+    measured = replace(training, U=training.U[X[:, 2] < 1], Y=training.Y[X[:, 2] < 1])
+    response = np.array([3100.0, 5200.0])
+    U = np.array([[0.3, 0.6, 0.0], [0.3, 0.6, 1.0]])
+    near = np.linalg.norm(rows.X[:, :2] - U[0, :2], axis=1).min()
+    exact = [(0.3 * near * response) ** 2, (0.3 * np.sqrt(2.0) * response) ** 2]
+    assert measured.interaction_variance(U) == pytest.approx(np.array(exact), rel=1e-6)
+    assert training.interaction_variance(training.U) == pytest.approx(np.zeros((20, 2)))
+
+
+def test_a_goal_that_asks_nothing_of_any_channel_is_answered_and_nothing_is_said_of_the_fit() -> None:
+    answer = Linear().fit(night(12)).propose(targets([np.nan] * 3), space(), np.random.default_rng(0))
+    assert answer.verdict == (Verdict.REACHABLE,)
+    assert answer.lack_of_fit is not None
+    assert np.isnan(answer.lack_of_fit).all()
+    assert answer.lack_of_fit.shape == (1, 3)

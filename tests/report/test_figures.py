@@ -355,3 +355,22 @@ def test_the_story_has_every_reading_of_the_goal_s_channels_in_tolerances(runs: 
     best = table.run.campaign.history.best
     assert best is not None
     assert {text.get_text().strip() for text in axes.texts} == {"design", "solver", "mean"}
+
+
+def test_the_story_of_a_maximising_run_shows_its_objective_above_the_limits(runs: dict[str, TrialTable]) -> None:
+    table = runs["maximised"]
+    goal = table.goal
+    assert goal is not None
+    assert goal.objective is not None
+    figure = draw(table, "story")
+    assert figure is not None
+    above, *below = figure.axes
+    assert above.get_ylabel().startswith(goal.objective)
+    drawn = {value for line in above.lines if line.get_linestyle() == "None" for value in np.asarray(line.get_ydata())}
+    assert {trial.mean[goal.objective] for trial in table.trials if trial.readings} == drawn
+    assert len(below) == bool(goal.limited)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any("best so far" in text for text in texts)
+    assert [text.partition(",")[0] for text in texts if text.startswith("below")] == [
+        f"below: {n}" for n in goal.limited
+    ]

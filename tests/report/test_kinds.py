@@ -95,7 +95,7 @@ SHOWN = {
     "used up": "story error slices contours settings spectrum importance predictions posterior spread",
     "below noise": "story error slices contours settings spectrum importance predictions posterior spread",
     "unreachable": "story error slices contours settings spectrum importance predictions spread",
-    "maximising": "story objective slices contours settings spectrum importance parity",
+    "maximising": "story slices contours settings spectrum importance parity",
     "one channel": "story slices settings predictions posterior spread",
 }
 

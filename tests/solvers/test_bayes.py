@@ -226,3 +226,24 @@ def test_a_channel_that_is_not_of_the_goal_may_be_missing():
     answer = ask(Bayes(), asked, [*GOAL, np.nan])
     assert answer.settings[0] == pytest.approx(ask(Bayes(), rows, GOAL).settings[0], abs=1e-9)
     assert np.isnan(answer.expected[0, 3])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_its_doubt_holds_where_the_noise_of_the_channels_goes_together(share):
+    """Ninety percent of the noise is common to all channels, as from a lamp that flickers; or none of it."""
+    gains = np.array([[20000.0, 9000, 4000], [8000, 25000, 9000], [3000, 9000, 18000]])
+    spread, uncertainty = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+
+        def relative(n, rng=rng):
+            common, own = rng.standard_normal((n, 1)), rng.standard_normal((n, 3))
+            return 1 + 0.004 * (np.sqrt(share) * common + np.sqrt(1 - share) * own)
+
+        X, u = np.vstack([axis(), hypercube(16, rng)]), rng.uniform(0.3, 0.7, 3)
+        rows, reading = data(X, (2000 + X @ gains.T) * relative(20)), 2000 + gains @ u
+        clean, noisy = ask(Bayes(), rows, reading), ask(Bayes(), rows, reading * relative(1)[0])
+        uncertainty.append(np.abs(clean.settings[0] - u) < clean.uncertainty[0])
+        spread.append(np.abs(noisy.settings[0] - u) < noisy.spread[0])
+    assert 0.58 < np.mean(spread) < 0.82
+    assert 0.58 < np.mean(uncertainty) < 0.85

@@ -123,3 +123,17 @@ def test_components_are_a_number_or_bic(components):
 
 def test_a_list_from_yaml_names_the_channels():
     assert Gmm.model_validate({"kind": "gmm", "channels": ["a"]}).channels == ("a",)
+
+
+def test_a_goal_that_leaves_a_choice_is_answered_by_the_joint_gaussian_whatever_the_trend():
+    rng = np.random.default_rng(0)
+    four = tuple(Input(name=name, low=0.0, high=1.0) for name in "RGBW")
+    X = rng.random((60, 4))
+    Y = 500 + X @ np.vstack([GAINS.T, [9000.0, 12000.0, 7000.0]]) * 0.5
+    rows = data(X, Y * (1 + 0.003 * rng.standard_normal(Y.shape)), inputs=four)
+    wanted = targets(500 + np.array([0.4, 0.5, 0.6, 0.3]) @ np.vstack([GAINS.T, [9000.0, 12000.0, 7000.0]]) * 0.5)
+    one, other = (
+        Gmm(trend=trend).fit(rows).propose(wanted, space(np.zeros(4), np.ones(4)), np.random.default_rng(0))
+        for trend in ("affine", "none")
+    )
+    assert one.settings == pytest.approx(other.settings, abs=1e-9)

@@ -16,15 +16,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from core_kit import HIT, any_event, failed, interrupted, measured, opened, proposed, stopped, write_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdl.core.events import Event
+from sdl.core.events import Event, Measured, Proposed
 from sdl.errors import Damaged, Full, InUse, Lost, RecordError
 from sdl.store.record import (
+    CAMPAIGN,
     FILE,
     LOCK,
     PRIOR,
@@ -32,7 +34,10 @@ from sdl.store.record import (
     Checked,
     Line,
     Record,
+    Shared,
     Tail,
+    _read_any,
+    _read_frequent,
     check,
     decode,
     encode,
@@ -98,6 +103,31 @@ def test_any_text_is_read_back(text: str) -> None:
 def test_a_key_called_as_the_record_calls_its_own_does_no_harm(key: str) -> None:
     event = opened(config={key: {"sha": "x"}})
     assert decode(encode(event, START)[0][:-1], START)[0] == event
+
+
+@given(any_event)
+def test_the_quick_way_to_read_frequent_events_gives_what_the_general_way_gives(event: Event) -> None:
+    line, _ = encode(event, START)
+    text = line.rpartition(b', "sha": "')[0]
+    quick, general = _read_frequent(text, CAMPAIGN), _read_any(text, CAMPAIGN)
+    assert (quick is not None) == isinstance(event, (Proposed, Measured))
+    assert repr(quick or general) == repr(general) == repr(event), "types and the signs of zeros included"
+
+
+def test_events_of_a_long_record_share_what_is_equal_to_the_last_digit() -> None:
+    shared: Shared = {}
+
+    def again(event: Event) -> Any:
+        return decode(encode(event, START)[0][:-1], START, shared=shared)[0]
+
+    one, two = again(proposed(settings={"x": 0.5, "y": 0.0})), again(proposed(settings={"x": 0.5, "y": -0.0}))
+    assert (math.copysign(1, one.settings["y"]), math.copysign(1, two.settings["y"])) == (1, -1)
+    assert one.expected is two.expected
+    readings = [again(measured(applied={"x": 0.5, "y": -0.0}, readings={"red": 40000, "green": 0.5})) for _ in "12"]
+    assert readings[0].applied is readings[1].applied is two.settings
+    assert readings[0].readings["red"] is readings[1].readings["red"]
+    assert readings[0].readings == {"red": 40000, "green": 0.5}
+    assert again(measured(applied={"y": -0.0, "x": 0.5})).applied is not two.settings, "another order"
 
 
 def test_a_record_gives_its_events_in_their_order(tmp_path: Path) -> None:

@@ -196,7 +196,11 @@ def test_notes_are_kept_beside_the_record_and_found_by_their_tags(alone: Http, r
     before = (runs / "evening" / STAMP / "record.jsonl").read_bytes()
     body = {"note": "a new\nfilter", "tags": ["blue", "x"], "version": 0, "by": "ada"}
     assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).json()["version"] == 1
-    assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).status_code == 409
+    again = alone.post(f"{RUN}/notes", json=body, headers=bearer(door))
+    assert again.status_code == 409
+    assert {key: again.json()["now"][key] for key in ("note", "tags", "version")} == {
+        "note": "a new\nfilter", "tags": ["blue", "x"], "version": 1,
+    }  # fmt: skip
     assert (runs / "evening" / STAMP / "record.jsonl").read_bytes() == before
     assert notes.read(runs / "evening" / STAMP).tags == ("blue", "x")
     assert notes.read(runs / "evening" / STAMP).by == user(), "not who the body says"

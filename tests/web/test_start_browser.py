@@ -16,6 +16,7 @@ from waiting import PATIENCE, until
 
 import sdl
 from sdl.core.events import Interrupted, Resumed
+from sdl.runs import notes
 from sdl.runs.runs import open_run
 from sdl.store import record
 from tests.web.test_browser import CHROMIUM, CONTRAST, NAMELESS, tab_to
@@ -332,6 +333,32 @@ def test_the_theme_is_chosen_and_remembered(site: Site, page: Any) -> None:
     page.emulate_media(color_scheme="dark")
     button.click()
     assert (button.inner_text(), page.evaluate(ground)) == ("Theme: auto", dark)
+
+
+def test_notes_typed_in_two_tabs_are_both_kept_also_over_a_reload(site: Site, page: Any) -> None:
+    run = spent(site.runs)
+    page.goto(f"{site.url}/runs/spent/{run.name}")
+    known(page, site)
+    page.reload()
+    page.get_by_label("Note", exact=True).fill("of this tab")
+    page.get_by_label("Tags, separated").fill("mine")
+    version = notes.read(run).version
+    notes.write(run, "of the other tab", ["theirs"], version, "ada", 5.0)
+    page.reload()
+    page.locator("#done", has_text="Your notes that were not saved are back.").wait_for()
+    assert page.get_by_label("Note", exact=True).input_value() == "of this tab"
+    page.get_by_role("button", name="Save the notes").click()
+    page.locator("#theirs", has_text="Saved by ada meanwhile").wait_for()
+    assert "of the other tab" in page.locator("#theirs").inner_text()
+    assert page.get_by_label("Note", exact=True).input_value() == "of this tab"
+    assert notes.read(run).note == "of the other tab"
+    page.get_by_role("button", name="Add to mine").click()
+    page.get_by_role("button", name="Save the notes").click()
+    page.locator("#done", has_text="Notes saved.").wait_for()
+    assert (notes.read(run).note, notes.read(run).tags) == ("of this tab\nof the other tab", ("mine", "theirs"))
+    page.reload()
+    assert page.locator("#theirs").count() == 0
+    assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('notes')).length") == 0
 
 
 @pytest.mark.parametrize("page", [(390, 844)], indirect=True, ids=["390"])

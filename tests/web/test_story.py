@@ -12,6 +12,8 @@ from sdl.core.goal import Band, Direction, Goal
 from sdl.core.trials import Trial
 from sdl.runs.pooled import PooledMean
 from sdl.types import Reading, Verdict
+from sdl.web import charts
+from sdl.web.charts import ObjectivePoint
 from sdl.web.story import BOTTOM, MOST_TRIALS, TOP, story
 
 GOAL = Goal({"A": Band.around(100.0, 1.0), "B": Band.at_most(50.0, 2.0)})
@@ -61,6 +63,23 @@ def test_nothing_is_drawn_without_a_target_or_a_reading() -> None:
     assert story([trial(0, [])], GOAL, None, None) is None
     assert story([trial(0, [(1.0, 1.0)])], maximise, None, None) is None
     assert story([], None, None, None) is None
+
+
+def test_the_objective_is_drawn_by_trial_with_the_best_so_far() -> None:
+    points = [ObjectivePoint(n, value, n != 2) for n, value in enumerate([10.0, math.nan, 30.0, 20.0, 40.0])]
+    drawn = charts.objective("A", "counts", points, [(3, 12.0), (4, 25.0)])
+    assert drawn is not None
+    assert [kept for _, _, kept in drawn["points"]] == [True, False, True, True]
+    heights = [y for _, y, _ in drawn["points"]]
+    assert heights[0] > heights[2] > heights[1] > heights[3], "larger is higher"
+    corners = [tuple(map(float, corner.split(","))) for corner in drawn["line"].split()]
+    (a, b), (c, d), (e, f) = corners
+    assert (b, c, e) == (d, e, c), "a step"
+    assert a < c
+    assert b > f
+    assert drawn["summary"] == "trial 4: 40; best so far by the model 25"
+    assert charts.objective("A", "", points[1:2], []) is None
+    assert charts.objective("A", "", points[:1], [])["rows"]  # type: ignore[index]
 
 
 def test_only_the_latest_trials_of_a_long_run_are_drawn() -> None:

@@ -290,7 +290,7 @@ def _alike(residuals: Floats, dof: Floats) -> Floats:
     """(m, m) correlation of the noise of the channels, from residuals (m, N); shrunk to 0 if they are few."""
     size = np.sqrt((residuals**2).sum(axis=1))
     alike = residuals @ residuals.T / np.maximum(np.outer(size, size), 1e-300)
-    trust = float(max(dof.min(initial=0.0), 0.0))
+    trust = max(float(dof.min()), 0.0)
     return np.asarray(np.where(np.eye(len(size)) > 0, 1.0, alike * trust / (trust + POOL)), dtype=np.float64)
 
 

@@ -46,6 +46,8 @@ class ForwardModel(Protocol):
     def training(self) -> TrainingSet: ...
     @property
     def summary(self) -> str: ...  # "Gaussian process, nonlinearity 20 %, log readings of 3 channels, 60 readings"
+    @property
+    def residual_dof(self) -> Floats: ...  # (m,) rows less the trace of the hat matrix: what tells the noise
     def predict(self, U: Floats) -> Prediction: ...
     def mean(self, U: Floats) -> Floats: ...  # (k, m) the mean of `predict`, computed faster
     def jacobian(self, U: Floats) -> Floats: ...  # (k, m, d) derivatives of the mean
@@ -128,6 +130,10 @@ class LinearForward:
         heavy = np.where(unknown, 1.0, heavy)
         drawn = coef.T + heavy[..., None] * np.einsum("mpq,nmq->nmp", symmetric_root(np.nan_to_num(spread)), z)
         return _Lines(drawn, self.linear.origin)
+
+    @property
+    def residual_dof(self) -> Floats:
+        return np.asarray(self.training.usable.sum(axis=0) - self.training.U.shape[1] - 1, dtype=np.float64)
 
     def leave_one_out(self) -> Floats:
         training, linear = self.training, self.linear

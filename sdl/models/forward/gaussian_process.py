@@ -179,6 +179,13 @@ class GaussianProcess:
             n, len(self.training.channels), self.training.goal, self.channels, drawn, between, self.offset
         )
 
+    @property
+    def residual_dof(self) -> Floats:
+        """As in `ForwardModel`; NaN for channels that are not in the goal."""
+        dof = np.full(len(self.training.channels), np.nan)
+        dof[self.training.goal] = [channel.residual_dof for channel in self.channels]
+        return dof
+
     def leave_one_out(self) -> Floats:
         """As in `ForwardModel`; a row that was left out as wrong has the density of wrong rows."""
         density = np.full(self.training.Y.shape, np.nan)

@@ -55,6 +55,7 @@ class QuadraticModel:
         size: (s, m) variance of the noise, in units of its shape.
         weight: (s, m) posterior probability of each tau.
         dof: (m,) degrees of freedom of `size`.
+        residual_dof: (m,) rows less the trace of the hat matrix, in which squares and products count by their prior.
         shape: variance of the noise as a function of settings and reading.
         trend: (m,) drift over all rows; 0 where it is not modelled.
     """
@@ -65,6 +66,7 @@ class QuadraticModel:
     size: Floats
     weight: Floats
     dof: Floats
+    residual_dof: Floats
     shape: Shape
     trend: Floats
 
@@ -183,7 +185,8 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
     fits = [_fit_shape(training, Q, shape, drifts) for shape in shapes]
     best = next(fit for fit in fits if fit.score >= max(one.score for one in fits) - TIE)
     dof = np.maximum(training.usable.sum(axis=0) - p + POOL, 1.0)
-    return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, best.shape, best.trend)
+    parts = best.coef, best.gram, best.size, best.weight, dof, best.residual_dof, best.shape, best.trend
+    return QuadraticModel(training, *parts)
 
 
 def _time(training: TrainingSet) -> Floats:
@@ -201,6 +204,7 @@ class _Fit(NamedTuple):
     gram: Floats
     size: Floats
     weight: Floats
+    residual_dof: Floats
     trend: Floats
     score: float  # log evidence
 
@@ -213,7 +217,7 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
     filled = np.where(training.usable, Y, np.nan_to_num(training.linear.mean(U)))
     variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, filled, rcond=None)[0])
     coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)
-    gram, trend, total = np.full((s, m, q, q), np.nan), np.zeros(m), 0.0
+    gram, rest, trend, total = np.full((s, m, q, q), np.nan), np.full(m, np.nan), np.zeros(m), 0.0
     for c in training.goal:
         use = training.usable[:, c]
         dof = use.sum() - p + POOL
@@ -235,12 +239,14 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
             size[:, c] = (square + POOL * nominal) / dof
         volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum(axis=1)
         score = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[:, c])
-        coef[:, c], gram[:, c] = beta[:, :q], np.linalg.inv(matrix)[:, :q, :q]
+        inverse = np.linalg.inv(matrix)
+        coef[:, c], gram[:, c] = beta[:, :q], inverse[:, :q, :q]
         evidence = np.logaddexp.reduce(score)
         weight[:, c] = np.exp(score - evidence)
+        rest[c] = use.sum() - weight[:, c] @ np.einsum("ij,sji->s", normal, inverse)
         trend[c] = weight[:, c] @ beta[:, q] if drifts else 0.0
         total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # independent of the shape's unit
-    return _Fit(shape, coef, gram, size, weight, trend, total)
+    return _Fit(shape, coef, gram, size, weight, rest, trend, total)
 
 
 def _variance(training: TrainingSet, shape: Shape, U: Floats, mean: Floats) -> Floats:

@@ -49,7 +49,9 @@ KINDS = {
         "Every reading by trial: its deviation from the goal in units of the tolerance, on a linear axis up to two "
         "tolerances and a logarithmic one beyond. In the shaded band a channel is within tolerance. Readings of one "
         "trial are joined; short bars show what the solver expected, ± one standard deviation. At the right: the mean "
-        "of all readings near the best settings ± its standard error.",
+        "of all readings near the best settings ± its standard error. A channel to maximise or minimise is drawn above "
+        "in its unit: crosses broke a constraint or were saturated; the line is the model's estimate of the reading at "
+        "the best settings so far, with its standard error.",
     ),
     "error": FigureKind(
         "trials:error",

@@ -91,8 +91,14 @@ def _has_incidents(table: TrialTable) -> bool:
     )
 
 
+def _never(table: TrialTable) -> bool:
+    """`story` shows it as well."""
+    return False
+
+
 RULES: dict[str, Callable[[TrialTable], bool]] = {
     "error": _several_limits,
+    "objective": _never,
     "spectrum": _several_channels,
     "posterior": _is_reachable,
     "predictions": _has_predictions,

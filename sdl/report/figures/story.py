@@ -14,6 +14,7 @@ from matplotlib.ticker import NullLocator
 from sdl.core.goal import Band, Goal
 from sdl.core.trials import Trial
 from sdl.report import style
+from sdl.report.figures.trials import draw_objective, has_objective, objective
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
 from sdl.report.table import TrialTable
 from sdl.runs.pooled import PooledMean, pooled_mean
@@ -31,14 +32,21 @@ WIDE = 0.62  # part of the distance between two trials that the readings of one 
 
 
 def story(table: TrialTable) -> Figure | None:
-    """Every reading of each channel of the goal by trial; None without a target or limit, or without a reading."""
+    """Every reading of each channel of the goal by trial, below an objective; None without a goal or a reading."""
     goal = table.goal
     names = shown_channels(goal, table.best)
     measured = [trial for trial in table.trials if trial.taken]
-    if goal is None or not names or not measured:
+    if goal is None or not measured or (not names and not has_objective(table)):
         return None
-    figure = style.canvas(height=3.6)
-    (axes,) = figure.axes
+    if not names:
+        return objective(table)
+    if has_objective(table):
+        figure = style.canvas(2, height=5.4, sharex=True)
+        above, axes = figure.axes
+        draw_objective(above, table)
+    else:
+        figure = style.canvas(height=3.6)
+        (axes,) = figure.axes
     axes.axhspan(-1, 1, color=BAND, lw=0, zorder=0)
     axes.axhline(0, color=FAINT, lw=0.6, zorder=0.5)
     pooled = pooled_mean(table.run.campaign.history, table.run.opened.instrument["inputs"])
@@ -64,8 +72,16 @@ def story(table: TrialTable) -> Figure | None:
     style.whole_numbers(axes)
     _headings(axes, measured, right if shown is not None else None)
     looks = zip(names, style.MARKERS, strict=False)
-    handles = [Line2D([], [], ls="", marker=m, color=colours[name], label=style.plain(name)) for name, m in looks]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4))
+    handles: list[Any] = [
+        Line2D([], [], ls="", marker=m, color=colours[name], label=style.plain(name)) for name, m in looks
+    ]
+    if has_objective(table):
+        for handle, name in zip(handles, names, strict=True):
+            handle.set_label(f"below: {style.plain(name)}, {goal.bands[name]}")
+        handles = [*figure.axes[0].get_legend_handles_labels()[0], *handles]
+        figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    else:
+        figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4))
     return figure
 
 

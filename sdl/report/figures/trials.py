@@ -54,13 +54,28 @@ def error(table: TrialTable) -> Figure | None:
 
 def objective(table: TrialTable) -> Figure | None:
     """The channel to maximise or minimise, and the best so far by the model; None without one or without a reading."""
-    name = table.goal.objective if table.goal is not None else None
-    if name is None or not (measured := np.isfinite(table.Y[:, table.channels.index(name)])).any():
+    if not has_objective(table):
         return None
-    x, y = table.numbers[measured], table.Y[measured, table.channels.index(name)]
-    kept = np.array([trial.inside for trial in table.trials], bool)[measured]
     figure = style.canvas()
     (axes,) = figure.axes
+    draw_objective(axes, table)
+    axes.set(xlabel="trial")
+    style.legend(figure, 2, borderpad=0.1, markerscale=3 if len(table.trials) > RASTER else 1)
+    return figure
+
+
+def has_objective(table: TrialTable) -> bool:
+    """Whether the goal has a channel to maximise or minimise, with a reading."""
+    name = table.goal.objective if table.goal is not None else None
+    return name is not None and bool(np.isfinite(table.Y[:, table.channels.index(name)]).any())
+
+
+def draw_objective(axes: Axes, table: TrialTable) -> None:
+    """Draw the channel to maximise or minimise by trial, and the best so far by the model."""
+    name = (table.goal.objective if table.goal is not None else None) or ""
+    measured = np.isfinite(table.Y[:, table.channels.index(name)])
+    x, y = table.numbers[measured], table.Y[measured, table.channels.index(name)]
+    kept = np.array([trial.inside for trial in table.trials], bool)[measured]
     for mask, look, label in (
         (kept & ~table.by_solver[measured], style.series(0), "by the design, or confirming"),
         (kept & table.by_solver[measured], style.series(1), "by the solver"),
@@ -76,10 +91,8 @@ def objective(table: TrialTable) -> Figure | None:
         )
         axes.step(at, best, where="post", color=INK, lw=1, label="best so far, by the model (± standard error)")
         axes.fill_between(at, best - error, best + error, step="post", color=BAND, lw=0, zorder=0)
-    axes.set(xlabel="trial", ylabel=style.axis_label(name, table.units[name]))
+    axes.set(ylabel=style.axis_label(name, table.units[name]))
     style.whole_numbers(axes)
-    style.legend(figure, 2, borderpad=0.1, markerscale=3 if len(x) > RASTER else 1)
-    return figure
 
 
 def settings(table: TrialTable) -> Figure | None:

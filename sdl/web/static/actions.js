@@ -1,5 +1,5 @@
 // Buttons and forms of the pages: what a lab is told, runs continued and stopped, settings copied, notes.
-import { $, ask, done, post, willing } from "./dialog.js";
+import { $, ask, done, held, hold, post, willing } from "./dialog.js";
 import { followAgain } from "./live.js";
 
 // What a lab is told --------------------------------------------------------------------------------------------
@@ -96,20 +96,64 @@ document.addEventListener("click", (event) => {
   else if (button.dataset.copy) copy(button);
 });
 
-// Notes ---------------------------------------------------------------------------------------------------------
+// Notes: what is typed survives a reload, and a change by others meanwhile ----------------------------------------
 const notes = $("notes");
+const draft = notes && "notes " + notes.dataset.path;
+
+/** The notes that others saved meanwhile, with a button that adds them to those typed here. */
+function beside(now) {
+  const box = Object.assign(document.createElement("section"), { id: "theirs", className: "card outcome" });
+  const text = (tag, content) => box.appendChild(Object.assign(document.createElement(tag), { textContent: content }));
+  text("h3", "Saved by " + (now.by || "another user") + " meanwhile");
+  text("pre", now.note || "(no note)").className = "scroll";
+  if (now.tags.length) text("p", "Tags: " + now.tags.join(", "));
+  text("p", "Save again to replace this by your text, or add it to yours first.");
+  text("button", "Add to mine").type = "button";
+  box.querySelector("button").addEventListener("click", () => {
+    const typed = tags();
+    $("note").value = [$("note").value, now.note].filter(Boolean).join("\n");
+    $("tags").value = [...typed, ...now.tags.filter((tag) => !typed.includes(tag))].join(", ");
+    keep();
+    box.remove();
+    $("note").focus();
+  });
+  $("theirs")?.remove();
+  notes.prepend(box);
+}
+
+const tags = () => $("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean);
+const keep = () => hold(draft, JSON.stringify({ note: $("note").value, tags: $("tags").value, version: notes.dataset.version }));
+
+if (notes && !$("note").readOnly) {
+  const kept = JSON.parse(held(draft) || "null");
+  if (kept && (kept.note !== $("note").value || kept.tags !== $("tags").value)) {
+    $("note").value = kept.note;
+    $("tags").value = kept.tags;
+    notes.dataset.version = kept.version;
+    done("Your notes that were not saved are back.");
+  }
+  notes.addEventListener("input", keep);
+}
+
 if (notes) notes.addEventListener("submit", (event) => {
   event.preventDefault();
   willing({
     title: "Save the notes", yes: "Save",
     run: async () => {
-      const body = {
-        note: $("note").value, tags: $("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean),
-        version: Number(notes.dataset.version),
-      };
-      const reply = await post(notes.dataset.path, body);
-      notes.dataset.version = reply.version;
-      return reply.done;
+      const body = { note: $("note").value, tags: tags(), version: Number(notes.dataset.version) };
+      try {
+        const reply = await post(notes.dataset.path, body);
+        notes.dataset.version = reply.version;
+        hold(draft, "");
+        $("theirs")?.remove();
+        return reply.done;
+      } catch (error) {
+        if (!error.reply?.now) throw error;
+        notes.dataset.version = error.reply.now.version;
+        keep();
+        beside(error.reply.now);
+        return error.message + ".";
+      }
     },
   });
 });

@@ -16,7 +16,7 @@ export const held = (name) => sessionStorage.getItem(name) || "";
 export const hold = (name, text) => text ? sessionStorage.setItem(name, text) : sessionStorage.removeItem(name);
 
 export class Refused extends Error {
-  constructor(status, text) { super(text); this.status = status; }
+  constructor(status, text, reply = {}) { super(text); this.status = status; this.reply = reply; }
 }
 
 export async function post(path, body) {
@@ -36,7 +36,7 @@ export async function post(path, body) {
   const reply = await answer.json().catch(() => ({}));
   if (answer.ok) return reply;
   if (answer.status === 401 || answer.status === 403) hold("token", "");
-  throw new Refused(answer.status, reply.error || "the server refused (" + answer.status + ")");
+  throw new Refused(answer.status, reply.error || "the server refused (" + answer.status + ")", reply);
 }
 
 // One dialog for everything: why, token; only what is not known is asked -----------------------------------

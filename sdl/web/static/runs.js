@@ -109,6 +109,7 @@
     };
     const tags = field("Tags, separated by commas", Object.assign(document.createElement("input"), { maxLength: 900, value: cell.dataset.tags }));
     const note = field("Note", Object.assign(document.createElement("textarea"), { maxLength: 8000, rows: 3, value: cell.dataset.note }));
+    const theirs = box.appendChild(Object.assign(document.createElement("p"), { className: "small" }));
     const buttons = box.appendChild(document.createElement("p"));
     buttons.className = "buttons";
     const button = (text, act) => {
@@ -120,10 +121,19 @@
     const save = () => document.dispatchEvent(new CustomEvent("sdl:do", { detail: {
       title: "Save tags and note", yes: "Save",
       run: async (post) => {
-        const reply = await post(cell.dataset.path, {
-          note: note.value, tags: tags.value.split(",").map((tag) => tag.trim()).filter(Boolean),
-          version: Number(cell.dataset.version),
-        });
+        let reply;
+        try {
+          reply = await post(cell.dataset.path, {
+            note: note.value, tags: tags.value.split(",").map((tag) => tag.trim()).filter(Boolean),
+            version: Number(cell.dataset.version),
+          });
+        } catch (error) {
+          const now = error.reply?.now; // saved by others meanwhile: what is typed here stays
+          if (!now) throw error;
+          cell.dataset.version = now.version;
+          theirs.textContent = `Saved by ${now.by || "another user"} meanwhile: ${[now.tags.join(", "), now.note].filter(Boolean).join("; ") || "nothing"}. Save again to replace it.`;
+          return error.message + ".";
+        }
         await load(location.pathname + location.search);
         document.querySelector(`[data-path="${CSS.escape(cell.dataset.path)}"] button`)?.focus();
         return reply.done;

@@ -159,6 +159,12 @@ class ChannelProcess:
         slope: Floats = np.tensordot(self.weight, self.processes.mean(U, slope=True), 1) * rate[:, None]
         return slope
 
+    @property
+    def residual_dof(self) -> float:
+        """Rows less the trace of K (K + Σ)⁻¹, Σ being the noise (Hastie and Tibshirani, Additive Models, 1990)."""
+        _, variance = self.processes.leave_one_out()
+        return float(self.weight @ (self.processes.noise / variance).sum(axis=1))
+
     def leave_one_out(self) -> Floats:
         """(n,) log density of each reading given the others; NaN for a row that is not used."""
         away, variance = self.processes.leave_one_out()
