@@ -35,7 +35,7 @@ def notices(**keys: Any) -> Notices:
 def test_a_person_is_asked_and_reminded_with_a_link_until_something_else_is_asked() -> None:
     lab = notices(remind="10min")
     (first,) = lab.update(ASKED)
-    assert (first.kind, first.title) == ("asked", "bench: hand: trial 0, reading 1: asked")
+    assert (first.kind, first.title) == ("asked", "bench: hand: trial 0, reading 1: requested")
     assert first.body.endswith("red = 10 uL\nhttps://bench.example.org/runs/hand/run-3")
     assert lab.tick(NOW + 599) == []
     (second,) = lab.tick(NOW + 601)
