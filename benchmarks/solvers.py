@@ -288,7 +288,7 @@ def verdict_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -
 
     def share(name: str, solver: str) -> str:
         yes, total = called(names[name][0], solver)[names[name][1]]
-        return f"{yes / total:.3f} of {total}"
+        return f"{yes} of {total}"
 
     def alarms(name: str, solver: str) -> str:
         counts = [called(case, solver)[case.split(" n=")[0]] for case in rest if name in ("all", case)]
