@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sdl
-from sdl.cli import app
+from sdl.cli.commands import make_app
 from sdl.clock import RealClock
 from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.drivers.environment import check_variables, problems_of_requests, proxy_for
@@ -146,7 +146,7 @@ def test_a_command_ends_with_2_before_its_first_trial_and_leaves_no_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALL_PROXY", BROKEN["ALL_PROXY"][0])
     Path("led.yaml").write_text("name: led\ninstrument: {kind: claude-light}\ngoal: {515nm: 20000}\nsolver: linear\n")
-    done = CliRunner().invoke(app, [word.replace("FILE", "led.yaml") for word in COMMANDS[command]])
+    done = CliRunner().invoke(make_app(), [word.replace("FILE", "led.yaml") for word in COMMANDS[command]])
     assert isinstance(done.exception, ConfigError), done.output
     assert done.exception.exit_code == 2
     assert "the environment variable ALL_PROXY" in str(done.exception)

@@ -229,7 +229,7 @@ def row(loaded: ResolvedLab, names: Sequence[str]) -> str:
         else:
             remaining = [name for name, other in PAUSES.items() if other in asking.bench.lab.pauses]
             assert bool(remaining) == bool(reason(asking, 1))
-            cells.append(f"paused: {', '.join(remaining)}" if remaining else "goes on")
+            cells.append(f"paused: {', '.join(remaining)}" if remaining else "continues")
     shown = buttons(under(loaded, names)[0], 1).values()
     labels = [label.removesuffix(" this campaign").replace("End the pause of ", "End: ") for label in shown]
     return f"| {', '.join(names) or 'nothing'} | {' | '.join(cells)} | {' · '.join(labels)} |"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 import sdl
 from sdl import config, yamlfile
@@ -70,7 +71,7 @@ def people(monkeypatch: pytest.MonkeyPatch) -> People:
     made = People()
     monkeypatch.setenv("SDL_ADA", SECRET)
     monkeypatch.setattr("sdl.notify.sender.send_by_apprise", made)
-    monkeypatch.setattr(messages, "CLOSE_SECONDS", 2.0)
+    monkeypatch.setattr(messages, "CLOSE_SECONDS", PATIENCE)
     return made
 
 
@@ -99,13 +100,17 @@ def test_the_end_of_a_run_is_reported_to_those_who_want_to_know(
         assert f"https://bench.example.org/runs/rig/{folder.name}" in people.got[0][1]
 
 
-def test_a_message_that_is_not_sent_is_sent_by_the_next_process(tmp_path: Path, people: People) -> None:
+def test_a_message_that_is_not_sent_is_sent_by_the_next_process(
+    tmp_path: Path, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
     people.open = False
+    monkeypatch.setattr(messages, "CLOSE_SECONDS", 0.5)
     notify = {"to": {"ada": {"url": {"env": "SDL_ADA"}, "tell": ["finished"]}}}
     done = run(tmp_path, notify=notify, stop={"trials": 2})
     assert people.got == []
     assert Outbox(Path(done.run), time.time()).count() == 1
     people.open = True
+    monkeypatch.setattr(messages, "CLOSE_SECONDS", PATIENCE)
     sdl.resume(done.run, changes=["stop.trials=40"])
     assert [title for title, _ in people.got] == ["rig: budget used up", "rig: reached"]
 
