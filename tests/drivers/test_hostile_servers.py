@@ -152,7 +152,9 @@ LIES: dict[str, tuple[Act, When, dict[str, Any], tuple[Outcome, ...], str]] = {
     "the LED stays on, says the last reply": (
         hostile.at_least(0.2), from_the(1, "dark"), {"background": "none"}, (Outcome.REACHED,), "",
     ),
-    "the LED stays on, say all dark replies": (hostile.at_least(0.2), from_the(3, "dark"), {}, REFUSED, "the background"),
+    "the LED stays on, say all dark replies": (
+        hostile.at_least(0.2), from_the(3, "dark"), {}, REFUSED, "the background",
+    ),
     "the LED stays on, says every reply": (hostile.stays_on, from_the(3, "dark"), {}, REFUSED, "the background"),
     "the LED is never darker than .2": (hostile.at_least(0.2), from_the(5), {}, REFUSED, "the background"),
     "the LED is stuck on, the echo right, at the end": (
