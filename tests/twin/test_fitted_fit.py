@@ -82,6 +82,14 @@ def test_one_process_given_the_rows_predicts_as_the_mixture_that_was_fitted() ->
     assert np.abs(alone.mean(U) - model.mean(U)[:, 0]).max() < 0.02
 
 
+def test_a_drift_is_not_estimated_from_seconds() -> None:
+    slow, _ = fit(readings(drift=12.0, pace=(8.0, 60.0), seed=1), MIXER).state.channels.values()
+    assert slow.drift == pytest.approx(12.0, abs=3.0)
+    for seed in range(3):
+        quick = fit(readings(drift=12.0 * 2000, pace=(0.004, 0.03), seed=seed), MIXER).state.channels.values()
+        assert [channel.drift for channel in quick] == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("drift", [0.0, 12.0])
 def test_a_lag_and_a_drift_are_found_in_the_times_of_the_rows(drift: float) -> None:
     found = fit(readings(lag=15.0, drift=drift, pace=(8.0, 60.0), seed=1), MIXER)

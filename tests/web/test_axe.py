@@ -96,6 +96,7 @@ def violations(request: pytest.FixtureRequest, chromium: Any) -> Iterator[Callab
         if page.url != address:
             page.goto(address)
         page.locator(ready).first.wait_for()
+        page.locator("#making").wait_for(state="detached")  # such a page loads itself again
         answer = axe.Axe().run(page).response
         return [
             f"{address}: {one['id']}: {node['html'][:200]}" for one in answer["violations"] for node in one["nodes"]

@@ -41,6 +41,9 @@ EVIDENCE = 5.0
 """Least gain in the leave-one-out log density of a channel for a lag or a drift to be added: odds of 150."""
 CERTAIN = 3.0
 """Least size of a drift, in standard errors."""
+LEAST_SPAN = 60.0
+"""Least duration of the longest session, in seconds, from which a drift is estimated: campaigns last minutes, to which
+the error of a drift within seconds would be extrapolated."""
 ROUNDS = 4
 """Alternations between the process and a lag or drift."""
 CANDIDATES = 40
@@ -217,8 +220,9 @@ def _dynamics(
         return still, model
     found, fitted = still._replace(tau=_first_tau(data, space)), model
     before = _score(model)
+    long = 3600.0 * data.hours.max() >= LEAST_SPAN
     for _ in range(2):  # what is not supported is left out of the second fit
-        may_drift = np.ones(m, bool) if fitted is model else np.abs(found.drift) > 0
+        may_drift = np.full(m, long) if fitted is model else np.abs(found.drift) > 0
         for _ in range(ROUNDS):
             more, error = _drift_left(data, fitted, found)
             found = found._replace(drift=found.drift + np.where(may_drift, more, 0.0), error=error)
