@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import COMMAND, environment, sdl
+from processes import sdl
 from report import kit
 from waiting import PATIENCE
 
 import sdl as package
 from tests.web.test_browser import CHROMIUM, Lab, at, chromium, lab, playwright  # noqa: F401 - fixtures
+from tests.web.web_kit import Served
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 pytestmark = [
@@ -43,7 +43,7 @@ seeds: 1
 """
 
 
-class Site:
+class Site(Served):
     """`sdl web` over a run of each kind, and the pages that commands write into files."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,23 +58,12 @@ class Site:
             self._write("sweep", "swept.yaml", "--jobs", 1, "--report", "sweep.html"),
             self._write("report", self.run["maximising"], "-o", "report.html"),
         ]
-        command = [*COMMAND, "web", "--runs", str(self.runs)]
-        variables = environment(XDG_STATE_HOME=str(folder / "state"))
-        self.process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().split()[0]
-        self.token = next(folder.glob("state/sdl/labs/*/token")).read_text().strip()
+        super().__init__(self.runs, folder / "state")
 
     def _write(self, *words: object) -> Path:
         done = sdl(*words, cwd=self._folder)
         assert done.returncode == 0, done.stderr
         return self._folder / str(words[-1])
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")

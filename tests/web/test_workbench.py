@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import COMMAND, environment
-from waiting import PATIENCE
 
 from sdl.core.events import Event, Opened
 from sdl.runs import notes
 from sdl.store import archive, record
 from tests.web.test_browser import CONTRAST, NAMELESS, chromium, page, playwright  # noqa: F401 - fixtures
-from tests.web.web_kit import copy, real
+from tests.web.web_kit import Served, copy, real
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -42,11 +39,11 @@ def with_goal(events: Sequence[Event], target: int) -> list[Event]:
     return [changed, *events[1:3]]
 
 
-class Site:
+class Site(Served):
     """`sdl web` over many runs."""
 
     def __init__(self, folder: Path) -> None:
-        self.runs, self._state = folder / "runs", folder / "state"
+        self.runs = folder / "runs"
         events = real(folder / "real")
         for n in range(MANY):
             copy(events, self.runs, f"night-{n % 7}", stamp(n), {"solver": {"kind": "gp" if n % 2 else "linear"}})
@@ -55,22 +52,7 @@ class Site:
             place = self.runs / f"night-{n % 7}" / stamp(n)
             record.write_whole(place, with_goal(events, 12000) if n == 38 else list(events))
             notes.write(place, "", tags, 0, "ada", 5.0)
-        command = [*COMMAND, "web", "--runs", str(self.runs)]
-        self.process = subprocess.Popen(
-            command, env=environment(XDG_STATE_HOME=str(self._state)), stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().split()[0]
-
-    @property
-    def token(self) -> str:
-        return next(self._state.glob("sdl/labs/*/token")).read_text().strip()
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        super().__init__(self.runs, folder / "state")
 
 
 @pytest.fixture(scope="module")

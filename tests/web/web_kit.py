@@ -6,11 +6,14 @@ import asyncio
 import dataclasses
 import os
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+from processes import COMMAND, environment
+from waiting import PATIENCE
 
 import sdl
 from sdl.core.events import Event, Opened
@@ -55,6 +58,24 @@ def poisoned(value: Any, evil: str) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(poisoned(item, evil) for item in value)
     return re.sub("445nm|every|twin:", lambda match: evil + match[0], value) if type(value) is str else value
+
+
+class Served:
+    """`sdl web` over a directory of runs, in a process of its own."""
+
+    def __init__(self, runs: Path, state: Path) -> None:
+        command = [*COMMAND, "web", "--runs", str(runs)]
+        variables = environment(XDG_STATE_HOME=str(state))
+        self.process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[0]
+        self.token = next(state.glob("sdl/labs/*/token")).read_text().strip()
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 class Append:
