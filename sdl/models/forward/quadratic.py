@@ -224,8 +224,8 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
         root = 1.0 / np.sqrt(variance[use, c])
         A, y = root[:, None] * columns[use], root * Y[use, c]
         response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(Y[use, c]))) or 1.0
-        # In units of the shape: a constant noise by the geometric mean, that of the linear model row by row.
-        usual = (NOMINAL * response) ** 2 * float(np.exp(2.0 * np.log(root).mean()))
+        # In units of the shape: NOMINAL is the noise of the noisiest row; that of the linear model is taken row by row.
+        usual = (NOMINAL * response) ** 2 * float((root**2).min())
         linear = training.linear.noise[c, c] * float((training.linear.variance(U)[use, c] * root**2).mean())
         nominal = max(float(np.fmin(usual, linear)), QUIET**2 * usual)
         normal, side = A.T @ A, A.T @ y
