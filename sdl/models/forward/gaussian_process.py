@@ -237,7 +237,5 @@ def condition(parameters: Hyperparameters, U: Floats, y: Floats, censored: Bools
     if censored.any():
         problem, _ = add_sites(channel, problem, z, theta)
     processes = Processes.of(problem, theta)
-    wrong = np.zeros(len(y), bool)
-    return ChannelProcess(
-        parameters.transform, centre, spread, channel.slope, size, wrong, problem.use[0], np.ones(1), processes
-    )
+    rows = censored, np.zeros(len(y), bool), problem.use[0]
+    return ChannelProcess(parameters.transform, centre, spread, channel.slope, size, *rows, np.ones(1), processes)

@@ -129,6 +129,7 @@ class ChannelProcess:
     size: float
     slope: Floats  # (d,) of the linear model, for the jitter
     scale: float  # standard deviation of the readings
+    censored: Bools  # (n,) rows that are bounds
     wrong: Bools  # (n,) rows that were left out
     used: Bools  # (n,) rows that the processes are conditioned on
     weight: Floats
@@ -161,9 +162,13 @@ class ChannelProcess:
 
     @property
     def residual_dof(self) -> float:
-        """Rows less the trace of K (K + Σ)⁻¹, Σ being the noise (Hastie and Tibshirani, Additive Models, 1990)."""
+        """Rows less the trace of K (K + Σ)⁻¹, Σ being the noise (Hastie and Tibshirani, Additive Models, 1990).
+
+        Only over uncensored rows: a bound does not tell the noise.
+        """
         _, variance = self.processes.leave_one_out()
-        return float(self.weight @ (self.processes.noise / variance).sum(axis=1))
+        rest: Floats = (self.processes.noise / variance)[:, ~self.censored[self.used]]
+        return float(self.weight @ rest.sum(axis=1))
 
     def leave_one_out(self) -> Floats:
         """(n,) log density of each reading given the others; NaN for a row that is not used."""

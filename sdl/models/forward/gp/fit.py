@@ -130,8 +130,8 @@ def _finish(
     keep = weight > (NEGLIGIBLE if len(weight) <= 2 else LEAST_DRAW) * weight.sum()
     processes = Processes.of(problem.take(np.flatnonzero(keep)), theta[keep])
     weight = weight[keep] / weight[keep].sum()
-    used = problem.use[0]
-    return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, used, weight, processes)
+    rows = channel.censored, wrong, problem.use[0]
+    return ChannelProcess(transform, centre, size, channel.slope, channel.size, *rows, weight, processes)
 
 
 def _with_draws(problem: FitData, theta: Floats, evidence: Floats) -> tuple[FitData, Floats, Floats]:
