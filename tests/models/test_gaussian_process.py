@@ -19,6 +19,7 @@ from sdl.models.forward.gp.channel import WIDE, WRONG, Processes
 from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, score
 from sdl.models.forward.gp.fit import are_logarithmic
 from sdl.models.forward.gp.sample_paths import draw
+from sdl.models.inversion.forward import FittedForward
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
@@ -258,6 +259,25 @@ def test_readings_at_full_scale_raise_what_is_expected_there() -> None:
     assert prediction.mean[0, 0] > 22000
     assert abs(prediction.mean[0, 0] - truth) < 3 * np.sqrt(prediction.model_var[0, 0])
     assert prediction.model_var[0, 0] < other.model_var[0, 0]
+
+
+def test_a_bound_does_not_count_as_a_degree_of_freedom_of_the_noise() -> None:
+    """Of eleven and five readings below full scale, three determine a plane."""
+    rows = bend(20, censor=11000.0)
+    assert (~rows.saturated).sum(axis=0).tolist() == [11, 5]
+    assert (fit_gaussian_process(rows).residual_dof <= [8, 2]).all()
+
+
+@pytest.mark.parametrize("dark", [0.0, 900.0])
+def test_one_reading_below_full_scale_is_enough_to_look_between_it_and_the_bounds(dark: float) -> None:
+    """Else the design would go on at the ends of the range, where every reading is at full scale."""
+    X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], *np.linspace(0.5, 1.0, 8)[:, None] * [1.0, 1.0]])
+    Y = np.where(X.sum(axis=1, keepdims=True) > 0, 9000.0, dark) * np.ones(2)
+    rows = replace(led.data(X, Y, inputs=PAIR, channels=led.CHANNELS[:2]), saturated=Y == 9000.0)
+    u = FittedForward(fit_gaussian_process(rows)).propose(
+        led.targets([[8700.0, 8700.0]]), rows.space, np.random.default_rng(0)
+    ).settings[0]
+    assert (u > 0.02).any() and (u < 0.5).all()
 
 
 # Transforms ----------------------------------------------------------------------------------------------------------

@@ -90,14 +90,14 @@ def fit_processes(
 def _training_set(data: Data) -> TrainingSet:
     """The training set; if too few rows are complete, its linear model treats censored readings as values.
 
-    That linear model is then used only for the scales of the channels. Each channel of the goal still needs two
-    uncensored readings.
+    That linear model is then used only for the scales of the channels. Each channel of the goal still needs an
+    uncensored reading.
     """
     try:
         return TrainingSet.from_data(data, by_channel=True)
     except NotEnoughData:
         exact = (np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True))[:, data.goal]
-        if not data.saturated.any() or exact.sum(axis=0).min(initial=2) < 2:
+        if not data.saturated.any() or exact.sum(axis=0).min(initial=1) < 1:
             raise
     training = TrainingSet.from_data(replace(data, saturated=np.zeros_like(data.saturated)))
     complete = np.isfinite(data.Y[:, training.goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)

@@ -38,9 +38,9 @@ class ChannelRows(NamedTuple):
 
     @classmethod
     def of(cls, training: TrainingSet, index: int, U: Floats, y: Floats, exact: Bools, censored: Bools) -> ChannelRows:
-        column = training.goal[index]
-        size = max(float(y[exact].std()), 1e-9 * max(float(np.abs(y[exact]).max()), 1.0))
-        upper = y >= y[exact].mean()
+        column, upper = training.goal[index], y >= y[exact].mean()
+        seen = _rows_for_scale(exact, censored, U.shape[1])
+        size = max(float(y[seen].std()), 1e-9 * max(float(np.abs(y[seen]).max()), 1.0))
         return cls(U, y, exact, censored, upper, training.linear.slope[column], size)
 
     def problem(self, transform: Transform) -> tuple[FitData, Floats, float, float]:
@@ -48,9 +48,9 @@ class ChannelRows(NamedTuple):
         n, d = self.U.shape
         exact = self.exact & (self.y > 0) if transform == "log" else self.exact
         safe = np.where(exact | self.censored, self.y, self.y[exact].mean())
-        t = forward(transform, safe)
-        centre, scale = t[exact].mean(), max(float(np.abs(t[exact]).max()), 1.0)
-        size = max(float(t[exact].std()), 1e-9 * scale)  # above 0 also for a channel that never changed
+        t, seen = forward(transform, safe), _rows_for_scale(exact, self.censored, d)
+        centre, scale = t[seen].mean(), max(float(np.abs(t[seen]).max()), 1.0)
+        size = max(float(t[seen].std()), 1e-9 * scale)  # above 0 also for a channel that never changed
         z = (t - centre) / size
         parts = variance_parts(self.U, safe[:, None], self.slope[None], np.array([self.size]))[..., 0]
         parts = parts * (derivative(transform, safe) / size) ** 2
@@ -59,6 +59,11 @@ class ChannelRows(NamedTuple):
         used = np.tile(np.where(exact, z, 0.0), (2, 1)), np.tile(exact, (2, 1)), np.tile(parts, (2, 1, 1))
         line = LINE_OPTIMISED if self.optimised else LINE
         return FitData(self.U, *used, np.zeros((2, n)), mean, sd, line), z, centre, size
+
+
+def _rows_for_scale(exact: Bools, censored: Bools, d: int) -> Bools:
+    """(n,) the rows that tell centre and scale of a channel: with fewer exact ones than inputs + 1, bounds as well."""
+    return exact | censored if exact.sum() < d + 1 else exact
 
 
 def _priors(d: int, level: float) -> tuple[Floats, Floats]:

@@ -99,8 +99,8 @@ def _transforms(channel: ChannelRows) -> tuple[Transform, ...]:
     if channel.optimised and channel.y[channel.exact].min() < 0.99 * LEAST_LOG * channel.size:
         return ("none",)
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
-    bounds_below = (channel.y[channel.censored] <= 0).any()
-    return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")
+    never = (channel.y[channel.censored] <= 0).any() or not (channel.y[channel.exact] > 0).any()
+    return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or never else ("none", "log")
 
 
 def _finish(
