@@ -8,7 +8,7 @@ instrument. These rows are kept:
 - rows close to the surface: the assumed scatter is at least LEAST_SD of the range of the readings;
 - all rows, if no surface explains EXPLAINED of the variance of the others;
 - readings that lie beyond the range of the others by more than half of it, as on a narrow peak;
-- rows next to another row that deviates to the same side;
+- rows that deviate to the same side as a repetition at the same settings, or as two of the rows next to them;
 - the last rows of the current session, if all of them deviate, because the instrument may have changed.
 """
 
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.models.constants import DISTINCT
 from sdl.models.data import Data
 
 TRIMMED = 0.1
@@ -133,9 +134,10 @@ def _screen(X: Floats, U: Floats, Y: Floats, current: Bools) -> Bools | None:
     beyond = np.maximum(low - Y, Y - high) > (high - low) / 2
     far &= ~beyond.any(axis=1)
     signed = fit.residual[np.arange(n), worst]
-    near = (np.abs(U[:, None] - U).max(axis=2) < BESIDE) if far.sum() else np.zeros((n, n), bool)
-    alike = near & far[:, None] & far & (worst[:, None] == worst) & (np.sign(signed)[:, None] == np.sign(signed))
-    far &= alike.sum(axis=1) <= 1  # every row is its own neighbour
+    away = np.abs(U[:, None] - U).max(axis=2) if far.any() else np.ones((n, n))
+    alike = far[:, None] & far & (worst[:, None] == worst) & (np.sign(signed)[:, None] == np.sign(signed))
+    same, beside = ((alike & (away < within)).sum(axis=1) - 1 for within in (DISTINCT, BESIDE))  # but the row itself
+    far &= (same < 1) & (beside < 2)
     latest = np.flatnonzero(current)[::-1]
     far[latest[np.cumprod(far[latest]).astype(bool)]] = False
     if far.sum() > allowed or np.linalg.matrix_rank(X[~far]) < np.linalg.matrix_rank(X):

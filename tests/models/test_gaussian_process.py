@@ -274,9 +274,11 @@ def test_one_reading_below_full_scale_is_enough_to_look_between_it_and_the_bound
     X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], *np.linspace(0.5, 1.0, 8)[:, None] * [1.0, 1.0]])
     Y = np.where(X.sum(axis=1, keepdims=True) > 0, 9000.0, dark) * np.ones(2)
     rows = replace(led.data(X, Y, inputs=PAIR, channels=led.CHANNELS[:2]), saturated=Y == 9000.0)
-    u = FittedForward(fit_gaussian_process(rows)).propose(
-        led.targets([[8700.0, 8700.0]]), rows.space, np.random.default_rng(0)
-    ).settings[0]
+    u = (
+        FittedForward(fit_gaussian_process(rows))
+        .propose(led.targets([[8700.0, 8700.0]]), rows.space, np.random.default_rng(0))
+        .settings[0]
+    )
     assert (u > 0.02).any() and (u < 0.5).all()
 
 

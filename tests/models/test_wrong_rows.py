@@ -76,10 +76,23 @@ def test_lack_of_fit_is_no_wrong_row(shape):
         assert not find_wrong_rows(X, shape(X) * (1 + 0.0035 * rng.normal(size=(40, 3))), ONE, 0.0).any(), seed
 
 
-def test_a_row_with_one_beside_it_that_agrees_stays():
+def test_rows_stay_that_a_repetition_or_two_rows_beside_them_agree_with():
     X, Y, _ = rows()
-    X[10], Y[[10, 11]] = X[11], Y[11] + 9000.0
-    assert not find_wrong_rows(X, Y, ONE, 0.0)[[10, 11]].any()
+    repeated, local = X.copy(), X.copy()
+    repeated[10] = X[11]
+    local[[10, 12]] = X[11] + [[0.05, 0.0, 0.1], [-0.1, 0.05, 0.0]]
+    for settings, deviating in ((repeated, [10, 11]), (local, [10, 11, 12])):
+        readings = settings @ GAINS.T + 100.0
+        readings[deviating] += 9000.0
+        assert not find_wrong_rows(settings, readings, ONE, 0.0).any()
+
+
+def test_two_wrong_rows_beside_each_other_are_both_found():
+    X, Y, _ = rows()
+    X[10] = X[11] + [0.05, 0.0, 0.1]
+    Y = X @ GAINS.T + 100.0
+    Y[[10, 11]] += 9000.0
+    assert np.flatnonzero(find_wrong_rows(X, Y, ONE, 0.0)).tolist() == [10, 11]
 
 
 def test_the_last_rows_of_the_current_session_may_be_a_change_of_the_instrument():
