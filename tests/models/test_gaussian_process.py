@@ -279,7 +279,8 @@ def test_one_reading_below_full_scale_is_enough_to_look_between_it_and_the_bound
         .propose(led.targets([[8700.0, 8700.0]]), rows.space, np.random.default_rng(0))
         .settings[0]
     )
-    assert (u > 0.02).any() and (u < 0.5).all()
+    assert (u > 0.02).any()
+    assert (u < 0.5).all()
 
 
 # Transforms ----------------------------------------------------------------------------------------------------------

@@ -77,10 +77,10 @@ def test_lack_of_fit_is_no_wrong_row(shape):
 
 
 def test_rows_stay_that_a_repetition_or_two_rows_beside_them_agree_with():
-    X, Y, _ = rows()
+    X, *_ = rows()
     repeated, local = X.copy(), X.copy()
     repeated[10] = X[11]
-    local[[10, 12]] = X[11] + [[0.05, 0.0, 0.1], [-0.1, 0.05, 0.0]]
+    local[[10, 12]] = X[11] + [[0.05, 0.0, 0.1], [-0.05, 0.05, 0.0]]
     for settings, deviating in ((repeated, [10, 11]), (local, [10, 11, 12])):
         readings = settings @ GAINS.T + 100.0
         readings[deviating] += 9000.0
@@ -88,7 +88,7 @@ def test_rows_stay_that_a_repetition_or_two_rows_beside_them_agree_with():
 
 
 def test_two_wrong_rows_beside_each_other_are_both_found():
-    X, Y, _ = rows()
+    X, *_ = rows()
     X[10] = X[11] + [0.05, 0.0, 0.1]
     Y = X @ GAINS.T + 100.0
     Y[[10, 11]] += 9000.0
