@@ -245,7 +245,7 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
         weight[:, c] = np.exp(score - evidence)
         rest[c] = use.sum() - weight[:, c] @ np.einsum("ij,sji->s", normal, inverse)
         trend[c] = weight[:, c] @ beta[:, q] if drifts else 0.0
-        total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # independent of the shape's unit
+        total += float(evidence + np.log(root).sum() + 0.5 * POOL * np.log(nominal))  # independent of the shape's unit
     return _Fit(shape, coef, gram, size, weight, rest, trend, total)
 
 
