@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -391,3 +391,14 @@ def not_off(safe: Safe | None) -> str:
 def local(at: float, zone: ZoneInfo) -> str:
     """A time (s since 1970) in a time zone: `Mon 23 Nov 15:40 CET`."""
     return datetime.fromtimestamp(at, zone).strftime("%a %d %b %H:%M %Z")
+
+
+def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) -> list[str]:
+    """The lines of a table; columns that are not in `left_aligned` are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        return "  ".join(t.ljust(w) if i in left_aligned else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
+
+    return [line(row) for row in rows]

@@ -143,6 +143,10 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+GOOD_OUTCOMES = (Outcome.REACHED, Outcome.DONE)
+"""Of campaigns that did what they were for; a resume leaves them as they are."""
+
+
 class Power(StrEnum):
     """Whether an instrument is at its safe settings (for a lamp: dark)."""
 

@@ -43,7 +43,7 @@ from sdl.runs.results import Result, result_of
 from sdl.runs.runs import Folded, Folding
 from sdl.store.lock import is_attended
 from sdl.store.record import CAMPAIGN, Line, Position, Record, check_prior, scan
-from sdl.types import Channel, Outcome, Reading, Settings
+from sdl.types import GOOD_OUTCOMES, Channel, Reading, Settings
 
 log = logging.getLogger("sdl")
 T = TypeVar("T")
@@ -241,7 +241,7 @@ class OpenCampaign:
             restore(tree)
             if tree == self._state.tree and self._campaign.state is not State.STOPPED:
                 return
-            if self._campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
+            if self._campaign.history.outcome in GOOD_OUTCOMES:
                 raise ConfigError(f"{self.folder}: has ended; its rules cannot be changed any more")
             self._write(record, Resumed(versions(), dict(changes), self._now()))
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import DaysScore
-from sdl.formatting import count
-from sdl.sweep.summary import PAPER, align, beside, format_trials, quantile, row_figure
+from sdl.formatting import aligned, count
+from sdl.sweep.summary import PAPER, beside, format_trials, quantile, row_figure
 
 # Difference between two solvers, in standard errors, from which one of them counts as better.
 SIGNIFICANT = 2.0
@@ -161,7 +161,7 @@ def solver_rows(summaries: Sequence[SolverSummary]) -> list[list[str]]:
 
 def solver_table(summaries: Sequence[SolverSummary]) -> list[str]:
     """The lines of a table, header first."""
-    return align(solver_rows(summaries), 1)
+    return aligned(solver_rows(summaries))
 
 
 def days_rows(missed: Sequence[DaysScore]) -> list[list[str]]:
@@ -175,7 +175,7 @@ def days_rows(missed: Sequence[DaysScore]) -> list[list[str]]:
 
 def days_table(missed: Sequence[DaysScore]) -> list[str]:
     """The lines of a table of days left out, header first."""
-    return align(days_rows(missed), 1)
+    return aligned(days_rows(missed))
 
 
 def figure_of(

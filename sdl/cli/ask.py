@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,7 +116,7 @@ def attach(
     if json:
         emit({"run": str(campaign.folder), "attached": readings})
     else:
-        print(f"attached: {_values(readings)}")
+        print(f"attached: {', '.join(f'{name} {value:g}' for name, value in readings.items())}")
 
 
 def skip(
@@ -234,7 +234,3 @@ def _print_state(campaign: OpenCampaign, place: tuple[int, int], *, json: bool) 
         say(f"  {best}")
     if stop is not None:
         say(f"  ends:  {display(stop.outcome)}: {cause(stop.reason)}")
-
-
-def _values(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())

@@ -1,15 +1,16 @@
-"""Commands about campaign files: validate, schema, init."""
+"""Commands about campaign files: validate, forecast, schema, init."""
 
 from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from sdl import config, yamlfile
 from sdl.cli.lab.commands import described
-from sdl.cli.options import Json, Set, argument, emit
+from sdl.cli.options import RUNS, CampaignPath, Json, Runs, Set, argument, emit, option
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.formatting import count
@@ -17,6 +18,8 @@ from sdl.lab.config.file import load as load_lab
 
 SCHEMA = "campaign.schema.json"
 """Schema file that the starter file names, so that an editor completes and checks it."""
+MOST_FOLDERS = 200
+"""Runs that a forecast searches for those of its instrument: the newest."""
 
 STARTER = """\
 # A campaign: find the settings that give these readings. `sdl validate FILE` checks it, `sdl run FILE` runs it.
@@ -106,6 +109,37 @@ def _is_lab(file: Path) -> bool:
     except ConfigError:
         return False
     return isinstance(value, dict) and "jobs" in value
+
+
+def forecast(
+    file: CampaignPath,
+    changes: Set = None,
+    campaigns: Annotated[int, option("--campaigns -n", "Number of simulated campaigns.", min=1, max=1000)] = 5,
+    seconds: Annotated[float, option("--seconds", "Time after which no further one begins.", min=1, max=86400)] = 30,
+    runs: Runs = RUNS,
+    json: Json = False,
+) -> None:
+    """Simulate a campaign: how many trials will it take?
+
+    \b
+    sdl forecast my.yaml
+    sdl forecast my.yaml --set tolerance=0.5% -n 20
+
+    It runs on the twin of the instrument; where it has none, on one that is fitted to its latest runs. Nothing is
+    measured or recorded.
+    """
+    from sdl.runner.forecast import earlier_runs
+    from sdl.runner.forecast import forecast as forecast_campaign
+    from sdl.store.resolve import folders
+
+    campaign = config.load(file, changes or (), runs=runs)
+    newest = folders(runs)[: -MOST_FOLDERS - 1 : -1]
+    sources = [] if campaign.instrument.simulated else earlier_runs(newest, campaign.instrument.identity)
+    found = forecast_campaign(campaign, campaigns=campaigns, seconds=seconds, sources=sources)
+    if json:
+        emit({**asdict(found), "good": found.good, "text": found.text()})
+    else:
+        say(found.text())
 
 
 def schema() -> None:

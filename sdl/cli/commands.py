@@ -18,7 +18,7 @@ COMMANDS = {
     "skip": "ask:skip",
     "correct": "ask:correct",
     "validate": "campaign_files:validate",
-    "forecast": "twin.forecast:forecast",
+    "forecast": "campaign_files:forecast",
     "schema": "campaign_files:schema",
     "init": "campaign_files:init",
     "list": "runs.show:list_runs",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from sdl.cli.display.progress import working
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, option
-from sdl.cli.terminal import aligned, say
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
+from sdl.formatting import aligned
 from sdl.paper.published import METHODS, STATE
 from sdl.store.resolve import source
 

@@ -38,12 +38,11 @@ from sdl.core.goal import decimals
 from sdl.errors import ConfigError, near
 from sdl.export import ExportFormat, write
 from sdl.formatting import count, display
+from sdl.types import GOOD_OUTCOMES
 
 if TYPE_CHECKING:
     from sdl.runner import Watch
     from sdl.runs.runs import Result
-
-FINAL = ("reached", "done")  # ends that a resume leaves as they are
 
 
 def run(
@@ -109,7 +108,7 @@ def resume(
     before = run.result
     if page:
         _drive(partial(_attend, folder, runs=runs, changes=changes or ()), json=json, quiet=quiet, page=True)
-    if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
+    if before.outcome in GOOD_OUTCOMES and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes, trust=trust)  # reports mistakes in them; nothing is written
         print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")

@@ -27,14 +27,14 @@ from sdl.cli.options import (
     number,
     option,
 )
-from sdl.cli.terminal import aligned, say
+from sdl.cli.terminal import say
 from sdl.config.goals import OBJECTIVES
 from sdl.config.units import QUANTITY, strip_units
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.drivers.base import constraints_of, session_gap
 from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
-from sdl.formatting import count, display, reading, setting
+from sdl.formatting import aligned, count, display, reading, setting
 from sdl.grammar import Formula, LinearConstraint, parse_constraint
 from sdl.solvers.base import Data, Solver
 from sdl.store import datasets

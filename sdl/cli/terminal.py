@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, TextIO, cast
 
-from sdl.formatting import truncate, visible
+from sdl.formatting import aligned, truncate, visible
 
 
 def width() -> int | None:
@@ -29,17 +29,6 @@ def say(text: str, indent: int = 2) -> None:
         wrapper.subsequent_indent = " " * indent
         text = wrapper.fill(text)
     print(text)
-
-
-def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) -> list[str]:
-    """The lines of a table; columns that are not in `left_aligned` are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(row: Sequence[str]) -> str:
-        cells = zip(row, widths, strict=True)
-        return "  ".join(t.ljust(w) if i in left_aligned else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
-
-    return [line(row) for row in rows]
 
 
 def print_table(rows: Sequence[Sequence[str]], left_aligned: Container[int]) -> None:

@@ -11,9 +11,9 @@ import typer
 from sdl import verify as verifying
 from sdl.cli.display.progress import working
 from sdl.cli.options import LIMIT, Json, Limit, OnTwin, Set, argument, check_page, emit, option
-from sdl.cli.terminal import aligned, say
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError, RecordError, translated_os_errors
-from sdl.formatting import count, truncate
+from sdl.formatting import aligned, count, truncate
 from sdl.verify import Evaluation, Level, Verified, VerifyPlan, describe_certainty, describe_end, describe_kept
 
 

@@ -17,8 +17,11 @@ def on_twin(campaign: CampaignFile) -> CampaignFile:
     if instrument.simulated and instrument.virtual:
         return campaign
     if not hasattr(instrument, "simulation"):
-        drivers = {kind: registry.find("drivers", kind) for kind in registry.OURS["drivers"]}
-        allowed = ", ".join(kind for kind, driver in drivers.items() if hasattr(driver, "simulation"))
-        message = f"{instrument.kind} has no twin to run on; allowed: {allowed}"
+        message = f"{instrument.kind} has no twin to run on; allowed: {', '.join(kinds_with_twin())}"
         raise ConfigError(Problem(message, "instrument.kind"))
     return campaign.model_copy(update={"instrument": instrument.simulation(None, campaign.seed)})
+
+
+def kinds_with_twin() -> list[str]:
+    """The kinds of instruments of ours that have a twin."""
+    return [kind for kind in registry.OURS["drivers"] if hasattr(registry.find("drivers", kind), "simulation")]

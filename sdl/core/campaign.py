@@ -63,7 +63,7 @@ from sdl.core.prices import Prices
 from sdl.core.stopping import CostLimit, Minutes, Rule
 from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
-from sdl.types import Outcome, Reading, Settings
+from sdl.types import GOOD_OUTCOMES, Outcome, Reading, Settings
 
 if TYPE_CHECKING:
     from sdl.core.history import History  # it needs numpy, which a validation should not load
@@ -235,7 +235,7 @@ class Campaign:
             case Skipped():
                 return self.history.open_trial is not None and event.trial == self.history.open_trial.trial
             case Resumed() if self.state is State.STOPPED:
-                return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
+                return self.history.outcome not in GOOD_OUTCOMES
             case Stopped():
                 return self.stop is not None and event.outcome is self.stop.outcome
         return True

@@ -7,11 +7,11 @@ The ten-thousandth reading of a trial costs as much time as the second.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sdl.core.events import Corrected, Measured, Proposed
+from sdl.core.events import Corrected, Event, Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.types import Reading, Settings, Value, Verdict
 
@@ -262,3 +262,16 @@ def _add(total: tuple[float, float], values: Sequence[float]) -> tuple[float, fl
 def _total(total: tuple[float, float]) -> float:
     high, low = total
     return high + low if math.isfinite(low) else high
+
+
+def corrected(events: Iterable[tuple[int, Event]]) -> Iterator[tuple[int, Event]]:
+    """The events, each with its number, with the last correction of every reading applied; excluded ones left out."""
+    numbered = list(events)
+    last = {(event.trial, event.repeat): event for _, event in numbered if isinstance(event, Corrected)}
+    for number, event in numbered:
+        if isinstance(event, Measured) and (correction := last.get((event.trial, event.repeat))) is not None:
+            if correction.readings is None:
+                continue
+            yield number, replace(event, readings=correction.readings, saturated=correction.saturated)
+        else:
+            yield number, event

@@ -161,6 +161,12 @@ def space_of(instrument: Instrument) -> Space:
     return Space(instrument.inputs, constraints_of(instrument))
 
 
+def has_background(instrument: Instrument) -> bool:
+    """Whether its readings carry a background, so that every reading is what an input adds to it."""
+    option = getattr(instrument, "background", None)
+    return option not in (None, "none") or bool(getattr(instrument, "tells_background", False))
+
+
 def session_gap(instrument: Instrument) -> float:
     """Seconds between two readings that begin a new session."""
     return float(getattr(instrument, "session_gap", SESSION_GAP))

@@ -16,7 +16,7 @@ from sdl.types import Channel, Input, Power, Reading, SafeState, Settings, Value
 # NotImplementedError is one: a driver of a user that has left out a member.
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
 
-ROUNDING = 1e-9  # of a reading, relative to the end of its range
+ROUNDING = 1e-9  # of a reading, relative to the end of its range; of a setting
 
 SAME = 3  # equal readings in a row that are refused: with noise above the resolution they would differ
 
@@ -76,7 +76,7 @@ def checked_reading(reading: Reading, settings: Settings, channels: Set[str]) ->
         raise BadReply(f"saturated names {', '.join(saturated)}; the instrument has: {', '.join(sorted(channels))}")
     if not isinstance(fault, str | None):
         raise TypeError(f"the fault of a reading must be a word or None, not {str(fault)[:60]!r}")
-    if fault is None and not all(_same(applied[name], value) for name, value in settings.items()):
+    if fault is None and not all(is_same(applied[name], value) for name, value in settings.items()):
         fault = "not-applied"
     return Reading(applied, values, base, saturated, fault)
 
@@ -188,7 +188,8 @@ def _applied(name: str, value: Any, asked: Value) -> Value:
     return value
 
 
-def _same(applied: Value, asked: Value) -> bool:
+def is_same(applied: Value, asked: Value) -> bool:
+    """Whether two values of an input are equal apart from rounding."""
     if isinstance(applied, str) or isinstance(asked, str):
         return applied == asked
-    return abs(applied - asked) <= 1e-9 * max(1.0, abs(asked))
+    return abs(applied - asked) <= ROUNDING * max(1.0, abs(asked))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NoReturn, Self
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NoReturn
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field
 
 from sdl.clock import Clock
 from sdl.drivers.declared.config import Declared
@@ -24,16 +24,6 @@ class External(Declared):
     declared_off: Literal["nothing"] = Field(
         "nothing", alias="off", description="always `nothing`: the caller makes it safe"
     )
-
-    @model_validator(mode="after")
-    def _not_driven(self) -> Self:
-        given = self.model_dump(include=set(DRIVEN))
-        if driven := [key for key, value in given.items() if value != DRIVEN[key]]:
-            text = "kind external is driven by others, so this key has no effect; leave it out"
-            error = PydanticCustomError("value_error", "{message}", {"message": text})
-            details = [InitErrorDetails(type=error, loc=(key,), input=None) for key in driven]
-            raise ValidationError.from_exception_data("External", details)
-        return self
 
     @property
     def address(self) -> str:
@@ -56,3 +46,11 @@ class External(Declared):
     def connect(self, clock: Clock) -> NoReturn:
         """Refuse to be driven, as `ready` does."""
         self.ready()
+
+    def _option_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        given = self.model_dump(include=set(DRIVEN))
+        if driven := [key for key, value in given.items() if value != DRIVEN[key]]:
+            text = "kind external is driven by others, so this key has no effect; leave it out"
+            yield from (((key,), text) for key in driven)
+        else:
+            yield from super()._option_problems()

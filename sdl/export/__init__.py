@@ -1,6 +1,7 @@
 """Write runs for other programs, and import what was exported.
 
-tables      readings as CSV; with JSON lines, Parquet and the Claude-Light log here
+This module writes readings: CSV, JSON lines, Parquet and the Claude-Light log.
+
 crate       a whole run as an RO-Crate, a directory or an `.eln` file
 importing   the runs of such a directory or file
 people      authors with ORCID
@@ -8,14 +9,15 @@ people      authors with ORCID
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, translated_os_errors
-from sdl.export.tables import csv_lines
 from sdl.extras import missing
 
 if TYPE_CHECKING:
@@ -51,6 +53,16 @@ def text_lines(run: Run, to: ExportFormat) -> Iterator[str]:
         yield from (json.dumps(row, allow_nan=False, ensure_ascii=False) for row in rows)
         return
     yield from csv_lines(rows)
+
+
+def csv_lines(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The header and the rows as lines; with `units`, the header has `name [unit]` where a column has one."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    header = {key: f"{key} [{unit}]" if (unit := (units or {}).get(key)) else key for key in columns}
+    for row in (header, *rows):
+        text = io.StringIO()
+        csv.DictWriter(text, columns, restval="", lineterminator="").writerow(row)
+        yield text.getvalue()
 
 
 def write(run: Run, to: ExportFormat, output: Path) -> int:

@@ -23,8 +23,8 @@ from typing import Any
 
 from sdl.drivers.trust import IMPORTED
 from sdl.errors import ConfigError, translated_os_errors
+from sdl.export import csv_lines
 from sdl.export.people import ORCID_URL, Person
-from sdl.export.tables import csv_lines
 from sdl.extras import DISTRIBUTION, missing, versions_of
 from sdl.runs.runs import Run
 from sdl.store.record import file_sha

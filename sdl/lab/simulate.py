@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sdl import config, registry, runner
+from sdl import config, runner
 from sdl.clock import Clock, VirtualClock
+from sdl.config.on_twin import kinds_with_twin
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Paused
 from sdl.drivers.base import Driver
@@ -36,7 +37,7 @@ from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opened_event, started_campaign
 from sdl.store import record
-from sdl.types import Reading, SafeState, Settings, numbers
+from sdl.types import GOOD_OUTCOMES, Reading, SafeState, Settings, numbers
 
 STEP = 60.0  # maximum virtual seconds between ticks
 POLL_SECONDS = 30.0  # virtual seconds between two queries of the gate by a paused campaign
@@ -73,8 +74,7 @@ class SharedTwin:
 
     def __init__(self, instrument: Any, start: float, seed: int) -> None:
         if not hasattr(instrument, "simulation"):
-            drivers = {kind: registry.find("drivers", kind) for kind in registry.OURS["drivers"]}
-            allowed = ", ".join(kind for kind, driver in drivers.items() if hasattr(driver, "simulation"))
+            allowed = ", ".join(kinds_with_twin())
             raise ConfigError(f"kind {instrument.kind} has no twin to simulate it with; allowed: {allowed}")
         self._instrument = instrument
         self._twin = instrument.simulation(datetime.fromtimestamp(start, UTC).isoformat(), seed)
@@ -298,7 +298,7 @@ class Usage:
             case Ended():
                 usage.outcomes[event.outcome] += 1
                 usage.readings += event.readings
-                self._end(event.start, event.at, "reached" if event.outcome in ("reached", "done") else "ended")
+                self._end(event.start, event.at, "reached" if event.outcome in GOOD_OUTCOMES else "ended")
             case Died():
                 usage.died += 1
                 usage.spans.append((self._begun.pop(event.start), event.at))

@@ -21,7 +21,7 @@ from sdl.drivers.declared.config import Declared
 from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import ResolvedLab, parse_text
-from sdl.lab.config.instruments import describe_instrument
+from sdl.lab.config.instruments import describe_instrument, instrument_of
 from sdl.lab.http.client import Client
 from sdl.lab.http.rehearsal import rehearse
 from sdl.mcp.commands import command, one_of_few
@@ -84,14 +84,12 @@ class LabFileAccess:
 
     def bench(self, instrument: str, solvers: Sequence[str]) -> Mapping[str, Any]:
         _require_solvers(solvers)
-        known = self._loaded.lab.instruments
-        if instrument not in known:
-            raise ConfigError(f"unknown instrument {instrument!r}; allowed: {', '.join(known)}")
-        parsed = config.parse_kind("instrument", known[instrument].instrument)
+        plain = self._plain(instrument)
+        parsed = instrument_of(plain)
         words = [f"--solvers={' '.join(solvers)}", *(f"{key}={value}" for key, value in MAX_BENCH.items()), "--quiet"]
         with _temporary() as place:
             if isinstance(parsed, Declared):
-                (place / "instrument.yaml").write_text(yamlfile.dump(known[instrument].instrument), encoding="utf-8")
+                (place / "instrument.yaml").write_text(yamlfile.dump(plain), encoding="utf-8")
                 words.append(f"--instrument={place / 'instrument.yaml'}")
             elif hasattr(parsed, "simulation"):
                 words.append(f"--twin={parsed.simulation(None, 0).state}")
@@ -112,10 +110,14 @@ class LabFileAccess:
         return Client(str(self._loaded.path))
 
     def _parsed(self, campaign: Mapping[str, Any], instrument: str) -> config.CampaignFile:
+        return parse_text(json.dumps(campaign), self._plain(instrument), base=self._runs, runs=self._runs)
+
+    def _plain(self, instrument: str) -> Any:
+        """An instrument of the lab file as plain values."""
         known = self._loaded.lab.instruments
         if instrument not in known:
             raise ConfigError(f"unknown instrument {instrument!r}; allowed: {', '.join(known)}")
-        return parse_text(json.dumps(campaign), known[instrument].instrument, base=self._runs, runs=self._runs)
+        return known[instrument].instrument
 
 
 class TokenAccess:

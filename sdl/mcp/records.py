@@ -13,7 +13,7 @@ from sdl.mcp.commands import command
 from sdl.parallel import children
 from sdl.report.figures import known
 from sdl.runs.listing import list_row
-from sdl.store.resolve import folders, lies_below
+from sdl.store.resolve import folders, run_below
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 RUN = re.compile(rf"{NAME}/{NAME}")
@@ -83,10 +83,8 @@ class Records:
         """
         if not RUN.fullmatch(run) or ".." in run:
             raise ConfigError("run: must be CAMPAIGN/RUN, as the tool `runs` lists it")
-        folder = self._runs / run
-        if not lies_below(self._runs, *run.split("/")):
-            raise ConfigError(f"no run {run}")
-        if self._identities is not None and list_row(folder).get("instrument") not in self._identities():
+        folder, seen = run_below(self._runs, run), None if self._identities is None else self._identities()
+        if folder is None or (seen is not None and list_row(folder).get("instrument") not in seen):
             raise ConfigError(f"no run {run}")
         return folder
 

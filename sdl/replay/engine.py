@@ -12,18 +12,7 @@ from sdl import config
 from sdl.clock import VirtualClock
 from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
-from sdl.core.events import (
-    SCHEMA,
-    Action,
-    Event,
-    Failed,
-    Measure,
-    Measured,
-    Opened,
-    Propose,
-    Proposed,
-    Resumed,
-)
+from sdl.core.events import SCHEMA, Action, Event, Failed, Measure, Measured, Opened, Propose, Proposed, Resumed
 from sdl.drivers.base import Driver
 from sdl.drivers.trust import require_trust
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError

@@ -2,23 +2,27 @@
 
 Runs are grouped by the keys in which their configurations differ, except those that do not change the experiment
 (`IGNORED`). Runs that do not differ are one group.
+
+The interval of a median is that of the percentile method (B. Efron and R. J. Tibshirani, An Introduction to the
+Bootstrap, Chapman & Hall 1993, chapter 13): the medians of many samples drawn with replacement, 95 % of them.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from sdl import formatting, yamlfile
 from sdl.report import style
-from sdl.report.intervals import median, median_interval
 from sdl.runs.listing import goal_text
 from sdl.runs.runs import Run
 from sdl.types import Outcome
@@ -33,6 +37,8 @@ MOST_GROUPS = 8
 """Most groups in a figure; the table has them all."""
 LABEL = 32
 """Most characters of a group's name in a legend."""
+LEVEL, SAMPLES, SEED = 0.95, 4000, 0
+"""Of the bootstrap intervals: probability, number of samples, seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,3 +280,19 @@ def _name(keys: Sequence[str], values: Sequence[str], usual: Sequence[str] = ())
         text for n, text in enumerate(named) if not usual or keys[n] in ("solver.kind", "goal") or values[n] != usual[n]
     ]
     return ", ".join(odd or named) or "all"
+
+
+def median(values: Sequence[float]) -> float:
+    """The median; NaN without values."""
+    return statistics.median(values) if values else math.nan
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the median of finite values; NaN with fewer than two."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    drawn = np.random.default_rng(SEED).choice(np.asarray(values, float), (SAMPLES, len(values)))
+    tail = (1 - LEVEL) / 2
+    # An order statistic of the medians, not a mean of two: every end is a median that a sample can have.
+    low, high = np.quantile(np.median(drawn, axis=1), [tail, 1 - tail], method="inverted_cdf")
+    return float(low), float(high)

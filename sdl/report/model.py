@@ -65,6 +65,11 @@ class RunModel:
         prediction = self.forward.predict(U)
         return prediction.mean + self.base, np.sqrt(prediction.model_var + prediction.noise_var)
 
+    def columns_of(self, name: str) -> slice | None:
+        """The columns of an input; None for one that follows from the others by a constraint."""
+        columns = self.space.columns_of(name)
+        return columns if columns.stop > columns.start else None
+
     def units(self, table: TrialTable) -> Floats:
         """(n, d) settings of the trials in units of the bounds; NaN where one is unknown."""
         rows = np.full((len(table.trials), len(self.space.columns)), np.nan)

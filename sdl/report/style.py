@@ -97,12 +97,12 @@ def styled() -> Iterator[None]:
         yield
 
 
-def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float = WIDTH, **more: Any) -> Figure:
+def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, **more: Any) -> Figure:
     """A figure with axes (`figure.axes`), without pyplot, for use inside `styled`.
 
-    Height and width are in inches; `more` is as for `Figure.subplots`: sharex, height_ratios, …
+    The height is in inches, the width `WIDTH`; `more` is as for `Figure.subplots`: sharex, height_ratios, …
     """
-    made = Figure(figsize=(width, height))
+    made = Figure(figsize=(WIDTH, height))
     made.subplots(rows, columns, squeeze=False, **more)
     return made
 

@@ -18,7 +18,7 @@ from sdl.runs.runs import Run
 from sdl.store import trial_files
 from sdl.store.lock import writing_process
 from sdl.store.resolve import start_time
-from sdl.types import Outcome
+from sdl.types import GOOD_OUTCOMES
 
 SHORT = 60
 """Longest reason of a proposal that stands in its row; a longer one is unfolded by a click."""
@@ -54,7 +54,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "counts": f"{formatting.counts(result)} in {table.seconds / length:.3g} {unit}",
         "description": str(run.config.get("description") or ""),
         "outcome": formatting.display(result.outcome or ("running" if process else "unfinished")),
-        "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
+        "good": result.outcome in GOOD_OUTCOMES and not not_off,
         "reason": f"running now ({process})" if process else formatting.truncate("; ".join(reasons), 3 * MOST_WORDS),
         "mean": advice.mean,
         "next": None if process else advice.next,

@@ -26,7 +26,7 @@ from sdl.runs.runs import Result, open_run
 from sdl.twin.fitted.fit import fit
 from sdl.twin.fitted.rows import collect
 from sdl.twin.fitted.write import toml
-from sdl.types import Outcome
+from sdl.types import GOOD_OUTCOMES, Outcome
 
 FIRST_SEED = 1000
 """Seeds of the simulated campaigns: others than those of a campaign that is run on the same twin."""
@@ -62,14 +62,14 @@ class Forecast:
     @property
     def good(self) -> int:
         """Number of campaigns that reached the goal or were done."""
-        return sum(self.outcomes.get(str(outcome), 0) for outcome in (Outcome.REACHED, Outcome.DONE))
+        return sum(self.outcomes.get(str(outcome), 0) for outcome in GOOD_OUTCOMES)
 
     def text(self) -> str:
         """One or two sentences."""
         if not self.campaigns:
             return f"No simulated campaign {self.source} ended in time."
         whole = f"{count(self.campaigns, 'simulated campaign')} {self.source}"
-        others = {word: n for word, n in self.outcomes.items() if word not in (Outcome.REACHED, Outcome.DONE)}
+        others = {word: n for word, n in self.outcomes.items() if word not in GOOD_OUTCOMES}
         ends = ", ".join(f"{display(word)} ({n})" for word, n in others.items())
         if not self.trials:
             text = f"Goal not reached in {whole}: {ends}."
@@ -153,7 +153,7 @@ def _one(campaign: CampaignFile, until: float) -> _End | None:
 
 
 def _summary(campaign: CampaignFile, ends: Sequence[_End], source: str, *, complete: bool) -> Forecast:
-    good = [end for end in ends if end.result.outcome in (Outcome.REACHED, Outcome.DONE)]
+    good = [end for end in ends if end.result.outcome in GOOD_OUTCOMES]
     goal, best = campaign.goals(), ""
     if goal is not None and goal.objective is not None and good:
         values = [end.result.measured[goal.objective] for end in good if goal.objective in end.result.measured]

@@ -25,7 +25,7 @@ from sdl.runner.shutdown import SwitchOffPolicy
 from sdl.runs.runs import Result, fold_stepwise, plan_of, result_of
 from sdl.store.record import Record
 from sdl.store.resolve import RUNS
-from sdl.types import Outcome
+from sdl.types import GOOD_OUTCOMES
 
 C = TypeVar("C", bound=ResolvedCampaign)
 log = logging.getLogger("sdl")
@@ -143,7 +143,7 @@ def resume(
         # The priors' rows are in the run's own copy; their sources may be gone by now.
         resolved = _with_functions(config.restore(tree), measure, off)
         require_trust(resolved.instrument, record.folder, trusted=trust)
-        final = folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE)
+        final = folded.campaign.history.outcome in GOOD_OUTCOMES
         unfinished = not folded.campaign.history.outcome or left_on(folded.opened, folded.campaign)
         if final and not unfinished:
             return result_of(folded.campaign, record.folder)

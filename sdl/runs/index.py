@@ -237,9 +237,9 @@ class Index:
         text = f"SELECT DISTINCT {value} FROM {table} WHERE {value} <> '' ORDER BY {value} LIMIT 200"
         return [str(value) for (value,) in self._read(text)]
 
-    def live(self, limit: int = 20) -> list[dict[str, Any]]:
-        """The running runs."""
-        return self.page(Query(outcome="running"), 1, limit)[0]
+    def live(self) -> list[dict[str, Any]]:
+        """The running runs, at most 20."""
+        return self.page(Query(outcome="running"), 1, 20)[0]
 
     def _read(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; none if the file is unusable, which the next refresh rebuilds."""

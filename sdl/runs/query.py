@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
@@ -16,6 +17,7 @@ SORTS = {
 """Names of the orders, with their columns; a name after `-` is the reverse order."""
 NEWEST = "-started"
 MAX_WORDS = 10
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,14 @@ class Query:
 
 def _words(text: str) -> list[str]:
     return text.casefold().split()[:MAX_WORDS]
+
+
+def is_date(text: str, zone: str) -> bool:
+    """Whether a text is a date such as 2026-11-23 that a query can begin or end at."""
+    try:
+        return bool(_DATE.fullmatch(text) and midnight(text, zone, 1))
+    except (ValueError, OverflowError):
+        return False
 
 
 def midnight(day: str, zone: str, days: int) -> str:

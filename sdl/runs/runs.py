@@ -18,10 +18,9 @@ from typing import Any
 
 from sdl import config
 from sdl.core.campaign import Campaign, Plan
-from sdl.core.corrections import corrected
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.core.history import History
-from sdl.core.trials import Trial
+from sdl.core.trials import Trial, corrected
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.grammar import parse_constraint

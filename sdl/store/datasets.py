@@ -24,9 +24,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sdl.core.corrections import corrected
 from sdl.core.events import Attached, Measured, Opened
-from sdl.core.trials import same_value
+from sdl.core.trials import corrected, same_value
 from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file

@@ -25,6 +25,14 @@ def normalise(host: str) -> str:
     return f"[{number}]" if number.version == 6 else str(number)
 
 
+def is_local(host: str) -> bool:
+    """Whether a host is this machine, by its text alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == HERE
+
+
 def names(host: str, *, look_up: bool = True) -> set[str]:
     """The normalised host and all of its addresses; `HERE` stands for those of this machine.
 

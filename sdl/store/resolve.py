@@ -45,12 +45,17 @@ def _order(folder: Path) -> tuple[str, str]:
     return at.strftime("%Y%m%dT%H%M%S.%f"), folder.name
 
 
-def lies_below(runs: Path, campaign: str, run: str) -> bool:
-    """Whether this is a run below `runs`, perhaps an archived one, and no link to somewhere else."""
-    for place in (Path(campaign, run, FILE), archived.archive_of(Path(campaign, run))):
+def run_below(runs: Path, name: str) -> Path | None:
+    """The directory of the run `CAMPAIGN/RUN`, perhaps of an archived one; None if it is none, or lies elsewhere."""
+    parts = name.split("/")
+    if len(parts) != 2 or any(not p or p.startswith(".") or len(p) > 255 or set(p) & {"\\", "\0"} for p in parts):
+        return None
+    for place in (Path(name, FILE), archived.archive_of(Path(name))):
         with contextlib.suppress(OSError, ValueError, RuntimeError):
-            return (runs / place).resolve(strict=True) == runs.resolve() / place
-    return False
+            if (runs / place).resolve(strict=True) == runs.resolve() / place:
+                return runs / name
+            return None  # a link
+    return None
 
 
 def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:

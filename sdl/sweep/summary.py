@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import aligned
 
 FAINT, LINE, PAPER = "#5c5c5e", "#d2d2d4", "#fefefe"
 """Secondary text, grid and background, as in `sdl.report.style`, which replaces them in dark mode."""
@@ -116,17 +117,7 @@ def table_rows(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[list
 
 def table(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
     """The lines of a table, header first."""
-    return align(table_rows(summaries, keys), len(keys))
-
-
-def align(rows: Sequence[Sequence[str]], texts: int) -> list[str]:
-    """The lines of a table: the first `texts` columns are aligned left, the others right."""
-    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = [
-        [c.ljust(w) if i < texts else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True))]
-        for row in rows
-    ]
-    return ["  ".join(row).rstrip() for row in cells]
+    return aligned(table_rows(summaries, keys), range(len(keys)))
 
 
 def row_figure(labels: Sequence[str], title: str, x_label: str) -> tuple[Figure, Axes]:

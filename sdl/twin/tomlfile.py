@@ -1,12 +1,14 @@
-"""Models that are read from TOML files: shipped ones by name, a user's own by path."""
+"""Models that are read from TOML files, shipped ones by name and a user's own by path; and values as TOML text."""
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -75,3 +77,30 @@ def _parse(model: type[M], file: Path, content: bytes) -> M:
         raise ValueError(f"{file}: {'; '.join(problems)}") from error
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def toml_items(table: Mapping[str, Any], number: Callable[[float], str] = repr) -> list[str]:
+    """`name = value` for each item of a table that holds something; `number` formats the numbers with a fraction."""
+    return [f"{toml_key(name)} = {toml_value(value, number)}" for name, value in table.items() if value != {}]
+
+
+def toml_key(name: str) -> str:
+    """A name as a key, in quotes where it needs them."""
+    plain = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if plain else json.dumps(name, ensure_ascii=False)
+
+
+def toml_value(value: Any, number: Callable[[float], str] = repr) -> str:
+    """Plain values as TOML text on one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(toml_items(value, number)) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(item, number) for item in value) + "]"
+    if isinstance(value, float):
+        return number(value)
+    return json.dumps(value, ensure_ascii=False)  # true, false, whole numbers, and text with the escapes of JSON
+
+
+def toml_comments(lines: Iterable[str]) -> list[str]:
+    """Lines as comments."""
+    return [f"# {line}".rstrip() for line in lines]

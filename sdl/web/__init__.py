@@ -2,8 +2,8 @@
 
 server       `sdl web`; a lab serves the same pages
 pages        the routes; render: templates and security headers
-run_view     the page of one run, and its charts (charts, story, spark)
-workbench    the list of runs; query: its filters
+run_view     the page of one run, and its charts (charts, story)
+workbench    the list of runs, with its filters
 feeds, sse   live updates
 start/       the form of a new campaign: its fields, its YAML, its forecast, and the processes that run it
 person       what a person is asked for

@@ -1,4 +1,4 @@
-"""The charts of a live run as coordinates; the templates write them as SVG.
+"""The charts of a live run, and the sparklines of a list of runs, as coordinates; the templates write them as SVG.
 
 Reports use matplotlib, which is too slow for a page that is redrawn four times a second.
 """
@@ -21,6 +21,9 @@ LEFT, RIGHT, TOP, BOTTOM = 42.0, 352.0, 10.0, 156.0
 STORY_LEFT, STORY_RIGHT = 56.0, 552.0
 """Of the charts above each other, which are as wide as the page: `objective` here and `sdl.web.story`."""
 MOST_POINTS = 240
+SPARK_WIDE, SPARK_HIGH, EDGE = 96.0, 24.0, 2.0
+LEAST, LEAST_TOP = 0.1, 3.0
+"""In a sparkline smaller ratios are drawn as the first; its axis reaches at least to the second."""
 
 
 def error(ratios: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
@@ -156,8 +159,37 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
     summary = ", ".join(f"{name} {formatting.reading(value, bands.get(name))}" for name, value in values.items())
     return {
         "bars": bars,
-        "rows": [(y(tick), f"{tick:g}" if tick < 1e5 else f"{tick:.0e}") for tick in _round_numbers(top)],
+        "rows": [(y(tick), f"{tick:g}" if tick < 1e5 else f"{tick:.0e}") for tick in _ticks(0.0, top)],
         "summary": summary or "none",
+    }
+
+
+def spark(values: Sequence[float], objective: str = "") -> dict[str, Any] | None:
+    """The sparkline of a run: line, last point and, on a logarithmic scale, the band; None without a value.
+
+    Args:
+        values: finite, by trial: tolerance ratios, or with an objective its readings.
+        objective: the channel to maximise or minimise.
+    """
+    if not values:
+        return None
+    scaled = list(values) if objective else [math.log10(max(ratio, LEAST)) for ratio in values]
+    low, high = (min(scaled), max(scaled)) if objective else (-1.0, max(math.log10(LEAST_TOP), *scaled))
+    step = (SPARK_WIDE - 2 * EDGE) / max(len(scaled) - 1, 1)
+
+    def y(value: float) -> float:
+        return round(SPARK_HIGH - EDGE - (value - low) / ((high - low) or 1.0) * (SPARK_HIGH - 2 * EDGE), 1)
+
+    points = [(round(EDGE + n * step, 1), y(value)) for n, value in enumerate(scaled)]
+    deviation = f"Worst deviation by trial: first {formatting.ratio(values[0])}, smallest "
+    return {
+        "line": " ".join(f"{a},{b}" for a, b in points),
+        "band": None if objective else (y(0.0), round(SPARK_HIGH - y(0.0), 1)),
+        "last": points[-1],
+        "inside": not objective and values[-1] <= 1,
+        "text": f"{objective} by trial: {min(values):g} to {max(values):g}"
+        if objective
+        else deviation + formatting.tolerance_ratio(min(values)),
     }
 
 
@@ -187,10 +219,3 @@ def _ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(high - low))
     step = next(power * part for part in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if (high - low) / (power * part) <= 5)
     return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _round_numbers(top: float) -> list[float]:
-    """Round numbers from 0 up to `top`."""
-    power = 10.0 ** math.floor(math.log10(top))
-    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if top / (power * part) <= 5)
-    return [n * step for n in range(int(top / step) + 1)]

@@ -183,14 +183,7 @@ class MadeFiles:
             if job.pack:
                 made.mkdir()
             try:
-                done = subprocess.run(
-                    children.command(*job.words(str(made))),
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=MAKE_SECONDS,
-                    check=False,
-                )
+                done = children.finished(job.words(str(made)), MAKE_SECONDS)
             except subprocess.TimeoutExpired:
                 raise HTTPException(503, f"the {job.noun} was not ready within {MAKE_SECONDS:g} s") from None
             if done.returncode or not made.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import threading
 import time
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
+from sdl.lab.http.api import http_result
 from sdl.lab.http.auth import identity_of, quoted
 from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
@@ -29,7 +29,7 @@ from sdl.runs import notes
 from sdl.runs.index import Index, cache_folder
 from sdl.store import trial_files
 from sdl.store.archived import CACHE, opened
-from sdl.store.resolve import lies_below, start_time
+from sdl.store.resolve import run_below, start_time
 from sdl.web import render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.made_files import DOWNLOADS, BeingMade, FileJob, MadeFiles, comparison_of, download_of, model_of, report_of
@@ -200,11 +200,7 @@ class _Pages:
         if (content := self._content(request, job)) is None:
             return self._making(request, job, path, "Back to the run", "The file is ready, and is being downloaded.")
         title = re.sub(r"[^A-Za-z0-9._-]", "_", f"{folder.parent.name}-{folder.name.rpartition('-')[2]}")
-        kept = f'attachment; filename="{title}-{name}"'
-        policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
-        return render.answer(
-            content, "application/octet-stream", content_security_policy=policy, content_disposition=kept
-        )
+        return render.attachment(content, f"{title}-{name}")
 
     def _standalone(self, request: Request, job: FileJob, back: str, back_text: str) -> Response:
         """A page that `sdl` has made, with a link back, in the theme of the parameter `theme`."""
@@ -246,23 +242,18 @@ class _Pages:
         except ValueError:
             raise HTTPException(400, "the body must be {note, tags, version}") from None
 
-        def save() -> notes.Notes:
+        def save() -> notes.Notes | notes.NotesChanged:
             with self._saving:
-                return notes.write(folder, change.note, change.tags, change.version, identity.name, time.time())
+                try:
+                    return notes.write(folder, change.note, change.tags, change.version, identity.name, time.time())
+                except notes.NotesChanged as changed:
+                    return changed
 
-        try:
-            after = await run_in_threadpool(save)
-        except notes.NotesChanged as error:
-            answer = {"error": str(error), "now": error.now.model_dump(mode="json")}
-            return render.answer(json.dumps(answer).encode(), "application/json", 409)
-        except ConfigError as error:
-            raise HTTPException(409, str(error)) from error
-        except SdlError as error:
-            raise HTTPException(503, str(error)) from error
+        after = await run_in_threadpool(http_result, save)
+        if isinstance(after, notes.NotesChanged):
+            return render.json_answer({"error": str(after), "now": after.now.model_dump(mode="json")}, 409)
         self._index.forget()
-        return render.answer(
-            json.dumps({"done": "Notes saved.", "version": after.version}).encode(), "application/json"
-        )
+        return render.json_answer({"done": "Notes saved.", "version": after.version})
 
     async def add_file(self, request: Request) -> Response:
         """Put a file beside a trial; the filter of requests has checked how large it is.
@@ -280,13 +271,8 @@ class _Pages:
             with self._saving:
                 return trial_files.add(folder, int(trial), query.get("name", ""), content)
 
-        try:
-            name = await run_in_threadpool(save)
-        except ConfigError as error:
-            raise HTTPException(409, str(error)) from error
-        except SdlError as error:
-            raise HTTPException(503, str(error)) from error
-        return render.answer(json.dumps({"done": "File added.", "name": name}).encode(), "application/json")
+        name = await run_in_threadpool(http_result, save)
+        return render.json_answer({"done": "File added.", "name": name})
 
     def file(self, request: Request) -> Response:
         """A file beside a trial, to be kept and not shown."""
@@ -297,11 +283,7 @@ class _Pages:
             raise HTTPException(404, str(error)) from error
         except SdlError as error:
             raise HTTPException(503, str(error)) from error
-        policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
-        kept = f'attachment; filename="{name}"'
-        return render.answer(
-            content, "application/octet-stream", content_security_policy=policy, content_disposition=kept
-        )
+        return render.attachment(content, name)
 
     # Streams -----------------------------------------------------------------------------------------------------
     async def home_events(self, request: Request) -> ASGIApp:
@@ -329,11 +311,10 @@ class _Pages:
         Raises:
             HTTPException: no such run, or its archive is damaged.
         """
-        names = str(params["campaign"]), str(params["run"])
-        strange = any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names)
-        if not strange and lies_below(self._runs, *names):
-            try:
-                return opened(self._runs.joinpath(*names))
-            except SdlError as error:
-                raise HTTPException(503, str(error)) from error
-        raise HTTPException(404, f"no run {quoted('/'.join(names))}")
+        name = f"{params['campaign']}/{params['run']}"
+        if (folder := run_below(self._runs, name)) is None:
+            raise HTTPException(404, f"no run {quoted(name)}")
+        try:
+            return opened(folder)
+        except SdlError as error:
+            raise HTTPException(503, str(error)) from error

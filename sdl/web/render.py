@@ -7,7 +7,9 @@ escaping failed.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -74,6 +76,17 @@ def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
     headers = {name.decode(): value.decode() for name, value in HEADERS}
     headers |= {name.replace("_", "-"): value for name, value in heads.items()} | {"content-type": kind}
     return Response(body, status, headers=headers)
+
+
+def json_answer(value: Mapping[str, Any], status: int = 200) -> Response:
+    """An object as JSON with the security headers."""
+    return answer(json.dumps(value).encode(), "application/json", status)
+
+
+def attachment(content: bytes, name: str) -> Response:
+    """A file to be kept under this name and not shown."""
+    policy, kept = "default-src 'none'; frame-ancestors 'none'; sandbox", f'attachment; filename="{name}"'
+    return answer(content, "application/octet-stream", content_security_policy=policy, content_disposition=kept)
 
 
 def static(name: str, mark: str) -> Response | None:

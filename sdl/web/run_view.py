@@ -17,7 +17,7 @@ from sdl.report.summary import channel_cells, trial_cells
 from sdl.runs.pooled import PooledMean, pooled_mean
 from sdl.runs.runs import Folding, result_of
 from sdl.store.resolve import FILE, start_time
-from sdl.types import Outcome
+from sdl.types import GOOD_OUTCOMES
 from sdl.web import charts, story
 from sdl.web.start.actions import Action, continuations
 
@@ -113,7 +113,7 @@ class RunView:
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
             advice = advise(result_of(campaign, self.folder), campaign, self.opened, self.tree)
-            good, text = outcome in (Outcome.REACHED, Outcome.DONE), advice.reason
+            good, text = outcome in GOOD_OUTCOMES, advice.reason
             if not_off := formatting.not_off(campaign.safe):
                 good, text = False, f"{text}; {not_off}"
             word = formatting.display(outcome)

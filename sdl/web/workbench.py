@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.exceptions import HTTPException
+
 from sdl import formatting
+from sdl.errors import ConfigError
 from sdl.runs.index import Index
-from sdl.web.query import parse_query
-from sdl.web.spark import spark
+from sdl.runs.query import NEWEST, Query, is_date
+from sdl.web.charts import spark
 
 ROWS = 50
 HEADS = (
@@ -91,3 +95,28 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
         "ratio_text": formatting.tolerance_ratio(row["ratio"]) if row["ratio"] is not None else "",
         "spark": spark(row["curve"], row["objective"] or ""),
     }
+
+
+def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
+    """The filters and the page number given by the parameters of a URL.
+
+    Raises:
+        HTTPException: an invalid parameter.
+    """
+    texts = [given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag", "goal", "instrument")]
+    dates = {name: given.get(name, "").strip() for name in ("from", "to")}
+    for name, text in dates.items():
+        if text and not is_date(text, zone):
+            raise HTTPException(400, f"{name}: must be a date such as 2026-11-23")
+    number = given.get("page", "1")
+    if not re.fullmatch(r"[1-9]\d{0,6}", number):
+        raise HTTPException(400, "page: must be a whole number of at least 1")
+    if not all(text.isprintable() for text in texts):
+        raise HTTPException(400, "a filter must be one line of text")
+    q, outcome, solver, tag, goal, instrument = texts
+    try:
+        query = Query(q, outcome, solver, tag, dates["from"], dates["to"], zone, goal, instrument,
+                      sort=given.get("sort") or NEWEST)  # fmt: skip
+    except ConfigError as error:
+        raise HTTPException(400, str(error)) from None
+    return query, int(number)

@@ -18,7 +18,7 @@ from waiting import PATIENCE
 
 from cli.conftest import Sdl
 from sdl.cli.display.story import story
-from sdl.cli.display.trend import TrendTable
+from sdl.cli.runs.watch import TrendTable
 from sdl.core.events import Proposed
 from sdl.core.goal import Band, Goal
 from sdl.core.trials import Trial

@@ -19,14 +19,14 @@ from sdl.report.comparison import (
     figure,
     grouped,
     letter,
+    median,
+    median_interval,
     medians,
     run_result,
     shared_values,
     table,
 )
-from sdl.report.comparison_page import comparison_page
-from sdl.report.comparison_story import channels, story
-from sdl.report.intervals import median, median_interval
+from sdl.report.comparison_page import channels, comparison_page, story
 from sdl.runs.runs import Run
 
 

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.advice import Advice, NextStep, advise, short_name
 from sdl.cli.options import emit
 from sdl.cli.terminal import say
-from sdl.formatting import (
-    cause,
-    count,
-    display,
-    not_off,
-    objective_line,
-    settings,
-    units,
-    worst,
-)
+from sdl.formatting import cause, count, display, not_off, objective_line, settings, units, worst
 
 if TYPE_CHECKING:
     from sdl.runs.runs import Result, Run

@@ -17,6 +17,7 @@ from sdl.formatting import count, local
 from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.config.model import LabFile
 from sdl.lab.core.due_times import seconds
+from sdl.types import GOOD_OUTCOMES
 
 if TYPE_CHECKING:
     from sdl.lab.core.events import LabEvent
@@ -152,8 +153,8 @@ def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -
         if (job := usage.jobs.get(name)) is None:
             print(f"{name:{wide}}     0")
             continue
-        good = job.outcomes["reached"] + job.outcomes["done"]
-        other = Counter({key: n for key, n in job.outcomes.items() if key not in ("reached", "done")})
+        good = sum(job.outcomes[outcome] for outcome in GOOD_OUTCOMES)
+        other = Counter({key: n for key, n in job.outcomes.items() if key not in GOOD_OUTCOMES})
         wait = format_duration(job.late) if job.late >= 1 else ""
         print(
             f"{name:{wide}} {job.due:5} {job.ran:5} {good:8} {other.total():16} {job.missed.total():7} "

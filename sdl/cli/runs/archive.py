@@ -52,7 +52,7 @@ def archive_runs(
     for folder in tracked(chosen, "runs", quiet=quiet or json):
         name = f"{folder.parent.name}/{folder.name}"
         try:
-            done.append(_restored(folder) if restore else _packed(folder))
+            done.append({"run": str(archive.restore(folder))} if restore else _packed(folder))
         except SdlError as error:
             if len(chosen) == 1 and not older_than:
                 raise
@@ -72,10 +72,6 @@ def _packed(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder}: is archived already")
     packed = archive.pack(folder)
     return {"run": str(folder), "archive": str(packed.archive), "before": packed.before, "after": packed.after}
-
-
-def _restored(folder: Path) -> dict[str, Any]:
-    return {"run": str(archive.restore(folder))}
 
 
 def _print(done: Sequence[dict[str, Any]], restore: bool) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from sdl.cli.display.progress import ProgressBar
 from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit, option
-from sdl.cli.terminal import aligned, print_table, say, width
+from sdl.cli.terminal import print_table, say, width
 from sdl.core.trials import CONFIRMATION
 from sdl.durations import parse_duration
 from sdl.errors import ConfigError, Damaged, OutOfTurn, SdlError
 from sdl.formatting import (
+    aligned,
     cause,
     count,
     display,
@@ -30,7 +31,7 @@ from sdl.formatting import (
     units,
     worst,
 )
-from sdl.runs.query import NEWEST, SORTS, Query, midnight
+from sdl.runs.query import NEWEST, SORTS, Query, is_date
 from sdl.store.resolve import find
 from sdl.types import Outcome
 
@@ -114,11 +115,8 @@ def _outcome(text: str) -> str:
 
 
 def _date(name: str, text: str) -> str:
-    try:
-        if text and (len(text) != 10 or not midnight(text, "", 1)):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise ConfigError(f"{name} {text}: must be a date such as 2026-11-23") from None
+    if text and not is_date(text, ""):
+        raise ConfigError(f"{name} {text}: must be a date such as 2026-11-23")
     return text
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from sdl.cli.display.live_view import LiveTable, PlainView
 from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.progress import is_movable
-from sdl.cli.display.trend import TrendTable
+from sdl.cli.display.story import story
+from sdl.cli.display.table import swatch
 from sdl.cli.options import RUN_HELP, RUNS, Runs, argument, campaign_run
-from sdl.core.campaign import State
-from sdl.core.events import Event, Interrupted
-from sdl.formatting import is_external
+from sdl.core.campaign import Campaign, State
+from sdl.core.events import Event, Interrupted, Opened
+from sdl.formatting import is_external, settings, visible
 from sdl.store.tail import follow
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 POLL = 0.25  # seconds between two checks of the record
+ENDING = 9  # lines that the outcome takes below the chart, so that both fit on one screen
 
 
 def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Runs = RUNS) -> None:
@@ -62,3 +67,34 @@ def _view() -> contextlib.AbstractContextManager[LiveTable | PlainView]:
     from rich.console import Console
 
     return TrendTable(Console(highlight=False))
+
+
+class TrendTable(LiveTable):
+    """The live table with a chart of the deviations and the colour of the latest settings above it."""
+
+    def __call__(self, event: Event, campaign: Campaign) -> None:
+        if isinstance(event, Opened):  # also for `manual`, since nothing is typed here
+            self._take(event, campaign)
+            return
+        super().__call__(event, campaign)
+
+    def _rows(self, lines: int) -> int:
+        stopped = self._campaign is not None and self._campaign.history.outcome is not None
+        return max(lines - ENDING, 3) if self._ended and stopped else max(lines, 2)
+
+    def _above(self, campaign: Campaign, columns: int, *, colour: bool) -> list[Text]:
+        from rich.text import Text
+
+        opened = self._opened
+        if opened is None or not self._trials:
+            return []
+        latest = self._trials[-1].settings
+        settings_text = " ".join(f"{name} {text}" for name, text in settings(latest, opened).items())
+        word = "now" if campaign.history.outcome is None else "last"
+        line = Text(visible(f"{word} at {settings_text} "), no_wrap=True, overflow="crop")
+        tint = swatch(latest, opened)
+        if colour and tint:
+            line.append("█" * max(min(columns - len(line.plain), 24), 0), style=tint)
+        rows = 3 if self._console.height < 20 else 5 if self._console.height < 36 else 9
+        utf = (getattr(self._console.file, "encoding", None) or "").lower().replace("-", "").startswith("utf")
+        return [*story(self._trials, campaign.plan.goal, columns, rows, symbols=utf), line]

@@ -1,1 +1,1 @@
-"""The commands `sdl twin …` and `sdl forecast`."""
+"""The commands `sdl twin …`."""

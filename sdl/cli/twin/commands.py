@@ -87,18 +87,8 @@ def fit(
     if json:
         emit(result.plain() | {"output": str(out)})
         return
-    print(
-        "\n".join(
-            [
-                *data.sources,
-                "",
-                *parameters,
-                "",
-                *_days(result),
-                *_table(result.check, f"ambient: {result.check.ambient}"),
-            ]
-        )
-    )
+    table = _table(result.check, f"ambient: {result.check.ambient}")
+    print("\n".join([*data.sources, "", *parameters, "", *_days(result), *table]))
     print(f"\nwritten: {out}   instrument: {{kind: twin, state: ./{out.name}}}")
 
 
@@ -125,22 +115,20 @@ def check(
         if dark:
             raise ConfigError("--dark is for a Claude-Light; leave it out")
         result = fitted_commands.check(sources, state, days or (), columns_of(inputs, channels), runs)
-        if json:
-            emit({"twin": state, **result.plain()})
-        else:
-            print("\n".join([*result.sources, "", *_table(result, f"in {result.ambient}")]))
-        raise typer.Exit(1 if result.divergent else 0)
-    from sdl.twin.led.check import check as checked
+        compared, where = result.sources, f"in {result.ambient}"
+    else:
+        from sdl.twin.led.check import check as checked
 
-    data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
-    try:
-        result = checked(data, loaded)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
+        try:
+            result = checked(data, loaded)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        compared, where = data.sources, f"ambient: {result.ambient}"
     if json:
         emit({"twin": state, **result.plain()})
     else:
-        print("\n".join([*data.sources, "", *_table(result, f"ambient: {result.ambient}")]))
+        print("\n".join([*compared, "", *_table(result, where)]))
     raise typer.Exit(1 if result.divergent else 0)
 
 

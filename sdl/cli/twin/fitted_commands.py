@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import config, yamlfile
 from sdl.cli.options import emit
-from sdl.cli.terminal import aligned
 from sdl.drivers.trust import USE
 from sdl.drivers.twin.fitted import declaration
 from sdl.errors import ConfigError, translated_os_errors
-from sdl.formatting import count
+from sdl.formatting import aligned, count
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames
 from sdl.twin.fitted.state import load

@@ -10,7 +10,6 @@ reading. Not yet tried with the instrument itself, only with a local server of t
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 from typing import ClassVar, Literal
 from urllib.parse import unquote, urlsplit
@@ -136,10 +135,7 @@ class ClaudeLight(RealInstrument):
 
     @property
     def _local(self) -> bool:
-        try:
-            return ipaddress.ip_address(self._host).is_loopback
-        except ValueError:
-            return self._host == "localhost"
+        return hosts.is_local(self._host)
 
     def ready(self) -> None:
         """Check this machine's proxy and certificate variables; nothing is sent.

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 
 from sdl.core.goal import Goal
-from sdl.drivers.base import Instrument
+from sdl.drivers.base import Instrument, has_background
 from sdl.drivers.commissioning.readings import CommissioningCheck, Survey, Visit, listed
 from sdl.types import Input, Reading
 
@@ -19,20 +19,6 @@ SHOWN = 4  # channels in a sentence
 CROSS = 0.01  # least part of the largest effect on a channel that is mentioned
 GRID = 1e-6  # deviation of readings from multiples of a step, relative to the largest
 FEWEST = 3  # different readings that show a step
-
-
-def evaluate(
-    instrument: Instrument, goal: Goal | None, survey: Survey, part: float = 1.0
-) -> Iterator[CommissioningCheck]:
-    """Yield every finding but those on identity and off.
-
-    Args:
-        instrument: the instrument under test.
-        goal: goal of the campaign; None if there is none.
-        survey: the readings.
-        part: fraction of the way from the middle to each end that was covered.
-    """
-    yield from _Findings(instrument, goal, survey, part).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +31,17 @@ class _Effect:
     change: Mapping[str, float]
 
 
-class _Findings:
-    def __init__(self, instrument: Instrument, goal: Goal | None, survey: Survey, part: float) -> None:
+class SurveyFindings:
+    """Every finding but those on identity and off.
+
+    Args:
+        instrument: the instrument under test.
+        goal: goal of the campaign; None if there is none.
+        survey: the readings.
+        part: fraction of the way from the middle to each end that was covered.
+    """
+
+    def __init__(self, instrument: Instrument, goal: Goal | None, survey: Survey, part: float = 1.0) -> None:
         self._instrument, self._goal, self._survey, self._part = instrument, goal, survey, part
         self._names = [channel.name for channel in instrument.channels]
         self._step = {channel.name: channel.resolution for channel in instrument.channels}
@@ -330,12 +325,6 @@ class _Findings:
 
     def _all(self, name: str) -> list[float]:
         return self._values(self._survey.readings)[name] or [0.0]
-
-
-def has_background(instrument: Instrument) -> bool:
-    """Whether its readings carry a background, so that every reading is what an input adds to it."""
-    option = getattr(instrument, "background", None)
-    return option not in (None, "none") or bool(getattr(instrument, "tells_background", False))
 
 
 def _window(survey: Survey) -> int:

@@ -23,12 +23,11 @@ import numpy as np
 
 from sdl.clock import Clock
 from sdl.core.goal import Goal
-from sdl.drivers.base import Driver, Instrument, constraints_of, off_settings
+from sdl.drivers.base import Driver, Instrument, has_background, off_settings, space_of
 from sdl.drivers.checks import checked_reading
-from sdl.drivers.commissioning.findings import evaluate, has_background
+from sdl.drivers.commissioning.findings import SurveyFindings
 from sdl.drivers.commissioning.readings import CommissioningCheck, Survey, Visit, Where, listed, shown
 from sdl.errors import InstrumentError, Interlock, Rejected
-from sdl.space import Space
 from sdl.types import Input, Reading, SafeState, Settings, Value
 
 AT_REST = 3  # readings with the instrument off
@@ -72,7 +71,7 @@ class Examination:
 
     def __post_init__(self) -> None:
         self._channels = frozenset(channel.name for channel in self.instrument.channels)
-        self._space = Space(self.instrument.inputs, constraints_of(self.instrument))
+        self._space = space_of(self.instrument)
         self._survey = Survey()
         self._seen: dict[str, list[Value]] = {item.name: [] for item in self.instrument.inputs}
         self._wait = 0.0  # seconds that it needs to settle, as far as was seen
@@ -95,7 +94,7 @@ class Examination:
             if not self._survey.readings and not self._survey.interlock:
                 why = [*self._survey.rejected, *self._survey.errors, "no settings were allowed"][0]
                 raise InstrumentError(f"no reading was obtained: {why}", retryable=False)
-            yield from evaluate(item, self.goal, self._survey, self.part)
+            yield from SurveyFindings(item, self.goal, self._survey, self.part).all()
         finally:
             self.begun("switching it off")
             state = self.make_safe(driver)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from sdl.clock import Clock
 from sdl.drivers.base import OpenDriver
-from sdl.drivers.checks import ROUNDING, checked, checked_reading, in_range
+from sdl.drivers.checks import checked, checked_reading, in_range, is_same
 from sdl.drivers.declared.derived import with_derived
 from sdl.drivers.declared.ramp import Ramp
 from sdl.durations import format_duration
@@ -201,7 +201,7 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
     applied = {name: value for name in off if _is_value(value := given.get(name))}
     if missing := [name for name in off if name not in applied]:
         return SafeState(Power.UNKNOWN, None, f"the answer does not say what was applied of {', '.join(missing)}")
-    if wrong := [f"{name} = {applied[name]}" for name, value in off.items() if not _is_same(applied[name], value)]:
+    if wrong := [f"{name} = {applied[name]}" for name, value in off.items() if not is_same(applied[name], value)]:
         return SafeState(Power.ON, applied, f"told to switch off, it says {', '.join(wrong)}")
     return SafeState(Power.OFF, applied, state.why)
 
@@ -209,13 +209,6 @@ def _proven(state: SafeState, off: Mapping[str, Value]) -> SafeState:
 def _is_value(value: object) -> TypeGuard[Value]:
     """Whether an answer gives a finite number or a text."""
     return isinstance(value, str) or (is_number(value) and math.isfinite(value))
-
-
-def _is_same(value: Value, other: Value) -> bool:
-    """Whether two values of an input are equal apart from rounding."""
-    if isinstance(value, str) or isinstance(other, str):
-        return value == other
-    return math.isclose(value, other, rel_tol=ROUNDING, abs_tol=ROUNDING)
 
 
 def _unit(channel: Channel | None) -> str:

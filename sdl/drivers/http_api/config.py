@@ -18,7 +18,7 @@ from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.declared import placeholders
 from sdl.drivers.declared.config import Declared
-from sdl.drivers.http_api.driver import HttpApiDriver, is_local
+from sdl.drivers.http_api.driver import HttpApiDriver
 from sdl.drivers.http_api.reply import compile_expression
 from sdl.drivers.http_api.request import RequestTemplate
 from sdl.errors import near
@@ -77,7 +77,7 @@ class HttpApi(Declared):
         Raises:
             ConfigError: one is missing, or would break every request.
         """
-        environment.check_variables(proxies=not all(is_local(request.host) for request in self._requests))
+        environment.check_variables(proxies=not all(hosts.is_local(request.host) for request in self._requests))
         placeholders.secrets(name for request in self._requests for name in request.variables())
 
     def connect(self, clock: Clock) -> HttpApiDriver:

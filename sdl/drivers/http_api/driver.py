@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.drivers.http_api import reply
 from sdl.drivers.http_api.request import RequestTemplate
 from sdl.errors import InstrumentError
+from sdl.store import hosts
 from sdl.types import Input, Power, Reading, SafeState, Settings
 
 CONNECT = 5.0  # seconds to wait for a connection
@@ -113,19 +113,11 @@ class HttpApiDriver(OpenDriver):
             raise type(error)(message, retryable=error.retryable, maybe_measured=error.maybe_measured) from None
 
 
-def is_local(host: str) -> bool:
-    """Whether a host is this machine, by its text alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _connection(request: RequestTemplate) -> HttpConnection:
     return HttpConnection(
         request.url,
         connect=min(CONNECT, request.timeout),
         read=request.timeout,
         user_agent=USER_AGENT,
-        environment=not is_local(request.host),  # a proxy would look for this machine on itself
+        environment=not hosts.is_local(request.host),  # a proxy would look for this machine on itself
     )

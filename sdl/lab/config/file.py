@@ -19,6 +19,7 @@ from sdl.drivers.base import names
 from sdl.drivers.trust import NO_PATHS, submitted_problems
 from sdl.errors import ConfigError, Problem
 from sdl.lab.config.agents import agent_problems
+from sdl.lab.config.instruments import instrument_of
 from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_conditions
 from sdl.lab.core.due_times import NEVER, next_due, seconds
 
@@ -204,7 +205,7 @@ class _Loader:
         for name, item in self.instruments.items():
             own = item.suspend is not None
             where, suffix = (f"instruments.{name}.suspend", "") if own else ("suspend", f" (instrument {name})")
-            instrument = config.parse_kind("instrument", item.instrument)
+            instrument = instrument_of(item.instrument)
             for problem in unsupported_conditions(lab.suspend_of(name), instrument):
                 self._add(problem.message + suffix, f"{where}.{problem.path}")
 
@@ -233,7 +234,7 @@ class _Loader:
     def _check_agents(self, lab: LabFile) -> None:
         """Report bounds of inputs that an instrument does not have, unknown solvers, prices that nothing has."""
         instruments = tuple(self.value.get("instruments") or ())
-        known = {name: config.parse_kind("instrument", item.instrument) for name, item in self.instruments.items()}
+        known = {name: instrument_of(item.instrument) for name, item in self.instruments.items()}
         for agent, limits in lab.agents.items():
             for name in limits.instruments:
                 self._require(name, instruments, f"agents.{agent}.instruments.{name}")

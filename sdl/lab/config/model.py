@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from sdl.config.mistakes import NAME
-from sdl.drivers.base import Instrument
+from sdl.drivers.base import Instrument, has_background
 from sdl.durations import Duration
 from sdl.errors import Problem
 from sdl.export.people import Person
@@ -36,7 +36,7 @@ from sdl.notify.model import DaySpan, Notify
 from sdl.twin.fitted.state import FittedState
 from sdl.twin.led.state import TwinState
 from sdl.twin.reference import checked_reference, load_reference, reference_of
-from sdl.types import Frozen, Outcome
+from sdl.types import GOOD_OUTCOMES, Frozen, Outcome
 
 NO_READING = "no reading"  # beginning of the cause of a pause that waits for an instrument
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -125,8 +125,7 @@ def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Pro
         channels = [channel.name for channel in instrument.channels]
         text = f"the instrument has no such channel; it has {', '.join(channels)}"
         problems += [Problem(text, f"ambient.above.{name}") for name in suspend.ambient.above if name not in channels]
-        option = getattr(instrument, "background", None)
-        if option == "none" or (option is None and not getattr(instrument, "tells_background", False)):
+        if not has_background(instrument):
             text = (
                 f"the instrument (kind {instrument.kind}) does not measure its background; "
                 "set its option `background: each` or `background: {every: 10}`"
@@ -181,7 +180,7 @@ class When(Frozen):
     )
     after: str | None = Field(None, description="name of another job: due whenever that job has ended")
     outcome: tuple[Annotated[Outcome, Field(strict=False)], ...] = Field(
-        (Outcome.REACHED, Outcome.DONE), description="for `after`: only if that job ended with one of these outcomes"
+        GOOD_OUTCOMES, description="for `after`: only if that job ended with one of these outcomes"
     )
     asked: bool = Field(False, description="true: only on request, `sdl lab run-now`")
 

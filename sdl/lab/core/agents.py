@@ -16,18 +16,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from sdl import config
 from sdl.config.inputs import CampaignInput
 from sdl.drivers.base import Instrument
 from sdl.lab.config.agents import AgentLimits, describe_bound, is_within
+from sdl.lab.config.instruments import instrument_of
 from sdl.lab.core.events import Rehearsed, Submitted
 from sdl.notify.model import within_span
-from sdl.types import Input, Outcome
+from sdl.types import GOOD_OUTCOMES, Input
 
 if TYPE_CHECKING:
     from sdl.lab.core.state import Lab, Start
@@ -41,7 +40,6 @@ MAX_CALLS = {60.0: 60, 86400.0: 2000}
 """By seconds, the most recorded calls of one agent in them; further ones are refused and not recorded, so that a flood
 does not fill the disk. A stop is no such call."""
 MOST_CHANGES = 3  # of an instrument that are listed
-GOOD_OUTCOMES = (Outcome.REACHED, Outcome.DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +57,7 @@ def digest(campaign: Mapping[str, Any]) -> str:
 
 def inputs_of(campaign: Mapping[str, Any]) -> tuple[Input, ...]:
     """The inputs of the instrument of a resolved campaign."""
-    return tuple(_driver(campaign["instrument"]).inputs)
-
-
-def _driver(instrument: Mapping[str, Any]) -> Instrument:
-    """The instrument that plain values describe."""
-    return _parsed(json.dumps(instrument, sort_keys=True))
-
-
-@lru_cache(maxsize=64)
-def _parsed(instrument: str) -> Instrument:
-    driver: Instrument = config.parse_kind("instrument", json.loads(instrument))
-    return driver
+    return tuple(instrument_of(campaign["instrument"]).inputs)
 
 
 def decide(lab: Lab, submitted: Submitted, now: float) -> SubmissionDecision:
@@ -145,8 +132,8 @@ def instrument_change(lab: Lab, instrument: str, campaign: Mapping[str, Any]) ->
 
     Bounds, safe settings or prices may have changed, and the campaign would use the old ones.
     """
-    present = lab.lab.instruments.get(instrument)
-    if present is None or (now := _driver(present.instrument)) == (before := _driver(campaign["instrument"])):
+    present, before = lab.lab.instruments.get(instrument), instrument_of(campaign["instrument"])
+    if present is None or (now := instrument_of(present.instrument)) == before:
         return ""
     text = f"{instrument} has been changed in the lab file since the campaign was submitted"
     changes = list(_changes(_plain(before), _plain(now)))

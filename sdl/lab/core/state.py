@@ -310,7 +310,6 @@ class Lab:
         if pending is not None:
             start.agent, start.reserved = pending.agent, pending.reserved
             start.run, start.changes = pending.run, pending.changes
-        if pending is not None:
             self.pending.remove(pending)
         if scheduled:
             self.horizon[event.job] = event.due

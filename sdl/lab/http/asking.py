@@ -32,7 +32,7 @@ from starlette.routing import Route
 
 from sdl.lab.http.auth import identity_of, json_response, quoted
 from sdl.parallel import children
-from sdl.store.resolve import lies_below
+from sdl.store.resolve import run_below
 
 SECONDS = 300.0  # for a solver
 MAX_TEXT, MAX_VALUES = 500, 200
@@ -114,9 +114,9 @@ def _words(runs: Path, call: str, body: dict[str, Any]) -> list[str]:
     run = body["run"]
     if not isinstance(run, str) or not RUN.fullmatch(run) or ".." in run:
         raise HTTPException(400, "run: must be CAMPAIGN/RUN")
-    if not lies_below(runs, *run.split("/")):
+    if (folder := run_below(runs, run)) is None:
         raise HTTPException(404, f"no run {run}")
-    words, exclude = [call, str((runs / run).absolute()), "--json"], call == "correct" and body["readings"] is None
+    words, exclude = [call, str(folder.absolute()), "--json"], call == "correct" and body["readings"] is None
     checks: Mapping[str, Callable[[str, Any], str]] = {"trial": _whole, "repeat": _whole, "failed": _text}
     for key in ("trial", "repeat", "failed", "note", "why"):
         if key in body:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,8 +22,7 @@ from sdl import config
 from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
-from sdl.lab.config.instruments import describe_instrument
-from sdl.lab.config.model import LabInstrument
+from sdl.lab.config.instruments import describe_instrument, instrument_of
 from sdl.lab.core import scheduler
 from sdl.lab.core.agents import instrument_change
 from sdl.lab.core.due_times import NEVER, schedule_conflict, upcoming
@@ -127,7 +126,7 @@ class Controller:
             "submissions": [
                 submission_row(one)
                 | {
-                    "plain": _without_instrument(one.campaign),
+                    "plain": {key: value for key, value in one.campaign.items() if key != "instrument"},
                     "changed": instrument_change(lab, one.instrument, one.campaign),
                 }
                 for one in lab.submissions.values()
@@ -290,7 +289,8 @@ class Controller:
             changes: `key=value`, one a line, of the keys that a resume may change.
             by: the name of the token.
         """
-        name, runs = self.perform(lambda loop: (_instruments_by_identity(loop.lab.lab.instruments), loop.runs))
+        instruments, runs = self.perform(lambda loop: (loop.lab.lab.instruments, loop.runs))
+        name = {instrument_of(one.instrument).identity: key for key, one in instruments.items()}
         lines = tuple(line.strip() for line in changes.splitlines() if line.strip())
         found = resumable_run(runs, run, lines)
         if found.identity not in name:
@@ -387,7 +387,7 @@ class Controller:
         new = 0 if start is None else self.loop.live_of(start).readings - start.readings
         return {
             "name": name,
-            "identity": _identity(json.dumps(lab.lab.instruments[name].instrument)),
+            "identity": instrument_of(lab.lab.instruments[name].instrument).identity,
             "lost": lab.lost.get(name, ""),
             "busy": None if start is None else start.number,
             "readings_today": lab.readings_last_day(name, self.loop.clock.now()) + max(new, 0),
@@ -416,20 +416,6 @@ class Controller:
                 skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
                 rows.append(_row(None, name, job.instrument, at, skipped))
         return sorted(rows, key=lambda row: row["due"])
-
-
-def _instruments_by_identity(instruments: Mapping[str, LabInstrument]) -> dict[str, str]:
-    """The names of a lab's instruments, by what a record calls them."""
-    return {_identity(json.dumps(one.instrument)): name for name, one in instruments.items()}
-
-
-def _without_instrument(campaign: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in campaign.items() if key != "instrument"}
-
-
-@lru_cache(maxsize=256)
-def _identity(instrument: str) -> str:
-    return str(config.parse_kind("instrument", json.loads(instrument)).identity)
 
 
 def _row(start: int | None, job: str, instrument: str, due: float, why: str, begun: bool = False) -> dict[str, Any]:

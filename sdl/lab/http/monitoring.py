@@ -12,14 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed
 from sdl.core.goal import Goal

@@ -16,11 +16,8 @@ from sdl.lab.http.auth import quoted
 from sdl.runner.start import allowed_changes
 from sdl.runs.runs import open_run
 from sdl.store.lock import writing_process
-from sdl.store.resolve import lies_below
-from sdl.types import Outcome
-
-FINAL = (Outcome.REACHED, Outcome.DONE)
-"""Ends that a resume leaves as they are."""
+from sdl.store.resolve import run_below
+from sdl.types import GOOD_OUTCOMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +50,8 @@ def resumable_run(runs: Path, run: str, changes: Sequence[str]) -> ResumableRun:
             change is not allowed or not valid.
         Damaged: the record was altered.
     """
-    parts = run.split("/")
-    if len(parts) != 2 or not lies_below(runs, *parts):
+    if (folder := run_below(runs, run)) is None:
         raise ConfigError(f"no run {quoted(run)}")
-    folder = runs.joinpath(*parts)
     changed, given = allowed_changes(changes), dict[str, Any]()
     for path, value in changed.items():
         given = config.put(given, path, value)
@@ -65,7 +60,7 @@ def resumable_run(runs: Path, run: str, changes: Sequence[str]) -> ResumableRun:
     opened = open_run(folder)
     if process := writing_process(folder):
         raise ConfigError(f"{run} is running now ({process})")
-    if opened.campaign.state is State.STOPPED and opened.result.outcome in FINAL:
+    if opened.campaign.state is State.STOPPED and opened.result.outcome in GOOD_OUTCOMES:
         raise ConfigError(f"{run}: {display(opened.result.outcome or '')}; there is nothing to continue: run it again")
     if is_external(opened.opened) or opened.opened.instrument["kind"] == "manual":
         raise ConfigError(f"{run} is driven by others: `sdl ask` continues it")

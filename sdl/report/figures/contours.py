@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from sdl.arrays import Bools, Floats
 from sdl.report import style
-from sdl.report.figures.panels import band_of, distinct, thousands
+from sdl.report.figures.panels import band_of, distinct, input_axes, thousands
 from sdl.report.model import RunModel
 from sdl.report.style import FAINT, INK, LINE, PAPER
 from sdl.report.svg import trials_id
@@ -29,8 +29,10 @@ MOST_READINGS = 200
 def contours(table: TrialTable) -> Figure | None:
     """One panel per pair of numeric inputs; None with fewer than two, or without a model."""
     model, final = table.model, table.final
-    names = [] if model is None else [name for name in table.inputs if _is_free(model, table, name)][:MOST_INPUTS]
-    if model is None or final is None or len(names) < 2:
+    if model is None or final is None:
+        return None
+    names = [name for name in table.inputs if name not in table.choices and model.columns_of(name)][:MOST_INPUTS]
+    if len(names) < 2:
         return None
     pairs = list(combinations(names, 2))
     columns = min(len(pairs), 3)
@@ -42,15 +44,10 @@ def contours(table: TrialTable) -> Figure | None:
         axes.grid(False)
         _panel(axes, table, model, (a, b), tints)
         _points(axes, table, model, a, b)
-        _bounds(axes, table, a, b)
+        input_axes(axes, table, a, b, 0.03)
+        axes.spines[:].set(visible=True, color=LINE)
     _legend(figure, table, tints)
     return figure
-
-
-def _is_free(model: RunModel, table: TrialTable, name: str) -> bool:
-    """Whether an input is a number that does not follow from the others by a constraint."""
-    columns = model.space.columns_of(name)
-    return name not in table.choices and columns.stop > columns.start
 
 
 def grid_of(table: TrialTable, model: RunModel, a: str, b: str) -> tuple[Floats, Floats, Floats]:
@@ -104,16 +101,6 @@ def _points(axes: Axes, table: TrialTable, model: RunModel, a: str, b: str) -> N
     best = table.X[table.numbers == table.final.trial][0] if table.final else np.full(len(table.inputs), np.nan)
     at = [best[table.inputs.index(name)] for name in (a, b)]
     axes.plot(*at, "o", ms=9, mfc="none", mec=INK, mew=1.2)
-
-
-def _bounds(axes: Axes, table: TrialTable, a: str, b: str) -> None:
-    for which, name in (("x", a), ("y", b)):
-        ticks, labels = table.ticks(name, middle=True)
-        label = style.axis_label(name, table.units[name], 20)
-        axes.set(**{f"{which}lim": style.with_margin(*table.range_of(name), 0.03), f"{which}label": label})
-        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": labels})
-    axes.set_box_aspect(1)
-    axes.spines[:].set(visible=True, color=LINE)
 
 
 def _legend(figure: Figure, table: TrialTable, tints: dict[str, str]) -> None:

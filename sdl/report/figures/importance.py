@@ -28,7 +28,7 @@ def importance(table: TrialTable) -> Figure | None:
     model = table.model
     if model is None:
         return None
-    names = [name for name in table.inputs if _has_columns(model, name)][:MOST_INPUTS]
+    names = [name for name in table.inputs if model.columns_of(name)][:MOST_INPUTS]
     columns = [table.channels.index(name) for name in table.goal_channels][:MOST_CHANNELS]
     if len(names) < 2:
         return None
@@ -44,11 +44,6 @@ def importance(table: TrialTable) -> Figure | None:
     _cells(right, change, np.abs(change) / largest, [_signed(v) for v in change.ravel()], numeric, [])
     right.set_title("at the answer: 1 % of range", fontsize=8.5)
     return figure
-
-
-def _has_columns(model: RunModel, name: str) -> bool:
-    columns = model.space.columns_of(name)
-    return bool(columns.stop > columns.start)
 
 
 def total_effects(model: RunModel, names: list[str]) -> Floats:

@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from sdl.arrays import Bools, Floats
 from sdl.report import style
+from sdl.report.figures.panels import two_lines
 from sdl.report.table import TrialTable
 
 MOST_TRIALS = 600  # most trials, chosen evenly among more: a pair plot does not show more with more points
@@ -102,8 +103,6 @@ def _scale(table: TrialTable, axes: Axes, which: Literal["x", "y"], column: Pair
     else:
         axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
-        unit = table.units[column.name]
-        text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")
-        axis.set_label_text(text, fontsize=8)
+        axis.set_label_text(two_lines(column.name, table.units[column.name], 12), fontsize=8)
     else:
         axes.tick_params(axis=which, **{"labelbottom" if which == "x" else "labelleft": False})

@@ -1,8 +1,9 @@
-"""Shared parts of the figures that show the forward model."""
+"""Shared parts of the figures of inputs, channels and the forward model."""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from sdl.arrays import Floats, Ints
 from sdl.report import style
@@ -22,6 +23,16 @@ def distinct(x: Floats, y: Floats, wide: float, high: float) -> Ints:
 def two_lines(name: str, unit: str, limit: int = 16) -> str:
     """The label of a small panel: the name, and below it the unit."""
     return style.plain(name, limit) + (f"\n({style.plain(unit, limit)})" if unit else "")
+
+
+def input_axes(axes: Axes, table: TrialTable, a: str, b: str, margin: float) -> None:
+    """A square panel of two inputs over their whole ranges, with a margin as a fraction of them."""
+    for which, name in (("x", a), ("y", b)):
+        ticks, labels = table.ticks(name, middle=True)
+        label = style.axis_label(name, table.units[name], 20)
+        axes.set(**{f"{which}lim": style.with_margin(*table.range_of(name), margin), f"{which}label": label})
+        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": labels})
+    axes.set_box_aspect(1)
 
 
 def thousands(value: float, _: object = None) -> str:

@@ -24,8 +24,9 @@ def posterior(table: TrialTable) -> Figure | None:
     model = table.model
     if model is None or table.final is None or not np.isfinite(model.target.value).any():
         return None
-    free = [name for name in table.inputs if name not in table.choices and _column(table, name) is not None]
-    names = free[:MOST_INPUTS]
+    free = {name: model.columns_of(name) for name in table.inputs if name not in table.choices}
+    columns = {name: own.start for name, own in free.items() if own is not None}
+    names = list(columns)[:MOST_INPUTS]
     if not names:
         return None
     training = model.forward.training
@@ -35,7 +36,7 @@ def posterior(table: TrialTable) -> Figure | None:
     if len(U) < LEAST:
         return None
     drawn = training.settings(U)
-    values = {name: drawn[:, _column(table, name)] for name in names}
+    values = {name: drawn[:, columns[name]] for name in names}
     answer = dict(zip(table.inputs, table.X[table.numbers == table.final.trial][0], strict=True))
     n = len(names)
     figure = style.canvas(n, n, height=2.2 if n == 1 else 0.9 * style.WIDTH)
@@ -56,14 +57,6 @@ def posterior(table: TrialTable) -> Figure | None:
             axes.set_xlim(*_limits(values[column], float(answer[column])))
             _ticks(axes, table, row, column, bottom=i == n - 1, left=j == 0 and i > 0)
     return figure
-
-
-def _column(table: TrialTable, name: str) -> int | None:
-    """The column of a numeric input; None for one that follows from the others."""
-    if table.model is None:
-        return None
-    columns = table.model.space.columns_of(name)
-    return columns.start if columns.stop > columns.start else None
 
 
 def _histogram(axes: Axes, values: Floats, answer: float) -> None:

@@ -42,8 +42,7 @@ class Slice(NamedTuple):
 
 def slice_of(table: TrialTable, model: RunModel, name: str) -> Slice | None:
     """The slice along the input `name`; None for one that follows from the others by a constraint."""
-    columns = model.space.columns_of(name)
-    if columns.start == columns.stop:
+    if (columns := model.columns_of(name)) is None:
         return None
     if name in table.choices:
         x = np.arange(len(table.choices[name]), dtype=float)

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from sdl.arrays import Bools
 from sdl.report import style
+from sdl.report.figures.panels import input_axes
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
 from sdl.report.table import TrialTable
 
@@ -153,7 +154,7 @@ def space(table: TrialTable) -> Figure | None:
         if best is not None:
             for edge, thickness in (("#ffffff", 2.6), ("#111111", 1.2)):
                 axes.plot(best[a], best[b], "o", ms=11, mfc="none", mec=edge, mew=thickness)
-        _bounds(axes, table, names[a], names[b])
+        input_axes(axes, table, names[a], names[b], 0.06)
     if many or len(set(table.by_solver.tolist())) < 2:
         figure.set_figheight(0.35 + high * below)  # no space for a legend that is not there
         return figure
@@ -172,16 +173,6 @@ def _shown(table: TrialTable) -> Bools:
     shown = np.zeros(len(table.trials), bool)
     shown[style.thinned(len(shown), MOST_POINTS)] = True
     return shown
-
-
-def _bounds(axes: Axes, table: TrialTable, a: str, b: str) -> None:
-    for which, name in (("x", a), ("y", b)):
-        low, high = table.range_of(name)
-        ticks, labels = table.ticks(name, middle=True)
-        label = style.axis_label(name, table.units[name], 20)
-        axes.set(**{f"{which}lim": style.with_margin(low, high, 0.06), f"{which}label": label})
-        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": labels})
-    axes.set_box_aspect(1)
 
 
 def colours(table: TrialTable) -> Any:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sdl.advice import NextStep, affordable_average
 from sdl.core.campaign import State
 from sdl.formatting import is_external
-from sdl.types import Outcome
+from sdl.types import GOOD_OUTCOMES, Outcome
 
 if TYPE_CHECKING:
     from sdl.core.campaign import Campaign
     from sdl.core.events import Opened
-
-FINAL = (Outcome.REACHED, Outcome.DONE)
 
 
 class Field(NamedTuple):
@@ -58,7 +56,7 @@ def continuations(campaign: Campaign, opened: Opened, tree: Mapping[str, Any], a
     if is_external(opened) or opened.instrument["kind"] in ("manual", "replay"):
         return []
     outcome = campaign.history.outcome if campaign.state is State.STOPPED else None
-    if outcome in FINAL:
+    if outcome in GOOD_OUTCOMES:
         return []
     actions = [] if (first := _advised(advice)) is None else [first]
     base = f"sdl resume {opened.run}" if first is None else shlex.join(shlex.split(first.command)[:3])

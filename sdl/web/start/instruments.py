@@ -21,9 +21,11 @@ from sdl.lab.config.file import UNSUITABLE_KINDS
 from sdl.lab.config.instruments import describe_instrument
 from sdl.lab.http.auth import quoted
 from sdl.runs.runs import open_run
-from sdl.store.resolve import lies_below
+from sdl.store.resolve import run_below
 from sdl.twin.led.state import shipped
 
+SHOWN = ("name", "identity", "simulated", "inputs", "channels")
+"""What the form shows of an instrument."""
 RUN = "run "
 """Begins the name of the instrument of a run: `run CAMPAIGN/RUN`."""
 DRIVEN_BY_OTHERS = {**UNSUITABLE_KINDS, "manual": "is driven by a person (`sdl run FILE --page`)"}
@@ -80,17 +82,16 @@ def plain_instrument(name: str, runs: Path, own: Mapping[str, Mapping[str, Any]]
 
 
 def _of_run(run: str, runs: Path) -> Mapping[str, Any]:
-    parts = run.split("/")
-    if len(parts) != 2 or not lies_below(runs, *parts):
+    if (folder := run_below(runs, run)) is None:
         raise ConfigError(f"no run {quoted(run)}")
-    plain = dict(open_run(runs.joinpath(*parts)).config["instrument"])
+    plain = dict(open_run(folder).config["instrument"])
     if reason := DRIVEN_BY_OTHERS.get(str(plain.get("kind"))):
         raise ConfigError(f"kind {plain['kind']} {reason}; it cannot be started from this page")
-    require_trust(plain, runs.joinpath(*parts), trusted=False)
+    require_trust(plain, folder, trusted=False)
     return plain
 
 
 def described(name: str, plain: Mapping[str, Any]) -> dict[str, Any]:
     """What the form shows of an instrument: inputs, channels, and whether it is simulated."""
     known = describe_instrument(name, plain)
-    return {key: known[key] for key in ("name", "identity", "simulated", "inputs", "channels")}
+    return {key: known[key] for key in SHOWN}

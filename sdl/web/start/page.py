@@ -14,10 +14,10 @@ from sdl.errors import ConfigError, SdlError
 from sdl.lab.http.auth import quoted
 from sdl.lab.http.control import Controller
 from sdl.runs.runs import open_run
-from sdl.store.resolve import lies_below
+from sdl.store.resolve import run_below
 from sdl.web.start.api import Backend
 from sdl.web.start.form import form_of, of_run
-from sdl.web.start.instruments import RUN, described, installed
+from sdl.web.start.instruments import RUN, SHOWN, described, installed
 
 FIRST: Mapping[str, Any] = {"name": "my-campaign", "tolerance": "2%", "stop": {"trials": 40, "minutes": 30}}
 """The campaign to begin with; its goal is missing."""
@@ -55,8 +55,7 @@ def _instruments(behind: Backend, control: Controller | None) -> list[dict[str, 
         own = {} if behind.launcher is None else behind.launcher.instruments
         return [described(name, plain) for name, plain in {**own, **installed()}.items()]
     try:
-        keys = ("name", "identity", "simulated", "inputs", "channels")
-        return [{key: one.get(key) for key in keys} for one in control.instruments()]
+        return [{key: one.get(key) for key in SHOWN} for one in control.instruments()]
     except (SdlError, TimeoutError) as error:
         raise HTTPException(503, f"the lab: {error}") from error
 
@@ -92,8 +91,6 @@ def run_folder(runs: Path, source: str) -> Path:
     Raises:
         HTTPException: no such run.
     """
-    parts = source.split("/")
-    strange = len(parts) != 2 or any(not p or p.startswith(".") or len(p) > 255 or "\0" in p for p in parts)
-    if strange or not lies_below(runs, *parts):
+    if (folder := run_below(runs, source)) is None:
         raise HTTPException(404, f"no run {quoted(source)}")
-    return runs.joinpath(*parts)
+    return folder
