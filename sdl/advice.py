@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sdl.core.goal import format_reading, format_with_error
 from sdl.core.trials import MANY_READINGS
 from sdl.errors import ConfigError
-from sdl.formatting import cause, count, display, is_external, percent, reading
+from sdl.formatting import cause, count, display, is_external, narrow_tolerance, percent, reading
 from sdl.runs.pooled import PooledMean, pooled_mean
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
@@ -230,12 +230,18 @@ def _change(goal: Goal | None, done: Result, campaign: Campaign) -> str:
     levels = {name: band.low if band.target is None else band.target for name, band in bands.items()}
     if levels and all(abs(done.measured.get(name, 0.0)) < NO_SIGNAL * value for name, value in levels.items()):
         return "every channel of the goal reads about 0: check that the instrument is on"
-    rows = {tuple(trial.mean.values()) for trial in campaign.history.closed if trial.readings}
-    if len(rows) == 1 and done.trials > 1:
+    means = [trial.mean for trial in campaign.history.closed if trial.readings]
+    if len({tuple(mean.values()) for mean in means}) == 1 and done.trials > 1:
         return "all readings are equal: check the sensor"
-    if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
+    if done.worst is None:
         return "change the goal"
-    return "lower the goal, or check that the instrument is on"
+    band, seen = bands[done.worst], [mean[done.worst] for mean in means if done.worst in mean]
+    if len(bands) > 1 and min(seen) <= band.high and max(seen) >= band.low:
+        return f"{done.worst} reached its goal at other settings, but not all channels together: change one of them"
+    change = "raise the goal" if done.measured[done.worst] > band.high else "lower the goal"
+    if max(seen) - min(seen) <= (narrow_tolerance(band) or 0.0):
+        return f"{change}, or check why {done.worst} hardly changed with the settings"
+    return change
 
 
 def _coarse_steps(goal: Goal, done: Result, opened: Opened) -> str:
