@@ -31,6 +31,9 @@ MOST_READINGS = 1000
 DOUBTFUL = 0.5
 """Probability of reaching the goal below which a campaign that ended without it says so."""
 
+HOPELESS = 0.05
+"""Probability of reaching the goal below which more trials are not the first advice."""
+
 
 class NextStep(NamedTuple):
     """The next step: a sentence that introduces a command, and the command; the command may be empty."""
@@ -97,8 +100,13 @@ def _cause(done: Result, goal: Goal, latest: Proposed) -> str:
         listed = ", ".join(f"{name} by about {format_reading(size)}" for name, size in off.items())
         return f"lack of fit: the model misses {listed}" if listed else display(Verdict.LACK_OF_FIT)
     if latest.probability is not None and latest.probability < DOUBTFUL:
-        return f"the goal can be reached with a probability of {percent(latest.probability)}"
+        return f"the goal can be reached with a probability of {_probability(latest.probability)}"
     return ""
+
+
+def _probability(value: float) -> str:
+    """A probability that is a share of 100 sample paths: `below 1 %`, `4 %`."""
+    return f"{100 * value:.0f} %" if value >= 0.01 else "below 1 %"
 
 
 def _mean_line(pooled: PooledMean, goal: Goal) -> str:
@@ -143,6 +151,9 @@ def _next_step(
             return _average(latest, done, campaign, stop, more, resume)
         case Outcome.SPENT if latest is not None and latest.verdict is Verdict.LACK_OF_FIT and kind not in LEARNING:
             return NextStep("try a model that can follow the instrument with", f"{more.command} --set solver.kind=auto")
+        case Outcome.SPENT if goal is not None and latest is not None and _is_hopeless(latest):
+            change = _change(goal, done, campaign)
+            return NextStep(f"{_nearest(goal, done)}{change}, or make sure of it: {more.text}", more.command)
         case Outcome.SPENT:
             return more
         case Outcome.UNREACHABLE:
@@ -163,6 +174,11 @@ def _next_step(
             return NextStep("if that was a mistake, continue with", resume)
         case _:
             return NextStep()
+
+
+def _is_hopeless(latest: Proposed) -> bool:
+    """Whether more trials would hardly reach the goal, by the model of the last proposal."""
+    return latest.probability is not None and latest.probability < HOPELESS
 
 
 LEARNING = ("auto", "gp", "bsi")

@@ -116,3 +116,13 @@ def test_more_trials_are_advised_where_only_trials_were_missing(tmp_path: Path) 
     assert said.cause == ""
     assert said.next.text == "allow more trials with"
     assert said.next.command.endswith("--set stop.trials=8")
+
+
+def test_more_trials_are_not_the_first_advice_where_the_goal_is_hardly_reachable(tmp_path: Path) -> None:
+    beyond = {"445nm": {"target": 40000, "tolerance": 300}}  # the instrument can give some 30,000
+    run = finished(tmp_path, goal=beyond, stop={"trials": 7, "unreachable": None})
+    said = advice_on(run)
+    assert run.result.outcome is Outcome.SPENT
+    assert said.reason.startswith("the goal can be reached with a probability of below 1 %; all 7 trials used")
+    assert ": lower the goal, or make sure of it: allow more trials with" in said.next.text
+    assert said.next.command.endswith("--set stop.trials=14")

@@ -354,8 +354,8 @@ def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str
         text = f"{name} {format_reading(nearest, width)}"
         if by:
             lower, upper = ("" if end is None else format_reading(end, width) for end in (low, high))
-            limits = f"{lower}…{upper}" if lower and upper else f"at least {lower}" if lower else f"at most {upper}"
-            text += f", {format_reading(by)} outside {limits}"
+            limits = f"outside {lower}…{upper}" if lower and upper else f"below {lower}" if lower else f"above {upper}"
+            text += f", {format_reading(by)} {limits}"
         parts.append(text)
     return "; ".join(parts)
 
@@ -366,7 +366,11 @@ def format_closest(goal: Goal, readings: Mapping[str, float]) -> str:
     band, value = goal.bands[name], readings.get(name, math.nan)
     if band.target is None:
         width = band.unit
-        return f"{name} {format_reading(value, width)}, {format_reading(band.beyond(value), width)} outside {band}"
+        beyond = f"{name} {format_reading(value, width)}, {format_reading(band.beyond(value), width)}"
+        if math.isinf(band.high - band.low):
+            side, edge = ("above", band.high) if value > band.high else ("below", band.low)
+            return f"{beyond} {side} {format_reading(edge, width)}"
+        return f"{beyond} outside {band}"
     width = band.high - band.target if value > band.target else band.target - band.low
     off = value - band.target
     sign = "+" if off > 0 else "−"
