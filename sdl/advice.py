@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sdl.core.goal import format_reading, format_with_error
 from sdl.core.trials import MANY_READINGS
 from sdl.errors import ConfigError
-from sdl.formatting import cause, count, display, is_external, percent, reading
+from sdl.formatting import cause, count, display, is_external, narrow_tolerance, percent, reading
 from sdl.runs.pooled import PooledMean, pooled_mean
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sdl.core.campaign import Campaign
     from sdl.core.events import Opened, Proposed
     from sdl.core.goal import Goal
+    from sdl.core.history import History
+    from sdl.core.trials import Trial
     from sdl.runs.results import Result
 
 NO_SIGNAL = 0.02
@@ -30,6 +32,9 @@ MOST_READINGS = 1000
 
 DOUBTFUL = 0.5
 """Probability of reaching the goal below which a campaign that ended without it says so."""
+
+HOPELESS = 0.05
+"""Probability of reaching the goal below which more trials are not the first advice."""
 
 
 class NextStep(NamedTuple):
@@ -71,7 +76,7 @@ def advise(done: Result, campaign: Campaign, opened: Opened, config: Mapping[str
     """
     goal = campaign.plan.goal
     latest = next((trial.proposed for trial in reversed(campaign.history.closed) if trial.by_solver), None)
-    why = "" if goal is None or latest is None else _cause(done, goal, latest)
+    why = "" if goal is None else _cause(done, goal, campaign.history, latest)
     pooled = pooled_mean(campaign.history, opened.instrument["inputs"])
     best = campaign.history.best
     more = pooled is not None and best is not None and pooled.readings > best.readings and done.objective is None
@@ -86,19 +91,46 @@ def advise(done: Result, campaign: Campaign, opened: Opened, config: Mapping[str
     )
 
 
-def _cause(done: Result, goal: Goal, latest: Proposed) -> str:
-    """Why the goal was not reached, by the solver's last verdict."""
+def _is_misapplied(history: History) -> bool:
+    """Whether most trials were measured at other settings than asked for."""
+    return sum("not-applied" in trial.faults for trial in history.closed) > len(history.closed) / 2
+
+
+def _misapplied(trial: Trial) -> str:
+    """What a trial applied instead of what was asked for: `, such as red 3.5951 instead of 3.2951 in trial 7`."""
+    asked, applied = trial.proposed.settings, trial.applied or {}
+    differing = [name for name in asked if name in applied and applied[name] != asked[name]]
+    if not differing:
+        return ""
+    name = differing[0]
+    return f", such as {name} {applied[name]} instead of {asked[name]} in trial {trial.trial}"
+
+
+def _cause(done: Result, goal: Goal, history: History, latest: Proposed | None) -> str:
+    """Why the goal was not reached: by the readings, or by the solver's last verdict."""
     if done.outcome not in (Outcome.SPENT, Outcome.STALLED) or goal.objective is not None:
         return ""
-    if latest.verdict is Verdict.BELOW_NOISE:
+    if latest is not None and latest.verdict is Verdict.BELOW_NOISE:
         return display(Verdict.BELOW_NOISE)
-    if latest.verdict is Verdict.LACK_OF_FIT and latest.lack_of_fit:
+    if latest is not None and latest.verdict is Verdict.LACK_OF_FIT and latest.lack_of_fit:
         off = {name: size for name, size in latest.lack_of_fit.items() if name in goal.bands}
         listed = ", ".join(f"{name} by about {format_reading(size)}" for name, size in off.items())
         return f"lack of fit: the model misses {listed}" if listed else display(Verdict.LACK_OF_FIT)
+    if history.best is None or not history.best.judged:
+        saturated = sorted({name for trial in history.closed for name in trial.saturated if name in goal.bands})
+        return f"{', '.join(saturated)} at an end of the range in every trial" if saturated else ""
+    if _is_misapplied(history):
+        return "the instrument mostly applies other settings than asked for"
+    if latest is None:
+        return ""
     if latest.probability is not None and latest.probability < DOUBTFUL:
-        return f"the goal can be reached with a probability of {percent(latest.probability)}"
+        return f"the goal can be reached with a probability of {_probability(latest.probability)}"
     return ""
+
+
+def _probability(value: float) -> str:
+    """A probability that is a share of 100 sample paths: `below 1 %`, `4 %`."""
+    return f"{100 * value:.0f} %" if value >= 0.01 else "below 1 %"
 
 
 def _mean_line(pooled: PooledMean, goal: Goal) -> str:
@@ -124,6 +156,7 @@ def _next_step(
     coarse = latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
     if goal is not None and coarse and done.outcome in (Outcome.UNREACHABLE, Outcome.SPENT):
         return NextStep(_coarse_steps(goal, done, opened))
+    closed = campaign.history.closed
     more = {
         "trials": NextStep("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}"),
         "cost": NextStep("allow more with", f"{resume} --set stop.cost={2 * (stop.get('cost') or 0):g}"),
@@ -143,6 +176,14 @@ def _next_step(
             return _average(latest, done, campaign, stop, more, resume)
         case Outcome.SPENT if latest is not None and latest.verdict is Verdict.LACK_OF_FIT and kind not in LEARNING:
             return NextStep("try a model that can follow the instrument with", f"{more.command} --set solver.kind=auto")
+        case Outcome.SPENT if goal is not None and done.worst is None and any(one.saturated for one in closed):
+            return NextStep(f"weaken the signal, or check `high` of these channels; then {more.text}", more.command)
+        case Outcome.SPENT if _is_misapplied(campaign.history):
+            text = f"check how the instrument sets its inputs{_misapplied(closed[-1])}; then {more.text}"
+            return NextStep(text, more.command)
+        case Outcome.SPENT if goal is not None and latest is not None and _is_hopeless(latest):
+            change = _change(goal, done, campaign)
+            return NextStep(f"{_nearest(goal, done)}{change}, or make sure of it: {more.text}", more.command)
         case Outcome.SPENT:
             return more
         case Outcome.UNREACHABLE:
@@ -163,6 +204,11 @@ def _next_step(
             return NextStep("if that was a mistake, continue with", resume)
         case _:
             return NextStep()
+
+
+def _is_hopeless(latest: Proposed) -> bool:
+    """Whether more trials would hardly reach the goal, by the model of the last proposal."""
+    return latest.probability is not None and latest.probability < HOPELESS
 
 
 LEARNING = ("auto", "gp", "bsi")
@@ -230,12 +276,18 @@ def _change(goal: Goal | None, done: Result, campaign: Campaign) -> str:
     levels = {name: band.low if band.target is None else band.target for name, band in bands.items()}
     if levels and all(abs(done.measured.get(name, 0.0)) < NO_SIGNAL * value for name, value in levels.items()):
         return "every channel of the goal reads about 0: check that the instrument is on"
-    rows = {tuple(trial.mean.values()) for trial in campaign.history.closed if trial.readings}
-    if len(rows) == 1 and done.trials > 1:
+    means = [trial.mean for trial in campaign.history.closed if trial.readings]
+    if len({tuple(mean.values()) for mean in means}) == 1 and done.trials > 1:
         return "all readings are equal: check the sensor"
-    if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
+    if done.worst is None:
         return "change the goal"
-    return "lower the goal, or check that the instrument is on"
+    band, seen = bands[done.worst], [mean[done.worst] for mean in means if done.worst in mean]
+    if len(bands) > 1 and min(seen) <= band.high and max(seen) >= band.low:
+        return f"{done.worst} reached its goal at other settings, but not all channels together: change one of them"
+    change = "raise the goal" if done.measured[done.worst] > band.high else "lower the goal"
+    if max(seen) - min(seen) <= (narrow_tolerance(band) or 0.0):
+        return f"{change}, or check why {done.worst} hardly changed with the settings"
+    return change
 
 
 def _coarse_steps(goal: Goal, done: Result, opened: Opened) -> str:

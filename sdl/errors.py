@@ -21,7 +21,8 @@ LONGEST = 2000  # maximum length, in characters, of a foreign error message in a
 
 
 def cut(text: str) -> str:
-    """A foreign error message, shortened to at most `LONGEST` characters."""
+    """A foreign error message on one line, shortened to at most `LONGEST` characters."""
+    text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 

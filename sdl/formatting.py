@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sdl.core.events import Safe
-from sdl.core.goal import decimals, format_reading, format_with_error
+from sdl.core.goal import decimals, format_number, format_reading, format_with_error
 from sdl.core.trials import Trial, TrialState
 from sdl.types import Settings, Value, Verdict
 
@@ -167,8 +167,11 @@ def objective_line(found: ObjectiveResult) -> str:
 def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
     """Readings of one channel as text, all with the number of decimals that the largest of them needs."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    digits = decimals(largest, narrow_tolerance(band) if band else None)
-    return [f"{value:.{0 if not band and not any(v % 1 for v in values) else digits}f}" for value in values]
+    tolerance = narrow_tolerance(band) if band else None
+    if largest >= 1e8:
+        return [format_reading(value, tolerance) for value in values]
+    digits = 0 if not band and not any(v % 1 for v in values) else decimals(largest, tolerance)
+    return [format_number(value, digits) for value in values]
 
 
 def reading(value: float, band: Band | None = None) -> str:
@@ -192,10 +195,22 @@ def setting(value: Value, declared: Mapping[str, Any]) -> str:
     """
     if isinstance(value, str):
         return visible(value)
-    step = declared.get("step")
-    decimals = max(0, 4 - max(0, math.floor(math.log10(declared.get("high", 1.0) - declared.get("low", 0.0)))))
-    exact = (n for n in range(decimals) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
-    return f"{value:.{next(exact, decimals)}f}"
+    step, digits = declared.get("step"), _range_decimals(declared)
+    exact = (n for n in range(digits) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
+    return format_number(value, next(exact, digits), 6)
+
+
+def setting_error(value: float | None, declared: Mapping[str, Any]) -> str:
+    """A spread or uncertainty of a setting, rounded to 1e-4 of the range of its input; `?` where it is unknown."""
+    return "?" if value is None else format_number(value, _range_decimals(declared))
+
+
+def _range_decimals(declared: Mapping[str, Any]) -> int:
+    """The decimals that show 1e-4 of the range of an input; those of a fraction for choices."""
+    if declared.get("choices"):
+        return 4
+    width = declared.get("high", 1.0) - declared.get("low", 0.0)
+    return max(0, 4 - math.floor(math.log10(width))) if width > 0 else 4
 
 
 class InstrumentSpec(NamedTuple):

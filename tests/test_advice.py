@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,69 @@ def test_more_trials_are_advised_where_only_trials_were_missing(tmp_path: Path) 
     assert said.cause == ""
     assert said.next.text == "allow more trials with"
     assert said.next.command.endswith("--set stop.trials=8")
+
+
+def test_more_trials_are_not_the_first_advice_where_the_goal_is_hardly_reachable(tmp_path: Path) -> None:
+    beyond = {"445nm": {"target": 40000, "tolerance": 300}}  # the instrument can give some 30,000
+    run = finished(tmp_path, goal=beyond, stop={"trials": 7, "unreachable": None})
+    said = advice_on(run)
+    assert run.result.outcome is Outcome.SPENT
+    assert said.reason.startswith("the goal can be reached with a probability of below 1 %; all 7 trials used")
+    assert ": lower the goal, or make sure of it: allow more trials with" in said.next.text
+    assert said.next.command.endswith("--set stop.trials=14")
+
+
+def measured(runs: Path, measure: Callable[[dict[str, Any]], Any], **changes: Any) -> Run:
+    tree: dict[str, Any] = {
+        "name": "rig",
+        "instrument": {
+            "kind": "python",
+            "inputs": {"a": {"low": 0, "high": 8}},
+            "channels": {"y": {"unit": "V", "low": -5, "high": 20}},
+            "off": "nothing",
+        },
+        "goal": {"y": 7},
+        "tolerance": 0.1,
+        "stop": {"trials": 4},
+    }
+    return open_run(sdl.run(tree | changes, runs=runs, measure=measure).run)
+
+
+def test_a_channel_at_its_end_in_every_trial_is_the_cause_and_no_trials_are_simply_added(tmp_path: Path) -> None:
+    said = advice_on(measured(tmp_path, lambda _: {"y": 20.0}))
+    assert said.cause == "y at an end of the range in every trial"
+    assert said.next.text.startswith("weaken the signal, or check `high` of these channels; then allow more trials")
+
+
+def test_an_instrument_that_applies_other_settings_than_asked_for_is_the_cause(tmp_path: Path) -> None:
+    def measure(settings: dict[str, Any]) -> Any:
+        return {"readings": {"y": 2 * settings["a"] + 2}, "applied": {"a": settings["a"] + 0.5}}
+
+    said = advice_on(measured(tmp_path, measure))
+    assert said.cause == "the instrument mostly applies other settings than asked for"
+    assert re.match(
+        r"check how the instrument sets its inputs, such as a [\d.]+ instead of [\d.]+ in trial 3; then allow more",
+        said.next.text,
+    )
+
+
+def test_the_advice_on_an_unreachable_goal_looks_at_the_readings(tmp_path: Path) -> None:
+    channels = {"channels": {"y": {}, "z": {}}}
+    instrument = {"kind": "python", "inputs": {"a": {"low": 0, "high": 8}}, "off": "nothing"} | channels
+
+    def advice(y: float, z: float, slope: float) -> str:
+        goal = {"y": {"target": y, "tolerance": 0.1}, "z": {"target": z, "tolerance": 0.1}}
+        run = measured(
+            tmp_path,
+            lambda settings: {"y": 3 + slope * settings["a"], "z": 9 - settings["a"]},
+            instrument=instrument,
+            goal=goal,
+            stop={"trials": 20},
+        )
+        assert run.result.outcome is Outcome.UNREACHABLE
+        return advice_on(run).next.text
+
+    assert "y reads 11.00, goal 30 ± 0.1: lower the goal, or see why" in advice(30, 1, 1)
+    assert "y reads 3.00, goal -5 ± 0.1: raise the goal, or see why" in advice(-5, 9, 1)
+    assert "or check why y hardly changed with the settings" in advice(30, 1, 1e-3)
+    assert "reached its goal at other settings, but not all channels together: change one of them" in advice(10, 8, 1)

@@ -12,6 +12,7 @@ from sdl import config, yamlfile
 from sdl.cli.lab.commands import described
 from sdl.cli.options import RUNS, CampaignPath, Json, Runs, Set, argument, emit, option
 from sdl.cli.terminal import say
+from sdl.durations import format_duration
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.formatting import count
 from sdl.lab.config.file import load as load_lab
@@ -85,7 +86,7 @@ def _checked(file: Path, changes: Sequence[str]) -> tuple[dict[str, Any], list[s
         from sdl.runner.setup import load_priors
 
         load_priors(campaign)
-    cost, warnings = config.cost(campaign), config.cautions(campaign)
+    cost, warnings = config.cost(campaign), [*_not_ready(campaign), *config.cautions(campaign)]
     report = {
         "warnings": warnings,
         "at_most": {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)},
@@ -95,11 +96,27 @@ def _checked(file: Path, changes: Sequence[str]) -> tuple[dict[str, Any], list[s
     what = "" if campaign.goal else ", no goal: for `sdl collect`"
     sentence = (
         f"{file}: valid{what}; at most {count(cost.trials, 'trial')}, {count(cost.readings, 'reading')}, "
-        f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}; "
-        f"with every retry {cost.tries} readings, {cost.longest / 60:.1f} minutes"
+        f"{_minutes(cost.seconds)} of {campaign.instrument.identity}; "
+        f"with every retry {cost.tries} readings, {_minutes(cost.longest)}"
         + ("" if cost.price is None else f"; cost at most {cost.price:g}")
     )
     return report, [sentence, *(f"{file}: warning: {warning}" for warning in warnings)]
+
+
+def _minutes(seconds: float) -> str:
+    """A time in minutes, or in hours and days if it is long: `1.6 minutes`, `6 h 16 min`."""
+    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else format_duration(seconds)
+
+
+def _not_ready(campaign: config.CampaignFile) -> list[str]:
+    """What the instrument lacks on this machine, such as a file; nothing is started."""
+    if campaign.instrument.kind == "external":
+        return []  # it has no driver
+    try:
+        getattr(campaign.instrument, "ready", lambda: None)()
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return []
 
 
 def _is_lab(file: Path) -> bool:

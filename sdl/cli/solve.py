@@ -34,7 +34,7 @@ from sdl.core.goal import Band, Goal, Tolerance
 from sdl.drivers.base import constraints_of, session_gap
 from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
-from sdl.formatting import aligned, count, display, reading, setting
+from sdl.formatting import aligned, count, display, reading, setting, setting_error
 from sdl.grammar import Formula, LinearConstraint, parse_constraint
 from sdl.solvers.base import Data, Solver
 from sdl.store import datasets
@@ -296,9 +296,12 @@ LEGEND = {
     "uncertainty": "uncertainty: the same for the noise-free goal: the model's own standard error",
 }
 PARTS = {
-    "day": "whole days", "level": "levels", "day and level": "levels of whole days", "fold": "parts of the rows",
-}  # fmt: skip
-"""What a cross-validation leaves out, in words."""
+    "day": ("whole day", "whole days"),
+    "level": ("level", "levels"),
+    "day and level": ("level of a whole day", "levels of whole days"),
+    "fold": ("part of the rows", "parts of the rows"),
+}
+"""What a cross-validation leaves out, in words: one, several."""
 
 
 def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goal) -> None:
@@ -311,10 +314,10 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
         if any(value is not None for answer in answers for value in answer.get(key, {}).values()):
             say(text)
     if checked := next((answer["validated"] for answer in answers if "validated" in answer), None):
-        how = f"{checked['folds']} {PARTS[checked['by']]}"
+        how = f"{checked['folds']} {PARTS[checked['by']][checked['folds'] > 1]}"
         say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
     for answer in answers:
-        for line in _remarks(answer):
+        for line in _remarks(answer, inputs):
             say(line)
 
 
@@ -327,7 +330,11 @@ def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> li
     own += [(text,) for text in textwrap.wrap(display(answer["verdict"]), NAME)]
     parts = (answer["spread"], answer["uncertainty"], answer.get("validated", {}).get("rmse", {}))
     settings = [
-        (i.name, setting(answer["settings"][i.name], i.model_dump()), *(_number(part.get(i.name)) for part in parts))
+        (
+            i.name,
+            setting(answer["settings"][i.name], i.model_dump()),
+            *(setting_error(part.get(i.name), i.model_dump()) for part in parts),
+        )
         for i in inputs
     ]
     expectations = [(name, answer["expected"].get(name)) for name in goal.channels]
@@ -336,28 +343,32 @@ def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> li
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
 
 
-def _remarks(answer: Mapping[str, Any]) -> list[str]:
+def _remarks(answer: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:
     """The lines below the table about one solver: clipped settings, the reason, other solutions, the error."""
     name, lines = answer["solver"], []
     if answer.get("clipped"):
-        lines.append(f"{name}: clipped to the bounds; unclipped: {_settings(answer['raw'], ', ')}")
+        lines.append(f"{name}: clipped to the bounds; unclipped: {_settings(answer['raw'], inputs, ', ')}")
     if "why" in answer:
         lines.append(f"{name}: {answer['why']}")
     if "no_solutions" in answer:
         lines.append(f"{name}: {answer['no_solutions']}")
     elif "solutions" in answer:
+        from sdl.inverse.multiple import MAX_SOLUTIONS
+
         solutions = answer["solutions"]
-        lines.append(f"{name}: {count(len(solutions), 'solution')}{':' if solutions else ''}")
-        lines += [f"  {_settings(one['settings'], '  ')}{_solution_facts(one)}" for one in solutions]
+        many = "at least " if len(solutions) >= MAX_SOLUTIONS else ""
+        lines.append(f"{name}: {many}{count(len(solutions), 'solution')}{':' if solutions else ''}")
+        lines += [f"  {_settings(one['settings'], inputs, '  ')}{_solution_facts(one)}" for one in solutions]
     if "next" in answer:
-        lines.append(f"{name}: measure next: {_settings(answer['next'], ', ')}")
+        lines.append(f"{name}: measure next: {_settings(answer['next'], inputs, ', ')}")
     if "error" in answer:
         lines.append(f"{name}: {'not validated' if 'settings' in answer else 'no answer'}: {answer['error']}")
     return lines
 
 
-def _settings(values: Settings, separator: str) -> str:
-    return separator.join(f"{k} {v if isinstance(v, str) else format(v, '.4f')}" for k, v in values.items())
+def _settings(values: Settings, inputs: Sequence[Input], separator: str) -> str:
+    declared = {i.name: i.model_dump() for i in inputs}
+    return separator.join(f"{name} {setting(value, declared.get(name, {}))}" for name, value in values.items())
 
 
 def _solution_facts(one: Mapping[str, Any]) -> str:
@@ -386,10 +397,6 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
         for mode in modes
     ]
     return {"solutions": listed}
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4f}"
 
 
 def _name(solver: Solver) -> str:

@@ -219,7 +219,7 @@ def goal_problems(goal: Mapping[str, Target], tolerance: Tolerance, channels: Ma
             hint = did_you_mean(name, channels)
             messages = [f"unknown channel; the instrument has: {', '.join(channels)}{hint}"]
         else:
-            messages = list(_conflicts(target, target.tolerance or tolerance, channels[name].high))
+            messages = list(_conflicts(target, target.tolerance or tolerance, channels[name]))
         problems += [Problem(message, f"goal.{name}") for message in messages]
     objectives = [name for name, target in goal.items() if target.objective is not None]
     if len(objectives) > 1:
@@ -230,17 +230,30 @@ def goal_problems(goal: Mapping[str, Target], tolerance: Tolerance, channels: Ma
     return problems
 
 
-def _conflicts(target: Target, tolerance: Tolerance, top: float | None) -> Iterator[str]:
-    """Reasons why no reading, or every reading, meets a target or limit; `top` is the channel's highest reading."""
-    top = math.inf if top is None else top
+def no_width(tolerance: Tolerance, aim: float) -> str:
+    """The message for a tolerance that leaves a target no width."""
+    if aim == 0:
+        return f"a tolerance of {tolerance} of 0 is 0; give it in the unit of the channel"
+    return f"a tolerance of {tolerance} is too narrow: no other number than {aim:g} would be within it"
+
+
+def _conflicts(target: Target, tolerance: Tolerance, channel: Channel) -> Iterator[str]:
+    """Reasons why no reading, or every reading, meets a target or limit."""
+    top = math.inf if channel.high is None else channel.high
+    bottom = -math.inf if channel.low is None else channel.low
+    highest = target.at_most if target.between is None else target.between[1]
     if (aim := target.target) is not None:
         width = tolerance.of(aim)
-        if aim >= top:
+        if aim < bottom:
+            yield f"{aim:g} cannot be read: the range of the channel begins at {bottom:g}"
+        elif aim >= top:
             yield f"{aim:g} cannot be read: the channel saturates at {top:g}"
         elif aim + width >= top:
             yield f"{aim:g} + tolerance {width:g} reaches saturation ({top:g}); lower one of them"
         if aim + width == aim:
-            yield f"a tolerance of {tolerance} of {aim:g} is 0; give it in the unit of the channel"
+            yield no_width(tolerance, aim)
+    elif highest is not None and highest < bottom:
+        yield f"{highest:g} cannot be read: the range of the channel begins at {bottom:g}"
     elif target.at_least is not None and target.at_least >= top:
         yield f"at least {target.at_least:g} cannot be read: the channel saturates at {top:g}"
     elif target.at_most is not None and target.at_most >= top:

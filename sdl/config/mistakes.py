@@ -10,7 +10,15 @@ from pydantic import ValidationError
 from sdl.errors import Problem, near
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-PATTERNS = {NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit"}
+PATTERNS = {
+    NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit",
+    r"^[^:]+\.py:[A-Za-z_]\w*$": "a file and a function in it, such as my_rig.py:measure",
+    r"^[^\r\n]+$": "one line of text",
+    r"^[ -~]+$": "one line of letters, digits and signs of ASCII",
+    r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$": "a host name such as broker.example.org",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable such as LAB_USER",
+    r"^[A-Za-z0-9_-]{1,64}$": "1 to 64 letters, digits, `_` or `-`",
+}
 """Regular expressions as phrases."""
 
 LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
@@ -40,7 +48,7 @@ def problems_of(
             messages[path] = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         elif not (kind == "too_short" and any(other[: len(path)] == path for other in messages)):
             # A list that is too short because its items are wrong would only repeat that mistake.
-            wants.setdefault(path, []).append(_wanted(item, field))
+            wants.setdefault(path, []).append(_wanted(item, field, allowed_keys(model, real)))
             messages[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
     # If an item of a list is wrong, a message that another form than a list is allowed would not help.
     outer = {path for path in wants if any(len(o) > len(path) and o[: len(path)] == path for o in messages)}
@@ -54,9 +62,10 @@ def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
     return f"{message}; it belongs to kind {' and '.join(others)}: take it out"
 
 
-def _wanted(item: Mapping[str, Any], field: Any) -> str:
-    """The expected value, as a phrase."""
+def _wanted(item: Mapping[str, Any], field: Any, keys: Sequence[str]) -> str:
+    """The expected value, as a phrase; `keys` are those of the model at that place."""
     kind, context = item["type"], item.get("ctx", {})
+    example = field.examples[0] if field is not None and field.examples else None
     limits = _limits(field) or "".join(f" {LIMITS[name]} {context[name]}" for name in LIMITS if name in context)
     if kind.startswith("int_") or (kind in ("greater_than_equal", "less_than_equal") and _has(field, int)):
         return f"a whole number{limits}"
@@ -71,16 +80,20 @@ def _wanted(item: Mapping[str, Any], field: Any) -> str:
         "string_too_short": f"text of at least {context.get('min_length')} characters",
         "literal_error": str(context.get("expected")),
         "tuple_type": "a list, [ …, … ]",
-        "too_short": f"a list of at least {context.get('min_length')}",
+        "too_short": f"a {_collection(example)} of at least {context.get('min_length')}",
         "too_long": f"a list of at most {context.get('max_length')}",
         "dict_type": "a mapping, { name: value }",
         "none_required": "null",
     }
     if kind in ("model_type", "model_attributes_type"):
-        return f"a mapping with the keys {', '.join(allowed_keys(_below(field), ()))}"
-    if kind in ("dict_type", "tuple_type") and field is not None and field.examples:
-        return f"a {'list' if kind == 'tuple_type' else 'mapping'} such as {short(field.examples[0])}"
+        return f"a mapping with the keys {', '.join(keys)}"
+    if kind in ("dict_type", "tuple_type") and example is not None:
+        return f"a {'list' if kind == 'tuple_type' else 'mapping'} such as {short(example)}"
     return words.get(kind) or f"something else ({item['msg'][0].lower()}{item['msg'][1:]})"
+
+
+def _collection(example: Any) -> str:
+    return "mapping" if isinstance(example, Mapping) else "list"
 
 
 def _limits(field: Any) -> str:

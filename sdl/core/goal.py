@@ -284,30 +284,52 @@ class Goal:
 
 
 def decimals(size: float, tolerance: float | None = None) -> int:
-    """The number of decimals that readings of this size need; 0 for counts above 100.
+    """The number of decimals that readings of this size need: a tenth of the tolerance is shown, or three figures.
 
-    `size` is the largest reading; a tenth of the tolerance, if known, is shown.
+    `size` is the largest reading. Without a tolerance readings above 100 need none.
     """
     size = abs(size)
-    if not math.isfinite(size) or (size >= 100 and (tolerance is None or tolerance >= 1)):
+    if not math.isfinite(size):
         return 0
     least = tolerance / 10 if tolerance and math.isfinite(tolerance) else size / 100
-    return min(max(0, -math.floor(math.log10(least) + 1e-9)), 6) if least > 0 else 0
+    return max(0, -math.floor(math.log10(least) + 1e-9)) if least > 0 else 0
+
+
+def format_number(value: float, digits: int, figures: int = 3) -> str:
+    """A number with `digits` decimals; a very small or large one in scientific notation.
+
+    A very large number has `figures` figures: `0.483`, `16384`, `2.03e-09`, `3.98e+09`.
+    """
+    size = abs(value)
+    if not size or not math.isfinite(size) or not _is_scientific(size, digits):
+        return f"{value:.{0 if not size and digits > 6 else min(digits, 12)}f}"
+    shown = math.floor(math.log10(size)) + digits if size < 1 else figures - 1
+    return f"{value:.{min(max(shown, 0), 15)}e}"
+
+
+def _is_scientific(size: float, digits: int) -> bool:
+    return size >= 1e8 or (size < 1e-3 and digits > 6)
 
 
 def format_reading(value: float, tolerance: float | None = None) -> str:
-    """A reading as text with the decimals it needs: `16384`, `12.5`, `0.483`."""
-    if tolerance is None and value == round(value, 0):
+    """A reading as text with the decimals it needs: `16384`, `12.5`, `0.483`, `2.03e-09`."""
+    if (tolerance is None or tolerance >= 1) and value == round(value, 0) and abs(value) < 1e8:
         return f"{value:.0f}"
-    return f"{value:.{decimals(value, tolerance)}f}"
+    figures = 3
+    if value and tolerance and math.isfinite(value / tolerance):
+        figures = 2 + math.floor(math.log10(max(abs(value) / tolerance, 1.0)))
+    return format_number(value, decimals(value, tolerance), figures)
 
 
 def format_with_error(value: float, error: float | None) -> str:
     """A reading with its standard error, of which two figures are given: `128.0 ± 1.2`; without one as a reading."""
     if not error or not math.isfinite(error):
         return format_reading(value)
-    digits = min(max(1 - math.floor(math.log10(error)), 0), 12)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    last = math.floor(math.log10(error)) - 1
+    figures = math.floor(math.log10(abs(value))) - last + 1 if value else 1
+    if _is_scientific(abs(value), max(-last, 0)):
+        return f"{format_number(value, max(-last, 0), figures)} ± {error:.1e}"
+    return f"{format_number(value, max(-last, 0))} ± {format_number(error, max(-last, 0), 2)}"
 
 
 def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> str:
@@ -332,8 +354,8 @@ def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str
         text = f"{name} {format_reading(nearest, width)}"
         if by:
             lower, upper = ("" if end is None else format_reading(end, width) for end in (low, high))
-            limits = f"{lower}…{upper}" if lower and upper else f"at least {lower}" if lower else f"at most {upper}"
-            text += f", {format_reading(by)} outside {limits}"
+            limits = f"outside {lower}…{upper}" if lower and upper else f"below {lower}" if lower else f"above {upper}"
+            text += f", {format_reading(by)} {limits}"
         parts.append(text)
     return "; ".join(parts)
 
@@ -344,7 +366,11 @@ def format_closest(goal: Goal, readings: Mapping[str, float]) -> str:
     band, value = goal.bands[name], readings.get(name, math.nan)
     if band.target is None:
         width = band.unit
-        return f"{name} {format_reading(value, width)}, {format_reading(band.beyond(value), width)} outside {band}"
+        beyond = f"{name} {format_reading(value, width)}, {format_reading(band.beyond(value), width)}"
+        if math.isinf(band.high - band.low):
+            side, edge = ("above", band.high) if value > band.high else ("below", band.low)
+            return f"{beyond} {side} {format_reading(edge, width)}"
+        return f"{beyond} outside {band}"
     width = band.high - band.target if value > band.target else band.target - band.low
     off = value - band.target
     sign = "+" if off > 0 else "−"

@@ -129,6 +129,7 @@ class UnreachableGoal(Frozen):
         nearest = f"Closest readings: {shortfall}" if shortfall else ""
         best = "" if nearest and history.optimum is None else _closest(history, goal)[2:]  # the same readings again
         details = "; ".join(filter(None, (nearest, background, best)))
+        details = details[:1].upper() + details[1:]
         return Reason(Outcome.UNREACHABLE, f"{text} {details}." if details else text, "unreachable")
 
 

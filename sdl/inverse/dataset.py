@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sdl.arrays import Bools, Floats
 from sdl.config import Prefer, Target, parse_kind
-from sdl.config.goals import MAX_READING, OBJECTIVES, implausible, prefer_problems
+from sdl.config.goals import MAX_READING, OBJECTIVES, implausible, no_width, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
@@ -278,10 +278,7 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     except ValidationError as error:
         raise ConfigError(*_placed(problems_of(error, Target), name)) from error
     except ValueError as error:
-        given = f"{value:g}" if isinstance(value, (int, float)) else value
-        raise ConfigError(
-            Problem(f"a tolerance of {tolerance} of {given} is 0; give it in the unit of the channel", name)
-        ) from error
+        raise ConfigError(Problem(no_width(target.tolerance or tolerance, target.target or 0.0), name)) from error
 
 
 def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:

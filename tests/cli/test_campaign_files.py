@@ -52,6 +52,19 @@ def test_validate_says_of_a_file_without_a_goal_what_it_is_good_for(sdl: Sdl) ->
     assert (done.code, "for `sdl collect`" in done.out) == (0, True)
 
 
+def test_validate_warns_of_a_file_that_the_instrument_lacks_on_this_machine_and_tells_long_times_in_hours(
+    sdl: Sdl,
+) -> None:
+    instrument = "{kind: python, function: rig.py:measure, inputs: {a: {low: 0}}, channels: {y: {}}, off: nothing}"
+    Path("c.yaml").write_text(f"name: c\ninstrument: {instrument}\ngoal: {{y: 1}}\naverage: 1000\n", encoding="utf-8")
+    done = sdl("validate", "c.yaml")
+    assert done.code == 0
+    assert "120000 readings, 1 d 9 h of python:" in done.out
+    assert "c.yaml: warning: instrument.function: there is no file " in done.out
+    Path("rig.py").write_text("def measure(settings):\n    raise SystemExit\n", encoding="utf-8")
+    assert "warning: instrument" not in sdl("validate", "c.yaml").out
+
+
 def test_schema_prints_the_schema(sdl: Sdl) -> None:
     done = sdl("schema")
     assert done.code == 0

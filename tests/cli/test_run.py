@@ -189,7 +189,7 @@ def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file
         (
             ["goal.445nm=60000"],
             "unreachable: ",
-            "goal 60000 ± 1200: lower the goal, or check that the instrument is on, or see why with",
+            "goal 60000 ± 1200: lower the goal, or see why with",
         ),
         (
             ["tolerance=1", "solver=random", "stop.stagnation={trials: 3}"],

@@ -12,9 +12,9 @@ import pytest
 from sdl.cli.display.table import trial_table
 from sdl.core.campaign import Plan
 from sdl.core.events import Opened, Proposed
-from sdl.core.goal import Band, Goal
+from sdl.core.goal import Band, Goal, format_with_error
 from sdl.core.trials import Trial, TrialState
-from sdl.formatting import off, percent, ratio, reading, readings, setting, tolerance_ratio
+from sdl.formatting import off, percent, ratio, reading, readings, setting, setting_error, tolerance_ratio
 from sdl.types import Reading, Verdict
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
@@ -178,3 +178,20 @@ def test_a_setting_has_the_digits_that_its_step_or_range_needs(
     value: float, low: float, high: float, step: float | None, message: str
 ) -> None:
     assert setting(value, {"low": low, "high": high, "step": step}) == message
+
+
+def test_numbers_are_printed_with_the_decimals_that_their_range_or_tolerance_needs() -> None:
+    volt = {"name": "bias", "low": 0.0, "high": 2e-3}
+    assert setting(0.00124413, volt) == "0.0012441"
+    assert setting_error(5.8e-6, volt) == "5.8e-06"
+    assert setting_error(None, volt) == "?"
+    assert setting(25.65, {"name": "NaOH", "low": 0.0, "high": 50.0, "step": 0.05}) == "25.65"
+    ampere = Band(2.03e-9, 1.83e-9, 2.23e-9)
+    assert readings([2.04e-9, 0.0], ampere) == ["2.04e-09", "0"]
+    assert off(ampere, 2.08e-9, "A") == "off by +5e-11 A (tolerance ± 2e-10 A)"
+    photons = Band(4e9, 3.8e9, 4.2e9)
+    assert readings([3978444962.0, 646484682.0], photons) == ["3.98e+09", "6.5e+08"]
+    assert reading(179.52, Band(180.0, 179.0, 181.0)) == "179.5"
+    assert reading(16384.4, Band(16384.0, 16056.3, 16711.7)) == "16384"
+    assert format_with_error(2.03e-9, 1e-11) == "2.030e-09 ± 1.0e-11"
+    assert format_with_error(128.03, 1.2) == "128.0 ± 1.2"

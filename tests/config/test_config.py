@@ -6,6 +6,7 @@ import json
 import re
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from pydantic import model_validator
 
 from sdl import config, registry, yamlfile
 from sdl.config import CampaignFile
+from sdl.config.mistakes import PATTERNS
 from sdl.errors import ConfigError, Problem
 from sdl.types import Frozen
 
@@ -392,6 +394,42 @@ solver: {kind: bayes, knows: all}         | solver.knows: must be 'nothing' or '
 instrument: {kind: claude-light, url: 5}  | instrument.url: must be text, in quotes where it looks like a number: "12", not 5
 instrument: {kind: claude-light, latency: 2} | instrument.latency: unknown key; allowed: kind, url<*>; it belongs to kind twin<*>: take it out
 """  # noqa: E501 - one mistake a line
+
+
+DECLARED = """\
+inputs: {a: 3}                       | inputs.a: must be a mapping with the keys low, high, step, unit, choices, not 3
+inputs: {}                           | inputs: must be a mapping of at least 1, not {}
+inputs: {a: {low: -1e308, high: 1e308}} | inputs.a: low (-1e+308) and high (1e+308) must lie within ± 1e+15 and differ by more than 1e-09 of their size
+inputs: {a: {low: 1e9, high: 1000000000.1}} | inputs.a: low (1e+09) and high (1e+09) must lie within ± 1e+15 and differ by more than 1e-09 of their size
+inputs: {a: {high: 10, step: 20}}    | inputs.a: the step (20) must be at most the range (10) and more than 1e-09 of it
+inputs: {a: {high: 10, step: 1e-320}} | inputs.a: the step (9.99989e-321) must be at most the range (10) and more than 1e-09 of it
+channels: {y: 3}                     | channels.y: must be a mapping with the keys unit, low, high, resolution, not 3
+limits: {y: 3}                       | limits.y: must be a mapping with the keys at least, at most, not 3
+function: rig.py                     | function: must be a file and a function in it, such as my_rig.py:measure, not 'rig.py'
+"""  # noqa: E501 - one mistake a line
+
+
+@pytest.mark.parametrize("line", DECLARED.splitlines(), ids=lambda line: line.partition("|")[0].strip())
+def test_a_mistake_in_a_declared_instrument_is_told_with_what_would_be_right(line: str) -> None:
+    wrong, _, message = (part.strip() for part in line.partition(" | "))
+    given = yamlfile.parse(wrong).value
+    instrument = {"kind": "python", "inputs": {"a": {"low": 0}}, "channels": {"y": {}}, "off": "nothing"}
+    with pytest.raises(ConfigError) as caught:
+        config.parse({"name": "x", "goal": {"y": 1}, "instrument": instrument | given})
+    assert str(caught.value) == f"instrument.{message}"
+
+
+def test_every_pattern_of_a_key_is_told_as_a_phrase() -> None:
+    def patterns(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("pattern"), str):
+                yield part["pattern"]
+            part = list(part.values())
+        for one in part if isinstance(part, list) else ():
+            yield from patterns(one)
+
+    numbers = {pattern for pattern in patterns(config.schema()) if "[0-9.]+" in pattern or "%" in pattern}
+    assert set(patterns(config.schema())) - numbers <= set(PATTERNS)  # numbers with a unit have messages of their own
 
 
 @pytest.mark.parametrize("line", WORDS.splitlines(), ids=lambda line: line.partition("|")[0].strip())

@@ -139,3 +139,30 @@ def test_a_band_may_come_close_to_saturation_but_not_reach_it() -> None:
 
     assert mistakes(534.9) == []
     assert mistakes(535.0) == ["65000 + tolerance 535 reaches saturation (65535); lower one of them"]
+
+
+def test_a_goal_below_the_range_of_its_channel_cannot_be_read() -> None:
+    channels = {"V": Channel(name="V", unit="V", low=-5.0, high=5.0)}
+
+    def mistakes(**target: Any) -> list[str]:
+        goal = {"V": Target.model_validate(target)}
+        return [problem.message for problem in goal_problems(goal, Tolerance(0.1), channels)]
+
+    assert mistakes(target=-5.0) == mistakes(between=[-6, -4]) == mistakes(at_most=-5.0) == []
+    assert mistakes(target=-7.0) == ["-7 cannot be read: the range of the channel begins at -5"]
+    assert mistakes(at_most=-6.0) == ["-6 cannot be read: the range of the channel begins at -5"]
+    assert mistakes(between=[-9, -6]) == ["-6 cannot be read: the range of the channel begins at -5"]
+
+
+def test_a_tolerance_that_leaves_no_width_is_refused_with_its_reason() -> None:
+    channels = {"V": Channel(name="V", unit="V")}
+
+    def mistakes(target: float, tolerance: Tolerance) -> list[str]:
+        return [one.message for one in goal_problems({"V": Target(target=target)}, tolerance, channels)]
+
+    assert mistakes(0.0, Tolerance(2.0, percent=True)) == [
+        "a tolerance of 2% of 0 is 0; give it in the unit of the channel"
+    ]
+    assert mistakes(1.0, Tolerance(1e-300)) == [
+        "a tolerance of 1e-300 is too narrow: no other number than 1 would be within it"
+    ]

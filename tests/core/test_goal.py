@@ -194,7 +194,7 @@ def test_a_shortfall_names_band_nearest_and_distance_of_each_channel() -> None:
         "clear": {"low": None, "high": 1000.0, "nearest": 900.0, "by": 0.0},
     }
     assert format_shortfall(short) == "red 80, 10 outside 90…110; clear 900"
-    assert format_shortfall(LIMITED.shortfall({"clear": 1100.0})) == "clear 1100, 100 outside at most 1000"
+    assert format_shortfall(LIMITED.shortfall({"clear": 1100.0})) == "clear 1100, 100 above 1000"
 
 
 def test_the_room_outshines_a_goal_only_where_its_light_is_known() -> None:

@@ -103,7 +103,7 @@ def test_the_closest_readings_of_an_unreachable_goal_are_named_once() -> None:
     found.close()
     known = UnreachableGoal(times=2).check(found, GOAL)
     assert known is not None
-    assert " closest: trial 0, red off by " in known.text
+    assert " Closest: trial 0, red off by " in known.text
     found.shortfall = GOAL.shortfall(FAR)
     known = UnreachableGoal(times=2).check(found, GOAL)
     assert known is not None

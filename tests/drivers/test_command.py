@@ -170,6 +170,19 @@ def test_an_error_that_it_reports_is_passed_on(opened: Open, more: str, retryabl
     assert driver.measure(SETTINGS).readings["Q"] == 2  # it was not started anew
 
 
+def test_an_error_of_several_lines_is_told_on_one(opened: Open):
+    driver = opened(answering('{"id": ask["id"], "error": "no water\\n\\n  valve 3 open"}'))
+    with pytest.raises(InstrumentError) as caught:
+        driver.measure(SETTINGS)
+    assert str(caught.value) == "the command reports: no water; valve 3 open"
+
+
+def test_the_wait_that_is_told_is_the_whole_one_after_a_late_answer_to_an_earlier_request(opened: Open):
+    driver = opened(answering('{"id": ask["id"] - 1, "readings": {"R": 0, "Q": 0}}'), timeout=2)
+    with pytest.raises(Unreachable, match="did not answer within 2 s"):
+        driver.measure(SETTINGS)
+
+
 def test_settings_that_were_not_applied_are_marked_and_stated(opened: Open):
     driver = opened(answering('{"readings": {"R": 1, "Q": 2}, "applied": {"a": 2, "b": 5}}'))
     reading = driver.measure(SETTINGS)

@@ -25,6 +25,7 @@ from sdl.formatting import (
     is_external,
     percent,
     reading,
+    setting_error,
     settings,
     told_by_others,
     truncate,
@@ -326,10 +327,10 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
 def _settings_table(trial: Mapping[str, Any], run: Run) -> list[str]:
     """The settings, with their spread and uncertainty where the solver gave them."""
     columns = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
-    rows = [["input", "setting", *columns]]
+    rows, specs = [["input", "setting", *columns]], instrument_spec(run.opened).specs
     for name, text in settings(trial["settings"], run.opened).items():
         values = [part.get(name) for part in columns.values()]
-        rows.append([name, text, *("?" if value is None else f"{value:.4f}" for value in values)])
+        rows.append([name, text, *(setting_error(value, specs[name]) for value in values)])
     return [f"  {row}" for row in aligned(rows, ())]
 
 

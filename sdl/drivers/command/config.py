@@ -162,7 +162,7 @@ class CommandDriver(OpenDriver):
     def _answer(self, process: LineProcess, seconds: float) -> dict[str, Any]:
         until = time.monotonic() + seconds
         while True:
-            line = process.receive(max(until - time.monotonic(), 0.0))
+            line = process.receive(max(until - time.monotonic(), 0.0), seconds)
             try:
                 answer = strict_json.loads(line)
             except (ValueError, RecursionError) as error:

@@ -75,8 +75,12 @@ class LineProcess:
         except (OSError, ValueError) as error:
             raise Unreachable(f"the command has ended{self._end()}", maybe_measured=False) from error
 
-    def receive(self, seconds: float) -> bytes:
+    def receive(self, seconds: float, limit: float | None = None) -> bytes:
         """The next line of its output.
+
+        Args:
+            seconds: longest wait.
+            limit: longest wait for the whole answer, for the message; by default `seconds`.
 
         Raises:
             Unreachable: none within `seconds`, or it has ended. BadReply: a line that is too long.
@@ -84,7 +88,8 @@ class LineProcess:
         try:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
-            raise Unreachable(f"the command did not answer within {seconds:g} s", maybe_measured=True) from None
+            limit = seconds if limit is None else limit
+            raise Unreachable(f"the command did not answer within {limit:g} s", maybe_measured=True) from None
         if not line:
             with contextlib.suppress(queue.Full):
                 self._lines.put_nowait(b"")  # for the next call

@@ -68,12 +68,33 @@ def _keyless(value: Any) -> Any:
     return value
 
 
+MAX_SETTING, FINEST = 1e15, 1e-9
+"""Largest bound of an input; smallest step as a fraction of its range, and range as a fraction of its bounds."""
+
+
 class DeclaredInput(Input):
     """An input whose name is its key."""
 
     ORDER: ClassVar[tuple[str, ...]] = ("low", "high", "step", "unit", "choices")
 
     name: str = Field(default="", exclude=True)
+
+    @model_validator(mode="after")
+    def _distinguishable(self) -> Self:
+        """Bounds and steps must be numbers that can be told apart."""
+        if self.choices is not None:
+            return self
+        width, size = self.high - self.low, max(abs(self.low), abs(self.high))
+        if not width > FINEST * size or size > MAX_SETTING:
+            raise ValueError(
+                f"low ({self.low:g}) and high ({self.high:g}) must lie within ± {MAX_SETTING:g} and differ by more "
+                f"than {FINEST:g} of their size"
+            )
+        if self.step is not None and not FINEST * width < self.step <= width:
+            raise ValueError(
+                f"the step ({self.step:g}) must be at most the range ({width:g}) and more than {FINEST:g} of it"
+            )
+        return self
 
 
 class DeclaredChannel(Channel):
