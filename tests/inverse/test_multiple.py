@@ -12,7 +12,7 @@ import pytest
 import sdl
 from sdl.core.goal import Band, Goal
 from sdl.errors import ConfigError, SolverError
-from sdl.inverse.multiple import APART, MAX_SOLUTIONS, _search, solutions
+from sdl.inverse.multiple import APART, MAX_SOLUTIONS, _hypercube, _search, solutions
 from sdl.registry import find
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.space.region import Region
@@ -151,6 +151,23 @@ def test_a_range_is_entered_at_its_nearer_end_and_the_best_come_first() -> None:
     assert (LOW + U * (HIGH - LOW))[:, 0] == pytest.approx([4.0, 4.4, 5.0], abs=0.02)
     far = _search(bowl, asked([np.nan, 9.0], [-np.inf, 8.9], [np.inf, 9.1]), starts, LOW, HIGH, REGION)
     assert far.shape == (0, 2)
+
+
+@pytest.mark.parametrize(("start", "end"), [([1.0, 0.2], [1.0, 0.8]), ([0.0, 0.8], [0.0, 0.2])])
+def test_at_a_bound_the_other_inputs_make_up_for_what_is_missing(start: list[float], end: list[float]) -> None:
+    """The first input changes the reading a hundred times as much, so the shortest step would leave the bounds."""
+    sloped = lambda X: (X @ np.array([[100.0], [1.0]]), None)  # noqa: E731
+    value = 100.0 * end[0] + end[1]
+    target = asked([value], [value - 0.01], [value + 0.01])
+    U = _search(sloped, target, np.array([start]), np.zeros(2), np.ones(2), REGION)
+    assert U == pytest.approx(np.array([end]), abs=0.01)
+
+
+def test_one_start_lies_in_each_of_as_many_equal_parts_of_every_range() -> None:
+    low, high = np.array([-1.0, 2.0]), np.array([1.0, 6.0])
+    starts = _hypercube(8, low, high, np.random.default_rng(0))
+    parts = np.floor((starts - low) / (high - low) * 8)
+    assert np.sort(parts, axis=0) == pytest.approx(np.tile(np.arange(8.0)[:, None], 2))
 
 
 @dataclass

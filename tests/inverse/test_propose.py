@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from core_kit import reading
 
-from sdl.core.goal import Band, Goal
+from sdl.core.goal import Band, Direction, Goal
 from sdl.core.history import History
 from sdl.errors import Degenerate, NotEnoughData, SolverError
 from sdl.inverse.propose import Proposal, _off_full_scale, data_of, propose, propose_fitted, targets_of
@@ -115,6 +115,25 @@ def test_the_background_is_taken_off_the_goal_and_added_back_to_what_is_expected
     answer = asked(solver, {"red": 30.0})
     assert solver.seen["targets"].value[0, :2].tolist() == [70.0, 200.0]
     assert answer.expected == {"red": 120.0, "green": 180.0}
+
+
+def test_the_estimate_of_an_objective_is_a_raw_reading_and_its_improvement_a_difference() -> None:
+    """An estimate of 40 above a background of 5 is a reading of 45; an improvement by 3 stays 3."""
+
+    class Improving(Scripted):
+        def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+            row, number = np.array([[0.25, 2.0]]), np.array
+            known = {"estimate": number([40.0]), "estimate_error": number([0.5]), "expected_improvement": number([3.0])}
+            return replace(super().propose(targets, space, rng), incumbent=row, **known)
+
+    data = data_of(history(reading()), INPUTS, CHANNELS, GOAL.channels)
+    band = Band(None, -math.inf, math.inf, direction=Direction.MAXIMISE)
+    goal = Goal({"red": band, "green": Band.around(200.0, 10.0)})
+    given = propose_fitted(Improving(), data, goal, np.random.default_rng(0), {"red": 5.0, "green": 7.0})
+    assert given.incumbent == {"R": 0.25, "G": 2.0}
+    assert (given.estimate, given.estimate_error, given.expected_improvement) == (45.0, 0.5, 3.0)
+    plain = propose_fitted(Improving(), data, goal, np.random.default_rng(0))
+    assert plain.estimate == 40.0
 
 
 @pytest.mark.parametrize(
