@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,29 @@ def test_rows_without_noise_leave_the_trees_nothing_to_learn():
     answer = ask(Forest(), data(X, X @ GAINS.T), GOAL)
     assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, GOAL), abs=1e-8)
     assert "linear trend alone" in answer.why[0]
+
+
+def test_options_reach_the_library_and_the_papers_trees_see_every_session_as_it_is():
+    X, Y, session = night(20).X, night(20).Y, np.arange(20) // 10 * 1.0
+    rows = replace(data(X, Y * (1 + 0.1 * session[:, None])), session=session)
+    fitted = Forest(trend="none", n_t=3, duplicate_K=4, n_estimators=5, max_depth=6).fit(rows)
+    library = fitted.forest
+    assert (library.n_t, library.duplicate_K, library.n_estimators, library.max_depth) == (3, 4, 5, 6)
+    assert fitted.training.Y.tolist() == rows.Y.tolist()
+    aligned = Forest(n_t=3, duplicate_K=4, n_estimators=5).fit(rows).training.Y
+    assert aligned[:10] == pytest.approx(1.1 * Y[:10], rel=0.05)
+    assert Forest(trend="none", n_t=2, duplicate_K=2, n_estimators=2).fit(rows).forest.max_depth == 7
+
+
+def test_of_two_modes_the_draws_of_the_one_with_more_of_them_are_taken_and_none_between():
+    from sdl.models.backward.flow_matching import _densest
+
+    rng = np.random.default_rng(0)
+    few, many, between = (m + 0.02 * rng.standard_normal((n, 2)) for m, n in ((0.2, 30), (0.7, 60), (0.45, 3)))
+    found = _densest(np.vstack([few, between, many]))
+    assert np.sort(found, axis=0) == pytest.approx(np.sort(many, axis=0))
+    apart = np.array([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]])
+    assert _densest(apart).tolist() == apart.tolist()  # no two of them belong together
 
 
 def test_samples_scatter_as_one_reading_does():
