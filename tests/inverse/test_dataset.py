@@ -175,7 +175,7 @@ def test_readings_of_records_become_rows_without_their_background_the_newest_of_
     ]
     found = dataset.data_from(rows, inputs, channels, ["y", "z"])
     assert found.X.tolist() == [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
-    assert found.Y == pytest.approx(np.array([[5, 9, np.nan], [5, np.nan, 1], [6, 8, 2]]), nan_ok=True)
+    assert pytest.approx(np.array([[5, 9, np.nan], [5, np.nan, 1], [6, 8, 2]]), nan_ok=True) == found.Y
     assert found.saturated.tolist() == [[False, True, False], [False] * 3, [False] * 3]
     assert found.goal.tolist() == [False, True, True]
     assert found.age.tolist() == [2.0, 1.0, 0.0]

@@ -160,7 +160,7 @@ def test_at_a_bound_the_other_inputs_make_up_for_what_is_missing(start: list[flo
     value = 100.0 * end[0] + end[1]
     target = asked([value], [value - 0.01], [value + 0.01])
     U = _search(sloped, target, np.array([start]), np.zeros(2), np.ones(2), REGION)
-    assert U == pytest.approx(np.array([end]), abs=0.01)
+    assert pytest.approx(np.array([end]), abs=0.01) == U
 
 
 def test_one_start_lies_in_each_of_as_many_equal_parts_of_every_range() -> None:

@@ -190,9 +190,11 @@ def peaks(U):
 
 @pytest.mark.parametrize("sure", [False, True])
 def test_of_several_solutions_the_one_with_the_smallest_standard_error_is_proposed(sure):
-    """Whatever the noise of a reading there, and although other searches end at the lower peak, which is no solution."""
+    """Whatever the noise of a reading there, and although other searches end at the lower peak, no solution."""
     right = lambda U: U[..., 0] > 0.75  # noqa: E731
-    fitted = known(peaks, lambda U: np.where(right(U) == sure, 1.0, 2.0), lambda U: np.where(right(U) == sure, 9.0, 1.0))
+    fitted = known(
+        peaks, lambda U: np.where(right(U) == sure, 1.0, 2.0), lambda U: np.where(right(U) == sure, 9.0, 1.0)
+    )
     found = settings(fitted, goal(100.0, tolerance=0.002))
     assert found[0] - 0.75 == pytest.approx(np.sqrt(20 / 400) * (1 if sure else -1), abs=1e-3)
 

@@ -10,6 +10,7 @@ from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.errors import ConfigError
+from sdl.models.backward.gaussian_mixture import _bic, _fitted, _log_likelihood
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
@@ -157,3 +158,16 @@ def test_where_the_slopes_are_nearly_singular_the_joint_gaussian_answers(slope, 
         expected = getattr(other if joint else line, name)
         assert getattr(one, name) == pytest.approx(expected, rel=1e-6)
     assert (np.abs(line.settings - other.settings).max() > 1e-5) or joint
+
+
+def test_components_are_compared_by_the_criterion_of_scikit_learn():
+    from sklearn.mixture import GaussianMixture
+
+    D = np.random.default_rng(0).standard_normal((80, 3)) * [1.0, 1.0, 0.2]
+    D[:40] += 1.5
+    mixture = _fitted(D, 2)
+    other = GaussianMixture(2)
+    other.weights_, other.means_ = mixture.priors, mixture.means
+    other.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(mixture.covariances))
+    assert _log_likelihood(mixture, D) == pytest.approx(other.score(D) * 80, rel=1e-9)
+    assert _bic(mixture, D) == pytest.approx(other.bic(D), rel=1e-9)
