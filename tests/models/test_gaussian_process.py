@@ -23,9 +23,10 @@ from sdl.models.forward.gaussian_process import (
 )
 from sdl.models.forward.gp.censored import censored_sites
 from sdl.models.forward.gp.channel import WIDE, WRONG, ChannelRows, Processes
+from sdl.models.forward.gp.covariance import kernel
 from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, score
 from sdl.models.forward.gp.fit import _transforms, are_logarithmic
-from sdl.models.forward.gp.sample_paths import draw
+from sdl.models.forward.gp.sample_paths import _log_t, draw
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
@@ -197,6 +198,24 @@ def test_drawn_functions_have_the_mean_and_the_covariance_of_the_posterior() -> 
     sd = np.sqrt(np.diag(covariance))
     assert np.abs(drawn.mean(axis=0) - mean).max() < 0.08 * sd.max()
     assert np.cov(drawn.T) == pytest.approx(covariance, abs=0.15 * np.outer(sd, sd).max())
+
+
+def test_functions_drawn_from_the_prior_have_its_covariance() -> None:
+    """Without the line, whose variance is a hundred times as large; the features follow a t distribution."""
+    U = np.array([[0.2, 0.4], [0.25, 0.5], [0.9, 0.8]])
+    one = Processes.of(problem(), THETA)
+    channel = replace(fitted(5).channels[0], processes=one, weight=np.ones(1))
+    drawn = draw(channel, 5000, np.random.default_rng(0))
+    smooth = drawn._replace(line=np.zeros_like(drawn.line)).prior(U)
+    exact = kernel(THETA, U, U, 0.0)[0]
+    assert np.cov(smooth.T) == pytest.approx(exact, abs=0.08 * exact.max())
+    assert np.abs(smooth.mean(axis=0)).max() < 0.1
+    line = drawn._replace(weight=np.zeros_like(drawn.weight)).prior(U)
+    assert np.cov(line.T) == pytest.approx(kernel(np.log([[1.0] * 2 + [1e-9] * 5]), U, U, LINE)[0], rel=0.1)
+    x = np.random.default_rng(1).random((4, 2))
+    for dof in (1, 5):
+        density = stats.multivariate_t(np.zeros(2), np.eye(2), dof).logpdf(x)
+        assert _log_t((x**2).sum(axis=1), dof, 2) == pytest.approx(density)
 
 
 def test_a_path_is_one_function_whose_derivatives_are_those_of_finite_differences() -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.forward.forward_model import LinearForward, leave_one_out_t
-from sdl.models.forward.linear_model import fit_linear, t_factor
+from sdl.models.forward.linear_model import _noise, fit_linear, t_factor
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.linear import Linear
@@ -239,6 +239,31 @@ def test_settings_for_more_readings_than_inputs_are_weighted_by_the_noise():
     factor = t_factor(fit.dof.min())
     assert spread == pytest.approx(factor * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)), rel=1e-9)
     assert uncertainty == pytest.approx(factor * np.sqrt(np.diag(inverse @ model @ inverse.T)), rel=1e-9)
+
+
+def test_the_noise_of_a_channel_is_pooled_with_the_lower_median_of_all_as_two_degrees_of_freedom():
+    residual = np.random.default_rng(0).standard_normal((12, 4)) * [1.0, 2.0, 3.0, 400.0]
+    dof = np.array([8.0, 8.0, 5.0, 0.0])  # none is left in the last channel
+    noise, pooled = _noise(residual, dof)
+    square = (residual**2).sum(axis=0)
+    common = sorted(square[:3] / dof[:3])[1]
+    assert np.diag(noise)[:3] == pytest.approx((square[:3] + 2 * common) / (dof[:3] + 2))
+    assert np.isnan(noise[3, 3])
+    assert pooled.tolist() == [10.0, 10.0, 7.0, 0.0]
+    alike = residual[:, 0] @ residual[:, 2] / np.sqrt(square[0] * square[2]) * 5 / (5 + 2)  # shrunk by the fewer
+    assert noise[0, 2] == pytest.approx(alike * np.sqrt(noise[0, 0] * noise[2, 2]))
+    assert np.isnan(_noise(residual, np.zeros(4))[0]).all()
+
+
+def test_the_channel_with_the_fewest_degrees_of_freedom_widens_the_standard_errors_of_settings():
+    rows = night(14)
+    rows.Y[:9, 2] = np.nan
+    fit = fit_linear(rows.X, np.nan_to_num(rows.Y), np.isfinite(rows.Y))
+    assert fit.dof.tolist() == [12.0, 12.0, 3.0]
+    columns, u = np.arange(3), np.full(3, 0.5)
+    inverse, (noise, model) = fit.inverse(columns, u), fit.covariance(u)
+    spread, _ = fit.std_errors(columns, u)
+    assert spread == pytest.approx(t_factor(3.0) * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)))
 
 
 def test_drawn_lines_have_the_standard_errors_of_the_model_and_its_correlation_between_channels():

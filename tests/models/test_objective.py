@@ -97,6 +97,17 @@ def test_the_best_reading_is_drawn_from_paths_that_agree_with_the_model():
     assert improvement.incumbent.std_error == sd[mean[:, 0].argmax(), 0]
 
 
+def test_the_best_reading_of_a_path_is_that_of_the_rows_where_the_path_keeps_the_limits():
+    model = fit_gaussian_process(rows(12, noise=20.0))
+    limits = goal(high=50.0)  # some paths keep it where others do not
+    improvement = Improvement.of(model, Objective(0, 1.0), limits, model.training.U, np.random.default_rng(0))
+    order = np.argsort(-np.where(model.mean(model.training.U)[:, 1] <= 50.0, model.mean(model.training.U)[:, 0], -9e9))
+    drawn = model.sample_paths(64, np.random.default_rng(0))(model.training.U[order])
+    exact = [max(y for y, c in path if c <= 50.0) for path in drawn]
+    assert len({round(value, 6) for value in exact}) == 64
+    assert improvement.best == pytest.approx(exact)
+
+
 def test_the_proposal_is_the_maximum_of_a_fine_grid_or_better():
     fitted = FittedObjective(fit_gaussian_process(rows(14, noise=10.0)), Objective(0, 1.0))
     answer = fitted.propose(asked(goal(high=55.0)), space(*UNIT), np.random.default_rng(0))

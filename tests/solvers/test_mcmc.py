@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,9 @@ class Known:
         return mean, self.std(U) if callable(self.std) else np.full_like(mean, self.std)
 
 
-def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedMcmc:
+def known(mean: Any, std: float, d: int = 1, X: Any = None, **options: Any) -> FittedMcmc:
     inputs = tuple(Input(name=f"x{i}") for i in range(d))
-    X = rng(5).random((12, d))
+    X = rng(5).random((12, d)) if X is None else X
     training = TrainingSet.from_data(
         data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
     )
@@ -140,6 +140,25 @@ def test_of_equal_solutions_the_one_close_to_what_was_measured_is_proposed() -> 
                 Mcmc(model="smooth").fit(rows).propose(targets([4100.0]), space(-np.ones(1), np.ones(1)), rng(seed))
             )
             assert answer.settings[0, 0] == pytest.approx(-0.6 * sign, abs=0.02)
+
+
+def test_a_solution_is_close_to_a_row_that_is_close_to_it_in_every_input() -> None:
+    """Sum and product of two inputs: they may change places. A row shares one input with the farther solution."""
+    swap = lambda U: 100 * np.column_stack([U.sum(axis=1), U.prod(axis=1)])  # noqa: E731
+    X = [[0.32, 0.68], [0.7, 0.95], [0.05, 0.1], [0.1, 0.9], [0.95, 0.6], [0.5, 0.05], [0.9, 0.05], [0.05, 0.5]]
+    answer = known(swap, 0.3, 2, np.array(X)).propose(targets([100.0, 21.0]), space(np.zeros(2), np.ones(2)), rng())
+    assert answer.settings[0] == pytest.approx([0.3, 0.7], abs=0.01)
+
+
+def test_where_the_readings_alone_are_noisy_the_uncertainty_is_that_of_the_model() -> None:
+    """Affine readings that are known exactly: all of the spread is that of one reading, by the delta method."""
+    gains = np.array([[100.0, 20.0], [0.0, 400.0]])
+    answer = known(lambda U: U @ gains.T, 1.0, 2, steps=400).propose(
+        targets([60.0, 200.0]), space(np.zeros(2), np.ones(2)), rng()
+    )  # fmt: skip
+    inverse = np.linalg.inv(gains)
+    assert answer.spread[0] == pytest.approx(np.sqrt((inverse**2).sum(axis=1)), rel=0.1)
+    assert answer.uncertainty[0] == pytest.approx([0.0, 0.0], abs=1e-4)
 
 
 def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
