@@ -289,3 +289,11 @@ def test_elsewhere_or_where_full_scale_keeps_the_goal_the_settings_stay() -> Non
     assert _off_full_scale(dict(at), rows, high, rows.space) == at
     all_full = replace(rows, saturated=np.ones((4, 2), bool))
     assert _off_full_scale(dict(at), all_full, GOAL, rows.space) == at
+
+
+def test_settings_that_share_one_input_with_a_saturated_row_are_not_called_saturated() -> None:
+    full = Reading({"R": 0.5, "G": 8.0}, {"red": 100.0, "green": 200.0}, None, ("red",))
+    for settings, said in (((0.5, 1.0), Verdict.REACHABLE), ((0.5, 8.0), Verdict.SATURATED)):
+        rows = data_of(history(full), INPUTS, CHANNELS, GOAL.channels)
+        answer = propose(Scripted(settings), rows, GOAL, np.random.default_rng(0))
+        assert answer.verdict is said

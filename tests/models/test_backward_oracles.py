@@ -170,6 +170,9 @@ def test_the_size_of_the_effects_that_the_grid_takes_is_within_a_step_of_the_res
     ratio = np.sqrt(best / np.diag(other.cov_re))
     assert (ratio > 1 / 4).all()
     assert (ratio < 4).all()
+    for grid in (OFFSETS, GAIN_SIZES):  # in steps of at most five
+        steps = np.array(grid[1:]) / grid[:-1]
+        assert ((steps > 1) & (steps <= 5.1)).all()
 
 
 def test_moved_rows_keep_the_line_that_statsmodels_gives_the_current_session():

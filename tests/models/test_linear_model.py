@@ -13,6 +13,7 @@ from scipy import stats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.forward.forward_model import LinearForward, leave_one_out_t
 from sdl.models.forward.linear_model import _noise, fit_linear, t_factor
+from sdl.models.noise import bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.linear import Linear
@@ -264,6 +265,20 @@ def test_the_channel_with_the_fewest_degrees_of_freedom_widens_the_standard_erro
     inverse, (noise, model) = fit.inverse(columns, u), fit.covariance(u)
     spread, _ = fit.std_errors(columns, u)
     assert spread == pytest.approx(t_factor(3.0) * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)))
+
+
+def test_the_shapes_of_the_noise_are_those_of_their_formulas():
+    """At the middle and at the lower end of the first input, for a channel of slopes 3 and -4, and one of 10 and 0."""
+    U, mean = np.array([[0.5, 0.5], [0.0, 0.5]]), np.array([[20.0, 5.0], [18.5, 0.0]])
+    slope = np.array([[3.0, -4.0], [10.0, 0.0]])
+    jitter = [[25 * 0.3, 100 * 0.3], [9 * 0.05 + 16 * 0.3, 100 * 0.05]]
+    assert variance_of("jitter", U, mean, slope) == pytest.approx(np.array(jitter))
+    assert variance_of("jitter", U - 7.0, mean, slope)[0] == pytest.approx([25 * 0.05, 100 * 0.05])  # as at the end
+    proportional = [[400 + 0.07**2, 25 + 0.1**2], [18.5**2 + 0.07**2, 0.1**2]]
+    assert variance_of("proportional", U, mean, slope) == pytest.approx(np.array(proportional))
+    assert (variance_of("even", U, mean, slope) == 1.0).all()
+    assert bounded_below(np.array([0.0, 5.0]), 5.0).tolist() == [5e-12, 5.0]
+    assert bounded_below(np.zeros(2), 0.0).tolist() == [1.0, 1.0]
 
 
 def test_drawn_lines_have_the_standard_errors_of_the_model_and_its_correlation_between_channels():

@@ -52,9 +52,3 @@ def test_the_old_names_of_the_training_set_answer_as_the_new_ones() -> None:
     assert answer.verdict == ask(Linear(), night(12), GOAL).verdict
     with pytest.raises(AttributeError, match="nothing"):
         _ = old.nothing
-
-
-def test_the_old_name_of_the_sessions_of_rows_is_warned_about() -> None:
-    rows = night(12)
-    with pytest.warns(DeprecationWarning, match=r"Data\.session"):
-        assert rows.sitting is rows.session
