@@ -145,6 +145,27 @@ def test_readings_in_another_unit_get_the_same_verdict_in_the_same_words(toleran
             assert (other.verdict, other.why) == (one.verdict, one.why)
 
 
+def test_inputs_in_another_unit_have_settings_spread_and_uncertainty_in_that_unit() -> None:
+    rows, unit = night(30), np.full(3, 250.0)
+    inputs = tuple(item.model_copy(update={"low": -50.0, "high": 200.0}) for item in rows.inputs)
+    one, fitted = ask(Linear(), rows, [16384.0] * 3), Linear().fit(data(rows.X * 250.0 - 50.0, rows.Y, inputs=inputs))
+    other = fitted.propose(targets([16384.0] * 3), space(-unit / 5, unit * 4 / 5), np.random.default_rng(0))
+    assert other.settings == pytest.approx(one.settings * 250.0 - 50.0, abs=1e-3)
+    assert other.spread == pytest.approx(one.spread * 250.0, rel=1e-4)
+    assert other.uncertainty == pytest.approx(one.uncertainty * 250.0, rel=1e-4)
+    assert other.verdict == one.verdict
+
+
+def test_the_expected_error_is_that_of_the_mean_of_the_readings_of_a_trial() -> None:
+    """The uncertainty of the model, and the noise of one reading over the root of their number."""
+    rows = replace(night(40), average=9)
+    answer = ask(Linear(), rows, [16384.0] * 3)
+    prediction = Judge(TrainingSet.from_data(rows)).model.predict(answer.settings)
+    exact = np.sqrt(prediction.model_var + prediction.noise_var / 9)
+    assert answer.expected_error == pytest.approx(exact, rel=1e-6)
+    assert (answer.expected_error < 0.5 * np.sqrt(prediction.noise_var)).all()
+
+
 # The noise of one reading: the least of three estimates ------------------------------------------------------------
 @pytest.mark.parametrize(("times", "told"), [(5, True), (4, False)])
 def test_noise_is_that_of_replicates_where_they_have_four_degrees_of_freedom(times: int, told: bool) -> None:
@@ -188,6 +209,17 @@ def test_noise_is_that_of_the_stillest_session_about_a_line_of_its_own(n: int, t
     assert (noise < 60).all() == told
     one = Judge(TrainingSet.from_data(data(X, Y)))
     assert one._by_session(shape) == []
+
+
+def test_rows_that_are_saturated_in_a_channel_say_nothing_of_the_noise_of_a_session() -> None:
+    rng, session = np.random.default_rng(0), np.repeat([0.0, 1.0], [20, 14])
+    X = rng.random((34, 3))
+    rows = replace(data(X, 2000 + X @ GAINS.T + 20 * rng.standard_normal((34, 3))), session=session)
+    rows.saturated[[22, 25], 0] = True
+    judge = Judge(TrainingSet.from_data(rows, by_channel=True))
+    (_, first), (sd, second) = judge._by_session(np.sqrt(judge.training.linear.variance(np.full((1, 3), 0.5))[0]))
+    assert (first[0], second[0]) == (16.0, 8.0)
+    assert (sd < 60).all()
 
 
 @pytest.mark.parametrize("kind", sorted(set(kinds("solvers")) - {"random"}))

@@ -109,3 +109,13 @@ def test_rows_that_lack_a_channel_of_the_goal_are_not_judged():
     Y[0, 0] = np.nan
     training = TrainingSet.from_data(data(X, Y))
     assert "1 incomplete, 1 contradicted by the others left out" in training.summary
+
+
+def test_channels_in_units_of_their_own_have_the_same_wrong_rows() -> None:
+    """A row that is wrong in one channel alone is found however small its readings are beside those of the other."""
+    rng = np.random.default_rng(0)
+    U, none = rng.random((40, 2)), np.zeros(40)
+    Y = U @ np.array([[1000.0, 300.0], [500.0, 900.0]]) + 3.0 * rng.standard_normal((40, 2))
+    Y[7, 1] += 400.0
+    for unit in (1.0, 1e-3, 1e3):
+        assert np.flatnonzero(find_wrong_rows(U, Y * [1.0, unit], none, 1.0)).tolist() == [7]
