@@ -451,6 +451,7 @@ def _usable(data: Data) -> Bools:
 
 
 def _rows(data: Data, which: Bools) -> Data:
+    """Some rows for a cross-validation, without a preference or an objective."""
     return Data(
         data.X[which],
         data.Y[which],
@@ -461,6 +462,7 @@ def _rows(data: Data, which: Bools) -> Data:
         data.inputs,
         data.channels,
         current_session=data.current_session,
+        constraints=data.constraints,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +352,48 @@ def test_a_replicate_of_a_row_that_is_left_out_is_not_learnt_from() -> None:
         checked = dataset.cross_validate(Spy(), _data(X, Y), days)
         assert checked.rows == 50
         assert [len(settings) for settings in learnt] == [8] * checked.folds
+
+
+def test_left_out_readings_are_asked_for_within_two_per_cent_and_one_count() -> None:
+    X, Y = data(20)
+    asked: list[Targets] = []
+    rows = replace(_data(X, Y), goal=np.array([True, True, False]), current_session=4.0)
+
+    class Spy:
+        kind = "spy"
+
+        def fit(self, rows: Any) -> Any:
+            assert rows.current_session == 4.0
+            return self
+
+        def propose(self, targets: Targets, space: Space, rng: Any) -> Any:
+            asked.append(targets)
+            return _linear().fit(rows).propose(targets, space, rng)
+
+    dataset.cross_validate(Spy(), rows, [""] * 20)
+    value, low, high = (np.concatenate(part) for part in zip(*asked, strict=True))
+    order = np.argsort(value[:, 0])
+    assert value[order, :2] == pytest.approx(Y[np.argsort(Y[:, 0]), :2])
+    assert (value - low)[:, :2] == pytest.approx(0.02 * value[:, :2] + 1.0)
+    assert (high - value)[:, :2] == pytest.approx(0.02 * value[:, :2] + 1.0)
+    assert np.isnan(value[:, 2]).all()
+    assert (low[:, 2] == -np.inf).all()
+    assert (high[:, 2] == np.inf).all()
+
+
+def test_inputs_that_keep_a_constraint_are_validated_under_it() -> None:
+    """Three parts of a mixture: each of them has an error, and the errors add up to nothing."""
+    rng, inputs = np.random.default_rng(0), tuple(Input(name=name) for name in "abc")
+    rows = []
+    for a, b in rng.uniform(0.0, 0.5, (30, 2)):
+        applied = {"a": a, "b": b, "c": 1 - a - b}
+        rows.append(DatasetRow(Reading(applied, {"y": 100 * a + 30, "z": 50 * b + 20 * a + 9}), 0, ""))
+    channels = tuple(Channel(name=name) for name in "yz")
+    table = dataset.data_from(rows, inputs, channels, "yz", constraints=(parse_constraint("a + b + c = 1"),))
+    checked = dataset.cross_validate(_linear(), table, [""] * 30)
+    assert checked.rows == 30
+    assert [*checked.rmse] == ["a", "b", "c"]
+    assert max(checked.rmse.values()) < 1e-3
 
 
 @pytest.mark.slow

@@ -113,6 +113,30 @@ def test_a_model_that_neither_predicts_nor_samples_says_so() -> None:
         solutions(fitted, rows, goal, np.random.default_rng(0))
 
 
+def test_without_sample_paths_it_is_unknown_how_probable_a_solution_is() -> None:
+    """Four solutions of two channels, by a model that only predicts; none is said to be one of a family."""
+    none = np.zeros((0, 2))
+    rows = Data(none, none, none.astype(bool), np.ones(2, bool), np.zeros(0), np.zeros(0), PAIR, TWO)
+
+    class Squares:
+        def predict(self, X: Any) -> Any:
+            return (X - 0.5) ** 2 * 100, np.ones_like(X)
+
+        def propose(self, targets: Targets, space: Any, rng: Any) -> Proposals:
+            nothing = np.full((1, 2), np.nan)
+            return Proposals(np.array([[0.6, 0.6]]), nothing, nothing, None, (Verdict.REACHABLE,), ("",))
+
+    goal = Goal({"a": Band.around(4.0, 0.001), "b": Band.around(4.0, 0.001)})
+    found = solutions(Squares(), rows, goal, np.random.default_rng(0))
+    settings = sorted((round(one.settings["x"], 3), round(one.settings["y"], 3)) for one in found)
+    assert settings == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
+    assert all(one.probability is None and not one.continuum for one in found)
+    assert all(one.expected["a"] == pytest.approx(4.0, abs=1e-3) for one in found)
+
+
+PAIR, TWO = tuple(Input(name=name) for name in "xy"), tuple(Channel(name=name) for name in "ab")
+
+
 @pytest.mark.parametrize(("prefer", "sign"), [({"maximise": "x0"}, 1), ({"minimise": "x0"}, -1)])
 def test_of_two_roots_the_preferred_is_listed_first(prefer: dict[str, str], sign: int) -> None:
     found = sdl.solve(*square(), [6000.0], "gp", low=-1, high=1, prefer=prefer, all_solutions=True)

@@ -303,6 +303,14 @@ def test_a_row_that_is_censored_in_one_channel_is_a_bound_there_and_a_reading_in
     assert model.predict(rows.X).mean[:, 1] == pytest.approx(fitted(40).predict(rows.X).mean[:, 1], rel=1e-6)
 
 
+def test_of_one_channel_each_row_is_used_once_as_a_reading_or_as_a_bound() -> None:
+    rows = clipped(40, [18000.0, 60000.0])
+    one = led.data(rows.X, rows.Y[:, :1], inputs=PAIR, channels=led.CHANNELS[:1])
+    model = fit_gaussian_process(replace(one, saturated=rows.saturated[:, :1]))
+    assert len(model.channels[0].used) == 40
+    assert model.channels[0].used.all()
+
+
 def test_where_too_few_rows_are_complete_censored_readings_are_bounds_of_the_process() -> None:
     """One row of six is below the end of the first channel, and one lacks a channel; two are needed."""
     rows, order = bend(7), np.argsort(bend(7).Y[:, 0])
@@ -338,6 +346,30 @@ def test_readings_that_fall_exponentially_are_learnt_on_their_logarithms() -> No
     assert [one.transform for one in fit_gaussian_process(below).channels] == ["none", "none"]
 
 
+def test_two_readings_of_zero_are_no_reason_for_a_logarithm_that_leaves_them_out() -> None:
+    """Of a line: neither scale is compared with these two, which are then left out as wrong."""
+    rng, X = np.random.default_rng(0), np.random.default_rng(1).random((40, 2))
+    rows = led.data(
+        X, 9000 + X @ [[8000.0], [5000.0]] + 20 * rng.standard_normal((40, 1)), None, PAIR, led.CHANNELS[:1]
+    )
+    training, Y = TrainingSet.from_data(rows), rows.Y.copy()
+    Y[[3, 20]] = 0.0
+    model = fit_processes(replace(training, Y=Y))
+    assert model.channels[0].transform == "none"
+    assert np.flatnonzero(model.channels[0].wrong).tolist() == [3, 20]
+    assert model.mean(X)[:, 0] == pytest.approx(rows.Y[:, 0], abs=100.0)
+
+
+@pytest.mark.parametrize("level", [0.0, 5000.0])
+def test_a_channel_that_never_changes_is_expected_to_stay_as_it_is(level: float) -> None:
+    X = np.random.default_rng(0).random((12, 2))
+    model = fit_processes(TrainingSet.from_data(led.data(X, np.full((12, 1), level), None, PAIR, led.CHANNELS[:1])))
+    assert model.mean(X)[:, 0] == pytest.approx(np.full(12, level), abs=1e-3)
+    prediction = model.predict(X)
+    assert np.isfinite(prediction.model_var).all()
+    assert np.isfinite(prediction.noise_var).all()
+
+
 def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_is_strong() -> None:
     shared = are_logarithmic
     assert shared(np.array([1.0, 1.1, 0.9])).all()  # none would be enough alone
@@ -359,7 +391,7 @@ def test_a_logarithm_is_compared_where_at_most_a_tenth_of_the_readings_are_not_p
     """Bounds must be positive; with an objective all readings must be a tenth of their scatter above 0."""
     twenty = [float(i) for i in range(1, 21)]
     assert _transforms(rows_of(twenty)) == ("none", "log")
-    assert _transforms(rows_of([-1.0, 0.0, *twenty[2:]])) == ("none", "log")
+    assert _transforms(rows_of([-1.0, 0.0, 0.5, *twenty[3:]])) == ("none", "log")
     assert _transforms(rows_of([-1.0, 0.0, -2.0, *twenty[3:]])) == ("none",)
     assert _transforms(rows_of([*twenty, 0.5], censored=1)) == ("none", "log")
     assert _transforms(rows_of([*twenty, -0.5], censored=1)) == ("none",)

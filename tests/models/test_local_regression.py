@@ -71,6 +71,15 @@ def test_each_input_bends_for_itself():
     assert np.isfinite(width).tolist() == [False, True, False]
 
 
+def test_of_many_rows_four_hundred_are_used_evenly_spaced_from_the_first_to_the_last():
+    X = np.random.default_rng(0).choice([0.0, 0.5, 1.0], (1999, 3))  # three levels: no width is tried
+    trend = fit_inverse_regression(TrainingSet.from_data(data(X, measure(X, np.random.default_rng(1)))))
+    assert len(trend.rows) == len(trend.U) == 400
+    assert (trend.rows[0], trend.rows[-1]) == (0, 1998)
+    assert set(np.diff(trend.rows)) <= {5, 6} | {4}
+    assert len(fit_inverse_regression(TrainingSet.from_data(night(60))).rows) == 60
+
+
 def test_the_trend_turned_round_gives_the_readings_back():
     trend = fit_inverse_regression(TrainingSet.from_data(curve()))
     mean, std = trend.predict(GOALS)

@@ -16,6 +16,7 @@ from sdl.models.lack_of_fit import assess_fit
 from sdl.models.reachability import untested_curvature
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import Judge
+from sdl.solvers.quadratic import Quadratic
 from sdl.types import Input
 from tests import led
 
@@ -247,3 +248,11 @@ def test_the_trend_is_zero_at_the_next_reading() -> None:
     drifting = fit_quadratic(training, drifts=True)
     assert np.median(np.abs(drifting.predict(U).mean - surface(U))) < 10.0
     assert drifting.fitted() == pytest.approx(training.Y, abs=10.0)
+
+
+def test_rows_that_are_saturated_in_one_channel_count_in_the_other() -> None:
+    X = np.random.default_rng(1).random((30, 2))
+    rows = data(X, surface(X))
+    rows.saturated[:9, 0] = True
+    training = Quadratic().fit(rows).training
+    assert training.usable.sum(axis=0).tolist() == [21, 30]

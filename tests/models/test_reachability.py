@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from led import GAINS, ask, axis, data, hypercube, measure, night, space, targets
 
-from sdl.models.inversion.search import Search
-from sdl.models.reachability import _best_of_blocks, _each_choice_examined, in_unmeasured_blocks
+from sdl.models.forward.forward_model import Prediction
+from sdl.models.inversion.search import Bands, Search
+from sdl.models.reachability import (
+    _best_of_blocks,
+    _each_choice_examined,
+    _standard_errors_beyond,
+    in_unmeasured_blocks,
+)
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.bayes import Bayes
@@ -187,6 +193,38 @@ def test_of_each_combination_of_choices_the_closest_end_of_a_search_counts():
     U = np.array([[0.1, 0.0], [0.2, 1.0], [0.3, 0.0], [0.4, 1.0], [0.5, 0.0]])
     ends = Search(U, np.array([5.0, 1.0, 3.0, 2.0, 4.0]), np.ones(5, bool))
     assert _best_of_blocks(ends, region).tolist() == [[0.3, 0.0], [0.2, 1.0]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Two channels that rise with x, one known ten times as well as the other."""
+
+    training: TrainingSet
+    slope: np.ndarray
+
+    def mean(self, U):
+        return 100 + U * self.slope
+
+    def jacobian(self, U):
+        return np.broadcast_to(self.slope[:, None], (*U.shape[:-1], 2, 1))
+
+    def predict(self, U):
+        return Prediction(self.mean(U), np.tile([1.0, 100.0], (len(U), 1)), np.ones((len(U), 2)))
+
+
+def test_the_mean_misses_contradicting_bands_by_standard_errors_where_their_squares_are_least():
+    """The first wants x = 0.2 or less, the second 0.6 or more; halfway in standard errors is close to the first."""
+    x = (Input(name="x"),)
+    X = np.linspace(0, 1, 9)[:, None]
+    model = Lines(
+        TrainingSet.from_data(data(X, 100 + X * [50.0, 50.0], inputs=x, channels=CHANNELS[:2])), np.full(2, 50.0)
+    )
+    bands = Bands(np.arange(2), *np.array([[-np.inf, 130.0], [110.0, np.inf]] * 2), np.ones(2))
+    at = np.linspace(0, 1, 100_001)
+    off = np.stack([np.maximum(100 + 50 * at - 110, 0) / 1.0, np.maximum(130 - 100 - 50 * at, 0) / 10.0])
+    exact = off[:, (off**2).sum(axis=0).argmin()].max()
+    found = _standard_errors_beyond(model, bands, np.array([0.4]), model.training.own_region)
+    assert found == pytest.approx(exact, rel=1e-3)
 
 
 DYED = (Input(name="x"), Input(name="dye", choices=("a", "b")))

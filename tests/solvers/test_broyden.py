@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from led import GAINS, ask, axis, data, hypercube, measure, night, space, targets
+from pydantic import ValidationError
 
 from sdl.errors import Degenerate
 from sdl.models.inversion import broyden
@@ -157,3 +158,10 @@ def test_beyond_the_bounds_it_comes_as_close_as_lines_do_in_tolerances():
     given, lines = (ask(solver, rows, goals).settings for solver in (Broyden(), Linear()))
     assert given == pytest.approx(lines, abs=1e-4)
     assert ((given < 1e-6) | (given > 1 - 1e-6)).any(axis=1).all()
+
+
+@pytest.mark.parametrize("noise", [-0.1, 1.1])
+def test_noise_is_a_fraction_of_the_reading(noise):
+    assert (Broyden(noise=0.0).noise, Broyden(noise=1.0).noise) == (0.0, 1.0)
+    with pytest.raises(ValidationError):
+        Broyden(noise=noise)

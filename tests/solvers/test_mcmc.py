@@ -11,7 +11,7 @@ from led import GAINS, LOW, ask, data, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.models.inversion.mcmc import FittedMcmc
-from sdl.models.inversion.modes import LogPosterior, find_modes
+from sdl.models.inversion.modes import LogPosterior, find_modes, slopes
 from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
@@ -217,6 +217,27 @@ def test_more_draws_than_the_chains_have_are_drawn_again() -> None:
     fitted = Mcmc(walkers=16, steps=10).fit(night(12))
     assert fitted.sample(np.array(GOAL), 1000, rng()).shape == (1000, 3)
     assert fitted.sample(np.full(3, np.nan), 50, rng()).shape == (50, 3)
+
+
+def test_an_even_number_of_walkers_at_least_four_for_each_input_gives_a_draw_at_each_step() -> None:
+    for walkers, draws in ((17, 160), (8, 120)):
+        found = ask(Mcmc(model="bayes", walkers=walkers, steps=10, burn=5), night(12), GOAL)
+        assert f"{draws} of {draws} draws" in found.why[0]
+
+
+def test_residuals_are_those_of_the_settings_and_their_slopes_those_of_finite_differences() -> None:
+    """Where the model knows no noise, or none at all, it is 0.4 % of the response of the channel."""
+    bent = lambda U: np.column_stack([100 * U[:, 0] ** 2 + 40 * U[:, 1], 300 * U[:, 1]])  # noqa: E731
+    U = rng().uniform(0.1, 0.9, (4, 2))
+    for std in (2.0, 0.0, np.nan):
+        fitted = known(bent, std, 2)
+        density = LogPosterior(fitted.model, np.array([50.0, 90.0]), np.arange(2), Region.box(np.zeros(2), np.ones(2)))
+        sd = np.full(2, std) if std > 0 else 0.004 * np.abs(fitted.training.linear.slope).sum(axis=1)
+        off, J = slopes(density, U)
+        assert off == pytest.approx((np.array([50.0, 90.0]) - bent(U)) / sd, rel=1e-9)
+        assert J[:, 0] == pytest.approx(np.column_stack([200 * U[:, 0], np.full(4, 40.0)]) / sd[0], rel=1e-6)
+        assert J[:, 1] == pytest.approx(np.tile([0.0, 300.0], (4, 1)) / sd[1], rel=1e-6, abs=1e-6)
+        assert np.diff(density(U)) == pytest.approx(np.diff(-0.5 * (off**2).sum(axis=1)), rel=1e-9)
 
 
 @pytest.mark.parametrize("answer", ["mean", "median", "top"])
