@@ -55,8 +55,13 @@ def test_a_goal_that_leaves_a_choice_is_called_a_continuum():
     drawn = fitted.sample(np.array([24000.0]), 50, np.random.default_rng(0))
     assert swap(drawn)[:, 0] == pytest.approx(np.full(50, 24000.0), rel=0.01)
     assert np.ptp(drawn, axis=0).min() > 0.5
-    many = fitted.sample(np.array([24000.0]), 1000, np.random.default_rng(0))
-    assert len(np.unique(many, axis=0)) > 500  # few of them are drawn again
+
+
+def test_settings_drawn_along_a_continuum_are_seldom_drawn_twice():
+    """Candidates are drawn as widely along it as the others are, and not so widely that few lie inside."""
+    fitted = FittedForward(fit_quadratic(TrainingSet.from_data(rows(lambda X: swap(X)[:, :1], 30, channels=TWO[:1]))))
+    drawn = fitted.sample(np.array([24000.0]), 1000, np.random.default_rng(0))
+    assert len(np.unique(drawn, axis=0)) > 500
 
 
 def test_of_a_goal_beyond_the_gamut_the_nearest_settings_are_proposed_and_it_is_called_unreachable():

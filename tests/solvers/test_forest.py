@@ -168,13 +168,12 @@ def test_without_its_package_the_solver_says_what_is_missing(monkeypatch):
         Forest().suits((), ())
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"n_t": 1}, {"duplicate_K": 0}, {"n_estimators": 0}, {"max_depth": 0}, {"samples": 1}]
-)
-def test_options_that_cannot_be_meant_are_refused(wrong):
-    assert Forest(n_t=2, duplicate_K=1, n_estimators=1, max_depth=1, samples=2).samples == 2
+@pytest.mark.parametrize("name", ["n_t", "duplicate_K", "n_estimators", "max_depth", "samples"])
+def test_options_that_cannot_be_meant_are_refused(name):
+    least = {"n_t": 2, "duplicate_K": 1, "n_estimators": 1, "max_depth": 1, "samples": 2}
+    assert Forest(**least).samples == 2
     with pytest.raises(ValidationError):
-        Forest(**wrong)
+        Forest(**{**least, name: least[name] - 1})
 
 
 def test_samples_scatter_as_one_reading_does():
