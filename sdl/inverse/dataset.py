@@ -448,6 +448,7 @@ def _usable(data: Data) -> Bools:
 
 
 def _rows(data: Data, which: Bools) -> Data:
+    """Some rows for a cross-validation, without a preference or an objective."""
     return Data(
         data.X[which],
         data.Y[which],
@@ -458,6 +459,7 @@ def _rows(data: Data, which: Bools) -> Data:
         data.inputs,
         data.channels,
         current_session=data.current_session,
+        constraints=data.constraints,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 import sdl
 from sdl import config
 from sdl.errors import ConfigError, NotEnoughData, SdlError
+from sdl.grammar import parse_constraint
 from sdl.inverse import dataset
 from sdl.solvers.base import Solver, Targets
 from sdl.space import Space
 from sdl.store import datasets
-from sdl.types import Verdict
+from sdl.store.datasets import DatasetRow
+from sdl.types import Channel, Input, Reading, Verdict
 
 GAIN = np.array([[29264.0, 365, 122], [1322, 63597, 365], [753, 428, 30226]])
 TRUE = np.array([0.5, 0.25, 0.5])
@@ -130,6 +133,60 @@ def test_bounds_are_0_and_1_where_the_data_lies_inside_and_the_data_s_range_else
     assert sdl.solve(X, Y, far, "linear", high=[0.6, 0.7, 0.8]).settings == pytest.approx([0.6, 0.7, 0.8])
 
 
+def test_an_input_that_varies_by_less_than_a_hundredth_gets_its_own_range_as_bounds() -> None:
+    x = np.array([[0.2, 0.5, 0.300], [0.8, 0.5, 0.305]])
+    low, high = dataset.bounds_of(x, None, None)
+    assert low.tolist() == [0.0, 0.0, 0.300]
+    assert high.tolist() == [1.0, 1.0, 0.305]
+    low, high = dataset.bounds_of(x + 3.0, None, None)  # outside 0 … 1, and an input that never varied
+    assert low.tolist() == [3.2, 3.5, 3.3]
+    assert high.tolist() == [3.8, 4.5, 3.305]
+
+
+def test_an_input_that_never_varied_keeps_its_value_whose_uncertainty_is_unknown() -> None:
+    X, Y = data()
+    found = sdl.solve(np.insert(X, 1, 0.7, axis=1), Y, TARGET, "linear")
+    plain = sdl.solve(X, Y, TARGET, "linear")
+    assert found.settings[1] == found.raw[1] == 0.7
+    assert found.settings[[0, 2, 3]] == pytest.approx(plain.settings)
+    assert found.spread[[0, 2, 3]] == pytest.approx(plain.spread)
+    assert np.isnan([found.spread[1], found.uncertainty[1]]).all()
+    assert found.why.endswith("held as in every row: x1 0.7")
+
+
+def test_an_input_that_follows_from_the_others_is_not_taken_for_one_that_never_varied() -> None:
+    inputs = tuple(Input(name=name) for name in "abc")
+    constraints = (parse_constraint("a + b + c = 1"),)
+    settings = [{"a": a, "b": 0.25, "c": 0.75 - a} for a in (0.1, 0.3, 0.6)]
+    rows = [DatasetRow(Reading(one, {"y": 100 * one["a"]}), 0, "") for one in settings]
+    found, held = dataset.hold(dataset.data_from(rows, inputs, (Channel(name="y"),), ["y"], constraints=constraints))
+    assert held == {"b": 0.25}
+    assert [item.name for item in found.inputs] == ["a", "c"]
+    still = [rows[0]] * 3
+    assert dataset.hold(dataset.data_from(still, inputs, (Channel(name="y"),), ["y"]))[1] == {}
+
+
+def test_readings_of_records_become_rows_without_their_background_the_newest_of_age_0() -> None:
+    """The next reading is of a session after all of theirs."""
+    inputs, channels = (Input(name="a"), Input(name="b")), tuple(Channel(name=name) for name in "xyz")
+    rows = [
+        DatasetRow(Reading({"a": 0.1, "b": 0.2}, {"x": 7.0, "y": 9.0}, {"x": 2.0}, ("y",)), 0, "Monday"),
+        DatasetRow(Reading({"a": 0.3, "b": 0.4}, {"x": 5.0, "z": 1.0}), 0, "Monday"),
+        DatasetRow(Reading({"a": 0.5, "b": 0.6}, {"x": 6.0, "y": 8.0, "z": 2.0}), 3, "Tuesday"),
+    ]
+    found = dataset.data_from(rows, inputs, channels, ["y", "z"])
+    assert found.X.tolist() == [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
+    assert pytest.approx(np.array([[5, 9, np.nan], [5, np.nan, 1], [6, 8, 2]]), nan_ok=True) == found.Y
+    assert found.saturated.tolist() == [[False, True, False], [False] * 3, [False] * 3]
+    assert found.goal.tolist() == [False, True, True]
+    assert found.age.tolist() == [2.0, 1.0, 0.0]
+    assert found.session.tolist() == [0.0, 0.0, 3.0]
+    assert found.current_session is not None
+    assert found.current_session > 3.0
+    none = dataset.data_from([], inputs, channels, ["x"])
+    assert (none.X.shape, none.Y.shape, none.current_session) == ((0, 2), (0, 3), 0.0)
+
+
 def test_saturated_rows_are_left_out() -> None:
     X, Y = data(60)
     clipped = np.minimum(Y, 20000)
@@ -214,7 +271,6 @@ def test_any_shape_of_data_gives_an_answer_or_an_error_of_ours() -> None:
 
 def _data(X: Any, Y: Any) -> Any:
     from sdl.solvers.base import Data
-    from sdl.types import Channel, Input
 
     inputs = tuple(Input(name=n) for n in "RGB")
     channels = tuple(Channel(name=n) for n in "xyz")
@@ -296,6 +352,48 @@ def test_a_replicate_of_a_row_that_is_left_out_is_not_learnt_from() -> None:
         checked = dataset.cross_validate(Spy(), _data(X, Y), days)
         assert checked.rows == 50
         assert [len(settings) for settings in learnt] == [8] * checked.folds
+
+
+def test_left_out_readings_are_asked_for_within_two_per_cent_and_one_count() -> None:
+    X, Y = data(20)
+    asked: list[Targets] = []
+    rows = replace(_data(X, Y), goal=np.array([True, True, False]), current_session=4.0)
+
+    class Spy:
+        kind = "spy"
+
+        def fit(self, rows: Any) -> Any:
+            assert rows.current_session == 4.0
+            return self
+
+        def propose(self, targets: Targets, space: Space, rng: Any) -> Any:
+            asked.append(targets)
+            return _linear().fit(rows).propose(targets, space, rng)
+
+    dataset.cross_validate(Spy(), rows, [""] * 20)
+    value, low, high = (np.concatenate(part) for part in zip(*asked, strict=True))
+    order = np.argsort(value[:, 0])
+    assert value[order, :2] == pytest.approx(Y[np.argsort(Y[:, 0]), :2])
+    assert (value - low)[:, :2] == pytest.approx(0.02 * value[:, :2] + 1.0)
+    assert (high - value)[:, :2] == pytest.approx(0.02 * value[:, :2] + 1.0)
+    assert np.isnan(value[:, 2]).all()
+    assert (low[:, 2] == -np.inf).all()
+    assert (high[:, 2] == np.inf).all()
+
+
+def test_inputs_that_keep_a_constraint_are_validated_under_it() -> None:
+    """Three parts of a mixture: each of them has an error, and the errors add up to nothing."""
+    rng, inputs = np.random.default_rng(0), tuple(Input(name=name) for name in "abc")
+    rows = []
+    for a, b in rng.uniform(0.0, 0.5, (30, 2)):
+        applied = {"a": a, "b": b, "c": 1 - a - b}
+        rows.append(DatasetRow(Reading(applied, {"y": 100 * a + 30, "z": 50 * b + 20 * a + 9}), 0, ""))
+    channels = tuple(Channel(name=name) for name in "yz")
+    table = dataset.data_from(rows, inputs, channels, "yz", constraints=(parse_constraint("a + b + c = 1"),))
+    checked = dataset.cross_validate(_linear(), table, [""] * 30)
+    assert checked.rows == 30
+    assert [*checked.rmse] == ["a", "b", "c"]
+    assert max(checked.rmse.values()) < 1e-3
 
 
 @pytest.mark.slow

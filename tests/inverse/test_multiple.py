@@ -12,7 +12,7 @@ import pytest
 import sdl
 from sdl.core.goal import Band, Goal
 from sdl.errors import ConfigError, SolverError
-from sdl.inverse.multiple import APART, MAX_SOLUTIONS, _search, solutions
+from sdl.inverse.multiple import APART, MAX_SOLUTIONS, _hypercube, _search, solutions
 from sdl.registry import find
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.space.region import Region
@@ -113,6 +113,30 @@ def test_a_model_that_neither_predicts_nor_samples_says_so() -> None:
         solutions(fitted, rows, goal, np.random.default_rng(0))
 
 
+def test_without_sample_paths_it_is_unknown_how_probable_a_solution_is() -> None:
+    """Four solutions of two channels, by a model that only predicts; none is said to be one of a family."""
+    none = np.zeros((0, 2))
+    rows = Data(none, none, none.astype(bool), np.ones(2, bool), np.zeros(0), np.zeros(0), PAIR, TWO)
+
+    class Squares:
+        def predict(self, X: Any) -> Any:
+            return (X - 0.5) ** 2 * 100, np.ones_like(X)
+
+        def propose(self, targets: Targets, space: Any, rng: Any) -> Proposals:
+            nothing = np.full((1, 2), np.nan)
+            return Proposals(np.array([[0.6, 0.6]]), nothing, nothing, None, (Verdict.REACHABLE,), ("",))
+
+    goal = Goal({"a": Band.around(4.0, 0.001), "b": Band.around(4.0, 0.001)})
+    found = solutions(Squares(), rows, goal, np.random.default_rng(0))
+    settings = sorted((round(one.settings["x"], 3), round(one.settings["y"], 3)) for one in found)
+    assert settings == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
+    assert all(one.probability is None and not one.continuum for one in found)
+    assert all(one.expected["a"] == pytest.approx(4.0, abs=1e-3) for one in found)
+
+
+PAIR, TWO = tuple(Input(name=name) for name in "xy"), tuple(Channel(name=name) for name in "ab")
+
+
 @pytest.mark.parametrize(("prefer", "sign"), [({"maximise": "x0"}, 1), ({"minimise": "x0"}, -1)])
 def test_of_two_roots_the_preferred_is_listed_first(prefer: dict[str, str], sign: int) -> None:
     found = sdl.solve(*square(), [6000.0], "gp", low=-1, high=1, prefer=prefer, all_solutions=True)
@@ -151,6 +175,23 @@ def test_a_range_is_entered_at_its_nearer_end_and_the_best_come_first() -> None:
     assert (LOW + U * (HIGH - LOW))[:, 0] == pytest.approx([4.0, 4.4, 5.0], abs=0.02)
     far = _search(bowl, asked([np.nan, 9.0], [-np.inf, 8.9], [np.inf, 9.1]), starts, LOW, HIGH, REGION)
     assert far.shape == (0, 2)
+
+
+@pytest.mark.parametrize(("start", "end"), [([1.0, 0.2], [1.0, 0.8]), ([0.0, 0.8], [0.0, 0.2])])
+def test_at_a_bound_the_other_inputs_make_up_for_what_is_missing(start: list[float], end: list[float]) -> None:
+    """The first input changes the reading a hundred times as much, so the shortest step would leave the bounds."""
+    sloped = lambda X: (X @ np.array([[100.0], [1.0]]), None)  # noqa: E731
+    value = 100.0 * end[0] + end[1]
+    target = asked([value], [value - 0.01], [value + 0.01])
+    U = _search(sloped, target, np.array([start]), np.zeros(2), np.ones(2), REGION)
+    assert pytest.approx(np.array([end]), abs=0.01) == U
+
+
+def test_one_start_lies_in_each_of_as_many_equal_parts_of_every_range() -> None:
+    low, high = np.array([-1.0, 2.0]), np.array([1.0, 6.0])
+    starts = _hypercube(8, low, high, np.random.default_rng(0))
+    parts = np.floor((starts - low) / (high - low) * 8)
+    assert np.sort(parts, axis=0) == pytest.approx(np.tile(np.arange(8.0)[:, None], 2))
 
 
 @dataclass

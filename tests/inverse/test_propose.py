@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from core_kit import reading
 
-from sdl.core.goal import Band, Goal
+from sdl.core.goal import Band, Direction, Goal
 from sdl.core.history import History
 from sdl.errors import Degenerate, NotEnoughData, SolverError
 from sdl.inverse.propose import Proposal, _off_full_scale, data_of, propose, propose_fitted, targets_of
@@ -115,6 +115,25 @@ def test_the_background_is_taken_off_the_goal_and_added_back_to_what_is_expected
     answer = asked(solver, {"red": 30.0})
     assert solver.seen["targets"].value[0, :2].tolist() == [70.0, 200.0]
     assert answer.expected == {"red": 120.0, "green": 180.0}
+
+
+def test_the_estimate_of_an_objective_is_a_raw_reading_and_its_improvement_a_difference() -> None:
+    """An estimate of 40 above a background of 5 is a reading of 45; an improvement by 3 stays 3."""
+
+    class Improving(Scripted):
+        def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+            row, number = np.array([[0.25, 2.0]]), np.array
+            known = {"estimate": number([40.0]), "estimate_error": number([0.5]), "expected_improvement": number([3.0])}
+            return replace(super().propose(targets, space, rng), incumbent=row, **known)
+
+    data = data_of(history(reading()), INPUTS, CHANNELS, GOAL.channels)
+    band = Band(None, -math.inf, math.inf, direction=Direction.MAXIMISE)
+    goal = Goal({"red": band, "green": Band.around(200.0, 10.0)})
+    given = propose_fitted(Improving(), data, goal, np.random.default_rng(0), {"red": 5.0, "green": 7.0})
+    assert given.incumbent == {"R": 0.25, "G": 2.0}
+    assert (given.estimate, given.estimate_error, given.expected_improvement) == (45.0, 0.5, 3.0)
+    plain = propose_fitted(Improving(), data, goal, np.random.default_rng(0))
+    assert plain.estimate == 40.0
 
 
 @pytest.mark.parametrize(
@@ -270,3 +289,11 @@ def test_elsewhere_or_where_full_scale_keeps_the_goal_the_settings_stay() -> Non
     assert _off_full_scale(dict(at), rows, high, rows.space) == at
     all_full = replace(rows, saturated=np.ones((4, 2), bool))
     assert _off_full_scale(dict(at), all_full, GOAL, rows.space) == at
+
+
+def test_settings_that_share_one_input_with_a_saturated_row_are_not_called_saturated() -> None:
+    full = Reading({"R": 0.5, "G": 8.0}, {"red": 100.0, "green": 200.0}, None, ("red",))
+    for settings, said in (((0.5, 1.0), Verdict.REACHABLE), ((0.5, 8.0), Verdict.SATURATED)):
+        rows = data_of(history(full), INPUTS, CHANNELS, GOAL.channels)
+        answer = propose(Scripted(settings), rows, GOAL, np.random.default_rng(0))
+        assert answer.verdict is said

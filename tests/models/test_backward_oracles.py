@@ -9,6 +9,7 @@ import pytest
 from led import GAINS, data, hypercube, measure, night, space, targets
 from scipy import stats
 
+from sdl.models import session_effects
 from sdl.models.backward.partial_least_squares import _weight, fit_partial_least_squares
 from sdl.models.forward.linear_model import fit_linear, t_factor
 from sdl.models.session_effects import GAINS as GAIN_SIZES
@@ -169,6 +170,9 @@ def test_the_size_of_the_effects_that_the_grid_takes_is_within_a_step_of_the_res
     ratio = np.sqrt(best / np.diag(other.cov_re))
     assert (ratio > 1 / 4).all()
     assert (ratio < 4).all()
+    for grid in (OFFSETS, GAIN_SIZES):  # in steps of at most five
+        steps = np.array(grid[1:]) / grid[:-1]
+        assert ((steps > 1) & (steps <= 5.1)).all()
 
 
 def test_moved_rows_keep_the_line_that_statsmodels_gives_the_current_session():
@@ -183,6 +187,31 @@ def test_moved_rows_keep_the_line_that_statsmodels_gives_the_current_session():
         X[:, 1:], y[:, None], np.ones((len(y), 1), bool), which.astype(float), 7.0, np.array([0])
     )
     assert aligned.fit.coef[:, 0] == pytest.approx(line, abs=0.01 * np.abs(line).max())
+
+
+def test_the_line_of_the_current_session_has_the_covariance_of_henderson_s_equations(monkeypatch):
+    """That of the moved rows alone, and what the differences between sessions add to it."""
+    monkeypatch.setattr(session_effects, "OFFSETS", (0.02,))
+    monkeypatch.setattr(session_effects, "GAINS", (0.03,))
+    X, y, which = sessions(S=4, n=8)
+    Y, usable, goal = y[:, None], np.ones((len(y), 1), bool), np.array([0])
+    fit = fit_linear(X[:, 1:], Y, usable)
+    moved, covariance = session_effects._moved(X[:, 1:], Y, usable, which, 3, fit, goal)
+    w, slope = 1.0 / fit.variance(X[:, 1:])[:, 0], fit.slope[0]
+    D = np.diag([(0.02 * np.abs(slope).sum()) ** 2, *(0.03 * slope) ** 2])
+    noise = float(_lines(_sums(X, Y - X @ fit.coef, w[:, None], which), np.diag(D)[None]).noise[0])
+    Z = np.zeros((len(y), 12))
+    for s in range(4):
+        Z[which == s, 3 * s : 3 * s + 3] = X[which == s]
+    both = np.hstack([X, Z])
+    system = (both.T * w) @ both / noise
+    system[3:, 3:] += np.kron(np.eye(4), np.linalg.inv(D))
+    inverse, now = np.linalg.inv(system), np.eye(15)[:3] + np.eye(15)[12:]
+    alone = noise * np.linalg.inv((X.T * w) @ X)
+    assert covariance[0] + alone == pytest.approx(now @ inverse @ now.T, rel=0.02)
+    effects = inverse @ (both.T * w) @ y / noise
+    line = np.linalg.solve((X.T * w) @ X, (X.T * w) @ moved[:, 0])
+    assert line == pytest.approx(now @ effects, rel=1e-3, abs=5.0)
 
 
 def test_the_weighted_line_is_statsmodels_weighted_least_squares():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy.stats import truncnorm
 
 from sdl.arrays import Floats
+from sdl.models.data import Data
+from sdl.models.forward.bayesian_line import fit_bayesian_line
 from sdl.models.forward.dynamic_linear import (
     DRIFTS,
     JUMP,
@@ -21,6 +25,7 @@ from sdl.models.forward.dynamic_linear import (
     fit,
     variance_functions,
 )
+from sdl.types import Channel, Input
 
 SIGMA = np.array([0.004, 0.003])
 """Noise in units of its two shapes, which scales the jump between sessions."""
@@ -179,3 +184,35 @@ def test_without_a_row_the_model_is_its_prior_and_with_rows_it_lies_between() ->
     gram = part.X.T @ part.X + np.diag((noise / prior.sd[0]) ** 2)
     exact = np.linalg.solve(gram, part.X.T @ part.Y[:, 0] + (noise / prior.sd[0]) ** 2 * prior.mean[0])
     assert _reference(part, prior)[0] == pytest.approx(exact, rel=1e-9)
+
+
+def test_the_variance_of_a_channel_without_response_is_bounded_below_by_the_largest_response_of_another() -> None:
+    """By 1e-12 of the square of its range, and by 1 where no channel responds."""
+    X = np.array([[1.0, 0.2, 0.7], [1.0, 0.0, 0.0]])
+    found = variance_functions(X, np.array([[0.0, 0.0, 0.0], [5.0, 3.0, -4.0]]))
+    assert found[:, :, 0] == pytest.approx(np.full((2, 2), 1e-12 * 49.0))
+    assert found[:, 1, 1] == pytest.approx([0.05 * 25.0, 25.0 + (0.01 * 7.0) ** 2])
+    assert (variance_functions(X, np.zeros((1, 3))) == 1.0).all()
+
+
+def test_the_solver_s_model_is_that_of_its_rows_the_newest_one_reading_before_the_next() -> None:
+    given, goal = rows(18, 2), np.array([0, 1])
+    inputs, channels = (Input(name="x"), Input(name="y")), (Channel(name="a"), Channel(name="b"))
+    age, full = given.age - 1.0, np.zeros((18, 2), bool)
+    data = Data(given.X[:, 1:], given.Y, full, np.ones(2, bool), age, given.session, inputs, channels)
+    found, exact = fit_bayesian_line(data).dynamic, fit(given, goal)
+    assert found.coef == pytest.approx(exact.coef, rel=1e-9)
+    assert found.coef_covariance == pytest.approx(exact.coef_covariance, rel=1e-9)
+    assert found.dof == pytest.approx(exact.dof)
+
+
+def test_a_bound_of_a_channel_whose_noise_is_unknown_is_judged_by_the_nominal_noise() -> None:
+    """No degree of freedom is left by three rows: the noise of one reading is taken to be 0.4 % of the response."""
+    model = fit(rows(3), np.array([0, 1]))
+    assert np.isnan(model.sizes).all()
+    known = replace(model, root=np.zeros_like(model.root))
+    x = np.array([1.0, 0.5, 0.5])
+    variance = variance_functions(x[None], model.coef.T)[:, 0]  # of both shapes, each as probable as the other
+    sd = np.sqrt(0.004**2 * variance.mean(axis=0))
+    for away, used in ((3.9, 2), (4.1, 0)):
+        assert condition_on_censored(known, x[None], (x @ model.coef + away * sd)[None])[1] == used

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 from led import data, space, targets
+from scipy import stats
 
+from sdl.models.forward.forward_model import Prediction
 from sdl.models.forward.gaussian_process import fit_gaussian_process
 from sdl.models.forward.quadratic import fit_quadratic
 from sdl.models.inversion.forward import FittedForward
@@ -15,6 +20,7 @@ from sdl.types import Channel, Input, Verdict
 
 PAIR = tuple(Input(name=name, low=0.0, high=1.0) for name in "xy")
 TWO = tuple(Channel(name=name) for name in "ab")
+DYE = (*PAIR[:1], Input(name="dye", choices=("a", "b")))
 
 
 def swap(X):
@@ -49,6 +55,13 @@ def test_a_goal_that_leaves_a_choice_is_called_a_continuum():
     drawn = fitted.sample(np.array([24000.0]), 50, np.random.default_rng(0))
     assert swap(drawn)[:, 0] == pytest.approx(np.full(50, 24000.0), rel=0.01)
     assert np.ptp(drawn, axis=0).min() > 0.5
+
+
+def test_settings_drawn_along_a_continuum_are_seldom_drawn_twice():
+    """Candidates are drawn as widely along it as the others are, and not so widely that few lie inside."""
+    fitted = FittedForward(fit_quadratic(TrainingSet.from_data(rows(lambda X: swap(X)[:, :1], 30, channels=TWO[:1]))))
+    drawn = fitted.sample(np.array([24000.0]), 1000, np.random.default_rng(0))
+    assert len(np.unique(drawn, axis=0)) > 500
 
 
 def test_of_a_goal_beyond_the_gamut_the_nearest_settings_are_proposed_and_it_is_called_unreachable():
@@ -122,3 +135,110 @@ def test_beyond_the_gamut_the_settings_are_taken_where_a_reading_is_most_probabl
 
     assert chance(u[None])[0] > chance(np.linspace(0, 1, 501)[:, None]).max() - 0.3
     assert u[0] == pytest.approx(0.5, abs=0.15)
+
+
+# Models that are known --------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Known:
+    """A forward model of one channel with a mean f, a standard error e and a noise, whose paths are all its mean."""
+
+    training: TrainingSet
+    f: Any
+    e: Any
+    noise: Any
+    summary: str = "known"
+
+    def mean(self, U):
+        return self.f(U)[..., None]
+
+    def jacobian(self, U):
+        steps = 1e-6 * np.eye(U.shape[-1])
+        return np.stack([(self.mean(U + step) - self.mean(U - step)) / 2e-6 for step in steps], axis=-1)
+
+    def predict(self, U):
+        return Prediction(self.mean(U), self.e(U)[..., None] ** 2, self.noise(U)[..., None] ** 2)
+
+    def sample_paths(self, n, rng):
+        return _Same(self, n)
+
+
+@dataclass(frozen=True)
+class _Same:
+    model: Known
+    n: int
+
+    def __call__(self, U):
+        Y = self.model.mean(U)
+        return Y if U.ndim == 3 else np.tile(Y, (self.n, 1, 1))
+
+    def jacobian(self, U):
+        J = self.model.jacobian(U)
+        return J if U.ndim == 3 else np.tile(J, (self.n, 1, 1, 1))
+
+
+def even(U):
+    return np.ones(U.shape[:-1])
+
+
+def known(f, e=even, noise=even, inputs=PAIR[:1], X=None):
+    X = np.linspace(0, 1, 9)[:, None] if X is None else X
+    training = TrainingSet.from_data(data(X, f(X)[:, None], inputs=inputs, channels=TWO[:1]))
+    return FittedForward(Known(training, f, e, noise))
+
+
+def settings(fitted, wanted):
+    return fitted.settings(wanted, fitted.training.own_region, np.random.default_rng(0))
+
+
+def peaks(U):
+    """Readings with a peak of 99 at 0.25 and one of 120 at 0.75."""
+    return np.where(U[..., 0] < 0.5, 99, 120) - 400 * (np.abs(U[..., 0] - 0.5) - 0.25) ** 2
+
+
+@pytest.mark.parametrize("sure", [False, True])
+def test_of_several_solutions_the_one_with_the_smallest_standard_error_is_proposed(sure):
+    """Whatever the noise of a reading there, and although other searches end at the lower peak, no solution."""
+    right = lambda U: U[..., 0] > 0.75  # noqa: E731
+    fitted = known(
+        peaks, lambda U: np.where(right(U) == sure, 1.0, 2.0), lambda U: np.where(right(U) == sure, 9.0, 1.0)
+    )
+    found = settings(fitted, goal(100.0, tolerance=0.002))
+    assert found[0] - 0.75 == pytest.approx(np.sqrt(20 / 400) * (1 if sure else -1), abs=1e-3)
+
+
+@pytest.mark.parametrize("measured", [0.0, 1.0])
+def test_of_two_choices_that_reach_it_the_one_measured_close_by_is_proposed(measured):
+    """Between choices slopes may differ, so that readings far from the rows of a choice are more uncertain."""
+    X = np.column_stack([np.linspace(0, 1, 24), np.arange(24) % 2 * 1.0])
+    kept = X[(X[:, 1] == measured) | (X[:, 0] > 0.8)]
+    fitted = known(lambda U: 100 + 50 * U[..., 0], inputs=DYE, X=kept)
+    assert settings(fitted, goal(115.0)) == pytest.approx([0.3, measured], abs=1e-3)
+
+
+def test_settings_that_only_come_close_are_no_solution_where_others_reach_the_target():
+    """The left peak ends half a tolerance below the target, where the model is a hundred times as sure."""
+    fitted = known(peaks, lambda U: np.where(U[..., 0] < 0.5, 0.01, 1.0))
+    found = settings(fitted, goal(100.0, tolerance=0.02))
+    assert abs(found[0] - 0.75) == pytest.approx(np.sqrt(20 / 400), abs=1e-3)
+
+
+def test_the_likelihood_of_settings_is_the_density_of_the_readings_there():
+    fitted = FittedForward(fit_quadratic(TrainingSet.from_data(rows(swap, 40))))
+    U, value = np.random.default_rng(1).random((5, 2)), np.array([22000.0, 9000.0])
+    mean, sd = fitted.predict(U)
+    exact = stats.norm(mean, sd).logpdf(value).sum(axis=1)
+    found = fitted._log_likelihood(U, value, np.arange(2))
+    assert np.diff(found) == pytest.approx(np.diff(exact), rel=1e-9)
+
+
+def test_of_two_choices_that_miss_alike_the_one_with_no_row_close_by_may_yet_reach():
+    """Its readings are more uncertain, because slopes may differ between choices."""
+    X = np.column_stack([np.linspace(0, 1, 12), np.arange(12) % 2 * 1.0])
+    near = np.array([[1.0, 0.0], [1.0, 1.0]])
+    for measured in (0, 1):
+        kept = X[(X[:, 1] == measured) | (X[:, 0] < 0.5)]  # of the other choice only low settings
+        kept = np.vstack([kept, [1.0, measured]])
+        fitted = known(lambda U: 100 + 50 * U[..., 0], inputs=DYE, X=kept)
+        bands = Bands.of(fitted.training, goal(170.0, tolerance=0.02))
+        found = fitted._most_probable(bands, near, fitted.training.own_region, np.random.default_rng(0))
+        assert found == pytest.approx([1.0, 1.0 - measured], abs=1e-6)

@@ -12,13 +12,21 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, Matern
 
 from sdl.arrays import Floats
+from sdl.errors import NotEnoughData
 from sdl.models.data import Data, Objective
-from sdl.models.forward.gaussian_process import GaussianProcess, fit_gaussian_process, fit_processes
+from sdl.models.forward.gaussian_process import (
+    GaussianProcess,
+    condition,
+    fit_gaussian_process,
+    fit_processes,
+    hyperparameters_of,
+)
 from sdl.models.forward.gp.censored import censored_sites
-from sdl.models.forward.gp.channel import WIDE, WRONG, Processes
+from sdl.models.forward.gp.channel import WIDE, WRONG, ChannelRows, Processes
+from sdl.models.forward.gp.covariance import kernel
 from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, score
-from sdl.models.forward.gp.fit import are_logarithmic
-from sdl.models.forward.gp.sample_paths import draw
+from sdl.models.forward.gp.fit import _transforms, are_logarithmic
+from sdl.models.forward.gp.sample_paths import _log_t, draw
 from sdl.models.inversion.forward import FittedForward
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
@@ -193,6 +201,24 @@ def test_drawn_functions_have_the_mean_and_the_covariance_of_the_posterior() -> 
     assert np.cov(drawn.T) == pytest.approx(covariance, abs=0.15 * np.outer(sd, sd).max())
 
 
+def test_functions_drawn_from_the_prior_have_its_covariance() -> None:
+    """Without the line, whose variance is a hundred times as large; the features follow a t distribution."""
+    U = np.array([[0.2, 0.4], [0.25, 0.5], [0.9, 0.8]])
+    one = Processes.of(problem(), THETA)
+    channel = replace(fitted(5).channels[0], processes=one, weight=np.ones(1))
+    drawn = draw(channel, 5000, np.random.default_rng(0))
+    smooth = drawn._replace(line=np.zeros_like(drawn.line)).prior(U)
+    exact = kernel(THETA, U, U, 0.0)[0]
+    assert np.cov(smooth.T) == pytest.approx(exact, abs=0.08 * exact.max())
+    assert np.abs(smooth.mean(axis=0)).max() < 0.1
+    line = drawn._replace(weight=np.zeros_like(drawn.weight)).prior(U)
+    assert np.cov(line.T) == pytest.approx(kernel(np.log([[1.0] * 2 + [1e-9] * 5]), U, U, LINE)[0], rel=0.1)
+    x = np.random.default_rng(1).random((4, 2))
+    for dof in (1, 5):
+        density = stats.multivariate_t(np.zeros(2), np.eye(2), dof).logpdf(x)
+        assert _log_t((x**2).sum(axis=1), dof, 2) == pytest.approx(density)
+
+
 def test_a_path_is_one_function_whose_derivatives_are_those_of_finite_differences() -> None:
     model, U, h = fitted(), np.random.default_rng(2).random((4, 2)), 1e-6
     paths = model.sample_paths(7, np.random.default_rng(0))
@@ -283,6 +309,50 @@ def test_one_reading_below_full_scale_is_enough_to_look_between_it_and_the_bound
     assert (u < 0.5).all()
 
 
+def clipped(n: int, ends: list[float]) -> Data:
+    """Rows of `bend` whose channels end at these readings."""
+    rows = bend(n)
+    return replace(rows, Y=np.minimum(rows.Y, ends), saturated=np.asarray(ends <= rows.Y))
+
+
+def test_a_row_that_is_censored_in_one_channel_is_a_bound_there_and_a_reading_in_the_other() -> None:
+    """The first channel reads at most 18000; the second has an end that no reading comes to."""
+    rows = clipped(40, [18000.0, 60000.0])
+    model, cut = fit_gaussian_process(rows), rows.saturated[:, 0]
+    assert 3 <= cut.sum() <= 20
+    first, second = model.channels
+    assert first.used.sum() == second.used.sum() == 40  # the bounds are rows of the process, too
+    assert model.mean(rows.X[cut])[:, 0].min() > 17500
+    assert model.predict(rows.X).mean[:, 1] == pytest.approx(fitted(40).predict(rows.X).mean[:, 1], rel=1e-6)
+
+
+def test_of_one_channel_each_row_is_used_once_as_a_reading_or_as_a_bound() -> None:
+    rows = clipped(40, [18000.0, 60000.0])
+    one = led.data(rows.X, rows.Y[:, :1], inputs=PAIR, channels=led.CHANNELS[:1])
+    model = fit_gaussian_process(replace(one, saturated=rows.saturated[:, :1]))
+    assert len(model.channels[0].used) == 40
+    assert model.channels[0].used.all()
+
+
+def test_where_too_few_rows_are_complete_censored_readings_are_bounds_of_the_process() -> None:
+    """Rows below the end of the first channel are few, and one row lacks a channel; one is needed."""
+    rows, order = bend(7), np.argsort(bend(7).Y[:, 0])
+    for exact in (2, 1, 0):
+        end = rows.Y[order[max(exact - 1, 0)], 0] / 2 + rows.Y[order[exact], 0] / 2 - (not exact)
+        cut = replace(
+            rows, Y=np.minimum(rows.Y, [end, 6e4]), saturated=np.column_stack([end < rows.Y[:, 0], [False] * 7])
+        )
+        cut.Y[order[-1], 1] = np.nan
+        if not exact:
+            with pytest.raises(NotEnoughData):
+                fit_gaussian_process(cut)
+            continue
+        model = fit_gaussian_process(cut)
+        assert model.training.summary == f"6 readings ({6 - exact} saturated, used as bounds)"
+        assert model.training.usable.sum(axis=0).tolist() == [exact, 6]
+        assert model.mean(cut.X[order[2:6]])[:, 0].min() > end - 500
+
+
 # Transforms ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("transform", ["none", "log"])
 def test_a_transform_is_undone_and_its_derivative_that_of_finite_differences(transform: Transform) -> None:
@@ -299,6 +369,30 @@ def test_readings_that_fall_exponentially_are_learnt_on_their_logarithms() -> No
     assert [one.transform for one in fit_gaussian_process(below).channels] == ["none", "none"]
 
 
+def test_two_readings_of_zero_are_no_reason_for_a_logarithm_that_leaves_them_out() -> None:
+    """Of a line: neither scale is compared with these two, which are then left out as wrong."""
+    rng, X = np.random.default_rng(0), np.random.default_rng(1).random((40, 2))
+    rows = led.data(
+        X, 9000 + X @ [[8000.0], [5000.0]] + 20 * rng.standard_normal((40, 1)), None, PAIR, led.CHANNELS[:1]
+    )
+    training, Y = TrainingSet.from_data(rows), rows.Y.copy()
+    Y[[3, 20]] = 0.0
+    model = fit_processes(replace(training, Y=Y))
+    assert model.channels[0].transform == "none"
+    assert np.flatnonzero(model.channels[0].wrong).tolist() == [3, 20]
+    assert model.mean(X)[:, 0] == pytest.approx(rows.Y[:, 0], abs=100.0)
+
+
+@pytest.mark.parametrize("level", [0.0, 5000.0])
+def test_a_channel_that_never_changes_is_expected_to_stay_as_it_is(level: float) -> None:
+    X = np.random.default_rng(0).random((12, 2))
+    model = fit_processes(TrainingSet.from_data(led.data(X, np.full((12, 1), level), None, PAIR, led.CHANNELS[:1])))
+    assert model.mean(X)[:, 0] == pytest.approx(np.full(12, level), abs=1e-3)
+    prediction = model.predict(X)
+    assert np.isfinite(prediction.model_var).all()
+    assert np.isfinite(prediction.noise_var).all()
+
+
 def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_is_strong() -> None:
     shared = are_logarithmic
     assert shared(np.array([1.0, 1.1, 0.9])).all()  # none would be enough alone
@@ -306,6 +400,54 @@ def test_channels_share_their_evidence_for_a_logarithm_and_may_differ_where_it_i
     assert shared(np.array([6.0, -6.0, -5.0])).tolist() == [True, False, False]
     assert not shared(np.array([0.5, 0.2, -0.1])).any()
     assert shared(np.array([])).tolist() == []
+
+
+def rows_of(y: list[float], censored: int = 0, optimised: bool = False) -> ChannelRows:
+    """Readings of one channel, of which the last `censored` are bounds."""
+    n, values = len(y), np.array(y)
+    cut = np.arange(n) >= n - censored
+    size = float(values[~cut].std())
+    return ChannelRows(np.linspace(0, 1, n)[:, None], values, ~cut, cut, cut, np.ones(1), size, optimised)
+
+
+def test_a_logarithm_is_compared_where_at_most_a_tenth_of_the_readings_are_not_positive() -> None:
+    """Bounds must be positive; with an objective all readings must be a tenth of their scatter above 0."""
+    twenty = [float(i) for i in range(1, 21)]
+    assert _transforms(rows_of(twenty)) == ("none", "log")
+    assert _transforms(rows_of([-1.0, 0.0, 0.5, *twenty[3:]])) == ("none", "log")
+    assert _transforms(rows_of([-1.0, 0.0, -2.0, *twenty[3:]])) == ("none",)
+    assert _transforms(rows_of([*twenty, 0.5], censored=1)) == ("none", "log")
+    assert _transforms(rows_of([*twenty, -0.5], censored=1)) == ("none",)
+    assert _transforms(rows_of([*twenty], optimised=True)) == ("none", "log")
+    assert _transforms(rows_of([0.3, *twenty], optimised=True)) == ("none",)
+
+
+def test_with_an_objective_the_mean_reading_is_that_of_the_rows() -> None:
+    """It is fitted to their distance from a level below the smallest one, which is added again."""
+    rows = fade(30)
+    model = fit_processes(TrainingSet.from_data(rows), objective=Objective(0, 1.0))
+    assert model.offset[0] > 0
+    assert model.mean(rows.X)[:, 0] == pytest.approx(rows.Y[:, 0], rel=0.02)
+    paths = model.sample_paths(20, np.random.default_rng(0))
+    assert paths(rows.X)[..., 0].mean(axis=0) == pytest.approx(rows.Y[:, 0], rel=0.03)
+
+
+def test_a_process_of_given_hyperparameters_has_the_noise_and_the_mean_of_the_fit() -> None:
+    """The jitter has become constant noise of the same mean variance over the rows."""
+    rows = bend(60)
+    channel = fit_gaussian_process(rows).channels[0]
+    given = hyperparameters_of(channel)
+    size = np.exp(channel.weight @ channel.processes.theta)
+    jitter = (rows.X * (1 - rows.X) + 0.05) @ channel.slope**2
+    assert given.proportional == pytest.approx(size[-3])
+    constant = (size[-2] * channel.scale) ** 2 + size[-1] ** 2 * jitter.mean()
+    assert given.constant**2 == pytest.approx(constant)
+    again = condition(given, rows.X, rows.Y[:, 0], np.zeros(60, bool))
+    mean, _, noise = again.predict(rows.X)
+    assert mean == pytest.approx(channel.mean(rows.X), rel=5e-3)
+    assert noise == pytest.approx(given.constant**2 + (given.proportional * mean) ** 2, rel=1e-6)
+    missing = np.where(np.arange(60) < 5, np.nan, rows.Y[:, 0])
+    assert condition(given, rows.X, missing, np.zeros(60, bool)).used.sum() == 55
 
 
 # Wrong rows ----------------------------------------------------------------------------------------------------------
@@ -370,6 +512,10 @@ def test_the_variance_between_sessions_is_added_to_that_of_the_model() -> None:
     exact = np.stack([[at @ cov[c] @ at for c in range(2)] for at in x])
     assert exact.min() > 0
     assert model.predict(U).model_var - alone.model_var == pytest.approx(exact, rel=1e-6)
+    paths = model.sample_paths(4000, np.random.default_rng(0))
+    assert paths(U).std(axis=0) == pytest.approx(np.sqrt(model.predict(U).model_var), rel=0.1)
+    h = 1e-5 * np.array([1.0, 0.0])
+    assert paths.jacobian(U)[..., 0] == pytest.approx((paths(U + h) - paths(U - h)) / 2e-5, rel=1e-3, abs=1.0)
 
 
 def test_the_parts_of_the_noise_are_proportional_constant_and_jitter() -> None:

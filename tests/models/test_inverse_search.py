@@ -11,8 +11,12 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from sdl.arrays import Floats
-from sdl.models.inversion.search import Bands, cheapest, log_inside, maximise, search
+from sdl.models.data import Targets
+from sdl.models.inversion.search import Bands, cheapest, log_inside, maximise, search, starting_points
+from sdl.models.training_set import TrainingSet
 from sdl.space.region import Region
+from sdl.types import Channel, Input
+from tests import led
 
 
 def box(d: int) -> Region:
@@ -148,6 +152,63 @@ def nearest_by(slope: Floats, gap: Floats, region: Region) -> Floats:
         options={"ftol": 1e-14, "maxiter": 500},
     )  # fmt: skip
     return np.asarray(found.x)
+
+
+def test_bounds_that_are_not_0_and_1_are_kept_beside_a_constraint_as_by_a_general_optimiser() -> None:
+    """Goals beyond every side, so that the ends lie on lower and upper bounds and on the constraint."""
+    rng, low, high = np.random.default_rng(2), np.array([-0.8, 0.3, 0.1]), np.array([0.2, 1.4, 0.6])
+    region = replace(Region.box(low, high), A=np.ones((1, 3)), b=np.array([1.2]))
+    on = np.zeros((2, 3), bool)
+    for _ in range(20):
+        slope, base, mean, jacobian = plane(rng, 3, 3)
+        value = base + slope @ rng.uniform(-2, 2, 3)
+        found = search(mean, jacobian, bands_of(value), region.sample(3, rng), region)
+        exact = minimize(
+            lambda u, slope=slope, gap=value - base: ((slope @ u - gap) ** 2).sum(), np.array([0.0, 0.5, 0.2]),
+            bounds=list(zip(low, high, strict=True)), options={"ftol": 1e-14, "maxiter": 500},
+            constraints=[{"type": "ineq", "fun": lambda u: 1.2 - u.sum()}],
+        ).x  # fmt: skip
+        best = found.U[int(found.cost.argmin())]
+        assert best == pytest.approx(exact, abs=1e-4)
+        on |= np.abs(best - np.stack([low, high])) < 1e-6
+    assert on.sum() >= 5
+
+
+def test_bands_aim_at_targets_and_at_limits_moved_inwards() -> None:
+    training = TrainingSet.from_data(led.night(30))
+    value, ends = [16384.0, np.nan, np.nan], ([16000.0, 9000.0, -np.inf], [16700.0, 20000.0, np.inf])
+    target = Targets(np.array(value), *(np.array(end) for end in ends))
+    bands, (low, high) = Bands.of(training, target), training.guarded_limits(target)
+    assert bands.columns.tolist() == [0, 1]
+    assert bands.aim_low == pytest.approx([16384.0, low[1]])
+    assert bands.aim_high == pytest.approx([16384.0, high[1]])
+    assert bands.low.tolist() == [16000.0, 9000.0]
+    assert bands.high.tolist() == [16700.0, 20000.0]
+    assert bands.unit == pytest.approx(training.tolerance_scale(target)[:2])
+    assert 9000.0 < low[1] < high[1] < 20000.0
+
+
+def test_a_search_starts_in_every_combination_of_choices_from_the_rows_closest_to_the_goal_and_at_random() -> None:
+    inputs = (Input(name="x"), Input(name="dye", choices=("a", "b", "c")))
+    X = np.column_stack([np.linspace(0, 1, 9), np.arange(9) % 3 == 1, np.arange(9) % 3 == 2]).astype(float)
+    training = TrainingSet.from_data(led.data(X, 100 * X[:, :1], inputs=inputs, channels=(Channel(name="y"),)))
+    bands, region = bands_of([52.0], 1.0), training.own_region
+    starts = starting_points(training, bands, region, np.random.default_rng(0))
+    blocks, count = np.unique(starts[:, 1:], axis=0, return_counts=True)
+    assert blocks.tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert count.tolist() == [9, 9, 9]  # three rows and six random settings in each
+    for block in blocks:
+        of_rows = set(starts[(starts[:, 1:] == block).all(axis=1), 0].tolist())
+        assert {0.5, 0.375, 0.625} <= of_rows
+        assert len(of_rows) == 9
+
+
+@pytest.mark.parametrize("miss", [0.5, 20.0])
+def test_the_cheapest_settings_miss_a_goal_that_none_reaches_by_at_most_a_hundredth_more(miss: float) -> None:
+    jacobian = lambda U: np.ones((*U.shape[:-1], 1, 2))  # noqa: E731
+    total = lambda U: U.sum(axis=-1, keepdims=True)  # noqa: E731
+    u = cheapest(total, jacobian, bands_of([2.0 + 0.01 * miss]), np.ones(2), np.array([1.0, 0.5]), box(2))
+    assert 0.999 * miss <= (2.0 + 0.01 * miss - u.sum()) / 0.01 <= 1.011 * miss
 
 
 def test_each_search_keeps_to_the_choices_of_its_start() -> None:

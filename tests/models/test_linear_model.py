@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
+from scipy import stats
 
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.models.forward.linear_model import fit_linear, t_factor
+from sdl.models.forward.forward_model import LinearForward, leave_one_out_t
+from sdl.models.forward.linear_model import _noise, fit_linear, t_factor
+from sdl.models.noise import bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.linear import Linear
@@ -235,6 +240,111 @@ def test_settings_for_more_readings_than_inputs_are_weighted_by_the_noise():
     factor = t_factor(fit.dof.min())
     assert spread == pytest.approx(factor * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)), rel=1e-9)
     assert uncertainty == pytest.approx(factor * np.sqrt(np.diag(inverse @ model @ inverse.T)), rel=1e-9)
+
+
+def test_the_noise_of_a_channel_is_pooled_with_the_lower_median_of_all_as_two_degrees_of_freedom():
+    residual = np.random.default_rng(0).standard_normal((12, 4)) * [1.0, 2.0, 3.0, 400.0]
+    dof = np.array([8.0, 8.0, 5.0, 0.0])  # none is left in the last channel
+    noise, pooled = _noise(residual, dof)
+    square = (residual**2).sum(axis=0)
+    common = sorted(square[:3] / dof[:3])[1]
+    assert np.diag(noise)[:3] == pytest.approx((square[:3] + 2 * common) / (dof[:3] + 2))
+    assert np.isnan(noise[3, 3])
+    assert pooled.tolist() == [10.0, 10.0, 7.0, 0.0]
+    alike = residual[:, 0] @ residual[:, 2] / np.sqrt(square[0] * square[2]) * 5 / (5 + 2)  # shrunk by the fewer
+    assert noise[0, 2] == pytest.approx(alike * np.sqrt(noise[0, 0] * noise[2, 2]))
+    assert np.isnan(_noise(residual, np.zeros(4))[0]).all()
+
+
+def test_the_channel_with_the_fewest_degrees_of_freedom_widens_the_standard_errors_of_settings():
+    rows = night(14)
+    rows.Y[:9, 2] = np.nan
+    fit = fit_linear(rows.X, np.nan_to_num(rows.Y), np.isfinite(rows.Y))
+    assert fit.dof.tolist() == [12.0, 12.0, 3.0]
+    columns, u = np.arange(3), np.full(3, 0.5)
+    inverse, (noise, model) = fit.inverse(columns, u), fit.covariance(u)
+    spread, _ = fit.std_errors(columns, u)
+    assert spread == pytest.approx(t_factor(3.0) * np.sqrt(np.diag(inverse @ (noise + model) @ inverse.T)))
+
+
+def test_the_shapes_of_the_noise_are_those_of_their_formulas():
+    """At the middle and at the lower end of the first input, for a channel of slopes 3 and -4, and one of 10 and 0."""
+    U, mean = np.array([[0.5, 0.5], [0.0, 0.5]]), np.array([[20.0, 5.0], [18.5, 0.0]])
+    slope = np.array([[3.0, -4.0], [10.0, 0.0]])
+    jitter = [[25 * 0.3, 100 * 0.3], [9 * 0.05 + 16 * 0.3, 100 * 0.05]]
+    assert variance_of("jitter", U, mean, slope) == pytest.approx(np.array(jitter))
+    assert variance_of("jitter", U - 7.0, mean, slope)[0] == pytest.approx([25 * 0.05, 100 * 0.05])  # as at the end
+    proportional = [[400 + 0.07**2, 25 + 0.1**2], [18.5**2 + 0.07**2, 0.1**2]]
+    assert variance_of("proportional", U, mean, slope) == pytest.approx(np.array(proportional))
+    assert (variance_of("even", U, mean, slope) == 1.0).all()
+    assert bounded_below(np.array([0.0, 5.0]), 5.0).tolist() == [5e-12, 5.0]
+    assert bounded_below(np.zeros(2), 0.0).tolist() == [1.0, 1.0]
+
+
+def test_drawn_lines_have_the_standard_errors_of_the_model_and_its_correlation_between_channels():
+    """Student's t: the interquartile range of the draws is that of its distribution. Their derivatives are slopes."""
+    rng = np.random.default_rng(0)
+    U = hypercube(12, rng)
+    common = rng.standard_normal((12, 1))
+    Y = 1000 + U @ GAINS.T + 30 * common * [1.0, -1.0, 0.0] + 30 * rng.standard_normal((12, 3))
+    training = TrainingSet.from_data(data(U, Y))
+    model, at = LinearForward(training, training.linear), np.array([[0.2, 0.9, 0.4], [0.5, 0.5, 0.5]])
+    paths = model.sample_paths(20_000, np.random.default_rng(0))
+    drawn, prediction, dof = paths(at), model.predict(at), training.linear.dof
+    assert np.median(drawn, axis=0) == pytest.approx(prediction.mean, abs=1.0)
+    sd = np.sqrt(prediction.model_var) / t_factor(dof)
+    quartiles = np.quantile(drawn, [0.25, 0.75], axis=0)
+    assert np.diff(quartiles, axis=0)[0] == pytest.approx(2 * stats.t(dof).ppf(0.75) * sd, rel=0.05)
+    above, noise = drawn[:, 1] > np.median(drawn[:, 1], axis=0), training.linear.noise
+    alike = noise / np.sqrt(np.outer(np.diag(noise), np.diag(noise)))
+    assert alike[0, 1] < -0.3
+    for c in (1, 2):  # normal variables have the same sign with this probability
+        assert (above[:, 0] == above[:, c]).mean() == pytest.approx(0.5 + np.arcsin(alike[0, c]) / np.pi, abs=0.03)
+    slopes, h = paths.jacobian(at), 1e-3
+    for j in range(3):
+        step = h * np.eye(3)[j]
+        assert slopes[:10, :, :, j] == pytest.approx((paths(at + step) - paths(at - step))[:10] / (2 * h), rel=1e-6)
+    assert paths(np.tile(at, (20_000, 1, 1))) == pytest.approx(drawn)
+
+
+def test_without_degrees_of_freedom_lines_are_drawn_with_the_nominal_noise_of_the_response():
+    """Four rows of three inputs: each coefficient scatters by 0.4 % of the channel's response."""
+    training = TrainingSet.from_data(night(4))
+    model = LinearForward(training, training.linear)
+    paths = model.sample_paths(4000, np.random.default_rng(0))
+    base = paths(np.zeros((1, 3)))[:, 0]
+    steps = paths(np.eye(3)) - base[:, None]
+    response = 0.004 * np.abs(training.linear.slope).sum(axis=1)
+    assert base.std(axis=0) == pytest.approx(response, rel=0.1)
+    assert steps.std(axis=0) == pytest.approx(np.tile(response, (3, 1)), rel=0.1)
+
+
+def test_lines_through_the_origin_are_drawn_through_the_origin_of_the_inputs():
+    rng = np.random.default_rng(0)
+    inputs = tuple(Input(name=i.name, low=0.5, high=1.5, step=None) for i in RGB)
+    X = 0.5 + hypercube(20, rng)
+    fitted = Linear(intercept=False).fit(data(X, 0.4 * X @ GAINS.T + 30 * rng.standard_normal((20, 3)), inputs=inputs))
+    model = fitted.forward
+    paths, at = model.sample_paths(50, rng), np.array([[-0.5] * 3, [0.0] * 3, [0.5, 0.2, 0.9]])  # the first is 0
+    drawn = paths(at)
+    assert np.abs(drawn[:, 0]).max() < 1e-9
+    assert drawn[:, 2] == pytest.approx(drawn[:, 1] + (paths.jacobian(at)[:, 0] @ at[2]), rel=1e-9)
+    assert drawn.mean(axis=0)[1:] == pytest.approx(model.mean(at)[1:], rel=0.01)
+    assert model.predict(at).model_var[0] == pytest.approx([0.0] * 3, abs=1e-9)
+
+
+def test_degrees_of_freedom_are_the_readings_of_each_channel_less_its_coefficients():
+    rows = night(12)
+    rows.Y[:3, 2] = np.nan
+    training = TrainingSet.from_data(replace(rows, goal=np.array([True, True, False])))
+    assert LinearForward(training, training.linear).residual_dof.tolist() == [8.0, 8.0, 5.0]
+
+
+def test_a_row_that_alone_determines_a_coefficient_cannot_be_predicted_from_the_others():
+    leverage = np.array([[0.5], [1.0 - 1e-5], [1.0 - 1e-7], [1.0]])
+    one, dof = np.ones((4, 1)), np.array([6.0])
+    density = leave_one_out_t(1e-9 * one, leverage, one, np.ones(1), dof)
+    assert np.isfinite(density[:, 0]).tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize("options", [{"local": 0.3}, {"memory": 5}])

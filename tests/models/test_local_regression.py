@@ -7,11 +7,13 @@ import pytest
 from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
+from sdl.models.backward.least_squares import fit_least_squares, wide_enough
 from sdl.models.backward.local_regression import fit_inverse_regression
 from sdl.models.training_set import TrainingSet
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
+from sdl.types import Channel, Input
 
 GOALS = np.array([[0.15, 0.6, 0.4], [0.5, 0.25, 0.8], [0.85, 0.45, 0.2], [0.3, 0.8, 0.6]])
 
@@ -67,6 +69,15 @@ def test_each_input_bends_for_itself():
     only = np.column_stack([X[:, 0], bent(X[:, 1]), X[:, 2]])
     width = fit_inverse_regression(TrainingSet.from_data(data(X, measure(only, rng)))).width
     assert np.isfinite(width).tolist() == [False, True, False]
+
+
+def test_of_many_rows_four_hundred_are_used_evenly_spaced_from_the_first_to_the_last():
+    X = np.random.default_rng(0).choice([0.0, 0.5, 1.0], (1999, 3))  # three levels: no width is tried
+    trend = fit_inverse_regression(TrainingSet.from_data(data(X, measure(X, np.random.default_rng(1)))))
+    assert len(trend.rows) == len(trend.U) == 400
+    assert (trend.rows[0], trend.rows[-1]) == (0, 1998)
+    assert set(np.diff(trend.rows)) <= {5, 6} | {4}
+    assert len(fit_inverse_regression(TrainingSet.from_data(night(60))).rows) == 60
 
 
 def test_the_trend_turned_round_gives_the_readings_back():
@@ -147,3 +158,81 @@ def test_a_memory_of_no_row_is_lengthened_until_it_carries_a_line():
     answer = ask(Linear(memory=0.1), night(60), [16384.0] * 3)
     assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, [16384.0] * 3), abs=0.01)
     assert np.isfinite(answer.uncertainty[0]).all()
+
+
+@pytest.mark.parametrize("width", [0.02, 0.1, 10.0])
+def test_a_width_grows_by_halves_until_one_and_a_half_rows_count_for_each_coefficient(width):
+    """The effective number of rows is the square of the sum of their weights over the sum of the squares."""
+    training = TrainingSet.from_data(night(40))
+    away = ((training.U - 0.3) ** 2).sum(axis=1)
+    near = lambda width: np.exp(-0.5 * away / width**2)  # noqa: E731
+    widths = width * 1.5 ** np.arange(40)
+    enough = next(one for one in widths if near(one).sum() ** 2 / (near(one) ** 2).sum() >= 1.5 * 4)
+    assert wide_enough(near, width, training) == pytest.approx(near(enough))
+    few = TrainingSet.from_data(night(5))  # with fewer rows than that, all but one must count
+    equal = lambda width: np.where(np.arange(5) < width, 1.0, 1e-9)  # noqa: E731
+    assert wide_enough(equal, 1.0, few).sum() == pytest.approx(4.0, abs=1e-6)
+
+
+def test_rows_count_by_their_distance_their_age_and_a_twentieth_if_their_choice_is_another():
+    """Against statsmodels, with the product of these weights and that from the noise of each reading."""
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.random((60, 2)), np.arange(60) % 2])
+    Y = 2000 + X @ np.array([[9000.0], [4000.0], [500.0]]) + 3000 * X[:, :1] * X[:, 2:]
+    Y += 20 * rng.standard_normal(Y.shape)
+    rows = data(X, Y, inputs=DYED, channels=(Channel(name="c"),))
+    fitted = fit_least_squares(rows, memory=30.0, local=0.4)
+    for u in np.array([[0.3, 0.6, 0.0], [0.7, 0.2, 1.0]]):
+        away = ((fitted.training.U - u) ** 2).sum(axis=1)
+        counts = np.exp(-0.5 * (away - away.min()) / 0.4**2) * np.exp(-rows.age / 30.0)
+        counts *= np.where(X[:, 2] == u[2], 1.0, 0.05)
+        assert counts.sum() ** 2 > 1.5 * 4 * (counts**2).sum()  # wide enough
+        found = fitted.local_fit(u)
+        weight = found.weight[:, 0] / counts**2  # from the noise alone
+        other = sm.WLS(Y[:, 0], sm.add_constant(X), weights=counts * weight).fit()
+        assert found.coef[:, 0] == pytest.approx(other.params, rel=1e-2)
+        mean, std = fitted.predict(u[None])
+        assert mean[0] == pytest.approx(found.mean(u[None])[0])
+        assert std == pytest.approx(found.predict(u[None])[1])
+
+
+def test_where_no_row_has_the_same_choices_all_rows_count_in_full():
+    rng = np.random.default_rng(0)
+    vessel = Input(name="vessel", choices=("v", "w"))
+    choices = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])[np.arange(30) % 3]
+    X = np.column_stack([rng.random((30, 2)), choices])
+    Y = 2000 + X @ np.array([[9000.0], [4000.0], [500.0], [300.0]]) + 20 * rng.standard_normal((30, 1))
+    fitted = fit_least_squares(data(X, Y, inputs=(*DYED, vessel), channels=(Channel(name="c"),)))
+    at = np.array([[0.5, 0.5, 1.0, 1.0]])
+    assert np.array(fitted.predict(at)) == pytest.approx(np.array(fitted.model.predict(at)), rel=1e-9)
+
+
+DYED = (Input(name="x"), Input(name="y"), Input(name="dye", choices=("a", "b")))
+
+
+def test_linear_takes_the_choice_where_a_reading_is_most_probably_inside():
+    """Both choices can reach the goal; the one that was measured close by is the surer one."""
+    rng = np.random.default_rng(0)
+    for dye in (0.0, 1.0):
+        X = np.column_stack([rng.random((40, 2)), np.arange(40) % 2])
+        X[X[:, 2] != dye, :2] *= 0.2  # the other choice was measured at low settings alone
+        Y = 2000 + X @ np.array([[9000.0], [4000.0], [0.0]]) + 20 * rng.standard_normal((40, 1))
+        rows = data(X, Y, inputs=DYED, channels=(Channel(name="c"),))
+        wanted = targets([2000 + 0.7 * 9000 + 0.7 * 4000], 0.02)
+        answer = Linear().fit(rows).propose(wanted, rows.space, np.random.default_rng(0))
+        assert answer.settings[0, 2] == dye
+        assert 2000 + answer.settings[0, :2] @ [9000.0, 4000.0] == pytest.approx(wanted.value[0, 0], rel=0.01)
+
+
+def test_a_choice_that_meets_the_goal_comes_first_and_if_none_does_one_that_was_not_measured_there():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.random((40, 2)), np.arange(40) % 2])
+    X[X[:, 2] == 1, :2] *= 0.2
+    X[0] = [1.0, 1.0, 0.0]
+    Y = 2000 + X @ np.array([[9000.0], [4000.0], [-1500.0]]) + 20 * rng.standard_normal((40, 1))
+    rows = data(X, Y, inputs=DYED, channels=(Channel(name="c"),))
+    goals = targets([[14500.0], [17000.0]], 0.02)  # the second choice reads at most 13500 or so, the first 15000
+    answer = Linear().fit(rows).propose(goals, rows.space, np.random.default_rng(0))
+    assert answer.settings[:, 2].tolist() == [0.0, 1.0]

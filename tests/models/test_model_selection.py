@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from led import CHANNELS, data, hypercube
+from scipy import stats
 
 from sdl.arrays import Floats
 from sdl.models.data import Data
-from sdl.models.model_selection import predictive_score, select_model
+from sdl.models.model_selection import _log_probability_of_bounds, predictive_score, select_model
 
 
 @dataclass
@@ -93,3 +94,29 @@ def test_a_linear_model_that_lacks_fit_gives_later_candidates_no_credit_for_shar
     assert select_model(rows(n), {**statics, "later": Told(0.0)}, 2).why.startswith("curved: ")  # 2.25 < 1 + 2 × 2
     far = {**statics, "curved": Told(35.0, densities=density(n, 0.0))}
     assert select_model(rows(n), {**far, "later": Told(0.0)}, 2).why.startswith("later: ")  # 12.25 > 5
+
+
+def test_a_candidate_that_knows_no_noise_meets_a_bound_with_the_nominal_one() -> None:
+    """0.4 % of the reading; a bound above the mean of the readings is a lower one, a bound below it an upper one."""
+    plain = rows(9)
+    X, Y = np.vstack([plain.X, [[0.9, 0.9, 0.8], [0.1, 0.1, 0.1]]]), np.vstack([plain.Y, [[2600.0], [300.0]]])
+    cut = np.zeros((11, 1), bool)
+    cut[9:] = True
+    full = replace(data(X, Y, channels=CHANNELS[:1]), saturated=cut)
+    exact = stats.norm(0, 0.004 * 2600).logcdf(2602.0 - 2600.0) + stats.norm(0, 0.004 * 300).logcdf(300.0 - 302.0)
+    found = _log_probability_of_bounds({"unknown": Told(2.0, np.nan), "none": Told(2.0, 0.0), "sure": Told()}, full)
+    assert found["unknown"] == found["none"] == pytest.approx(exact)
+    assert found["sure"] == pytest.approx(2 * np.log(0.5))
+
+
+def test_of_the_bounds_of_the_last_session_each_costs_a_candidate_eight_nats_at_most() -> None:
+    plain = rows(9)
+    X, Y = np.vstack([plain.X, [[0.9, 0.9, 0.8]] * 2]), np.vstack([plain.Y, [[2600.0]] * 2])
+    cut = np.arange(11)[:, None] >= 9
+    full = replace(data(X, Y, channels=CHANNELS[:1]), saturated=cut)
+    candidates = {"far": Told(-1000.0), "right": Told(1000.0)}
+    assert _log_probability_of_bounds(candidates, full) == pytest.approx({"far": -16.0, "right": 0.0})
+    earlier = replace(full, session=np.arange(11) // 10 * 1.0)  # one of them belongs to the session before
+    assert _log_probability_of_bounds(candidates, earlier) == pytest.approx({"far": -8.0, "right": 0.0})
+    none = replace(full, saturated=np.zeros((11, 1), bool))
+    assert _log_probability_of_bounds(candidates, none) == {"far": 0.0, "right": 0.0}

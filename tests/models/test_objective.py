@@ -18,6 +18,7 @@ from sdl.models.inversion.objective import FittedObjective, Improvement, Limits,
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.space import Space
+from sdl.space.region import Region
 from sdl.types import Channel, Input, Verdict
 
 PAIR = tuple(Input(name=name, low=0.0, high=1.0) for name in "xy")
@@ -95,6 +96,17 @@ def test_the_best_reading_is_drawn_from_paths_that_agree_with_the_model():
     mean, sd = _predict(model, model.training.U)
     assert improvement.incumbent.estimate == mean[:, 0].max()
     assert improvement.incumbent.std_error == sd[mean[:, 0].argmax(), 0]
+
+
+def test_the_best_reading_of_a_path_is_that_of_the_rows_where_the_path_keeps_the_limits():
+    model = fit_gaussian_process(rows(12, noise=20.0))
+    limits = goal(high=50.0)  # some paths keep it where others do not
+    improvement = Improvement.of(model, Objective(0, 1.0), limits, model.training.U, np.random.default_rng(0))
+    order = np.argsort(-np.where(model.mean(model.training.U)[:, 1] <= 50.0, model.mean(model.training.U)[:, 0], -9e9))
+    drawn = model.sample_paths(64, np.random.default_rng(0))(model.training.U[order])
+    exact = [max(y for y, c in path if c <= 50.0) for path in drawn]
+    assert len({round(value, 6) for value in exact}) == 64
+    assert improvement.best == pytest.approx(exact)
 
 
 def test_the_proposal_is_the_maximum_of_a_fine_grid_or_better():
@@ -246,3 +258,39 @@ def test_settings_measured_at_the_ends_of_the_inputs_may_be_the_incumbent():
         asked(goal()), space(*UNIT), np.random.default_rng(0)
     )  # fmt: skip
     assert answer.incumbent[0] == pytest.approx([1.0, 1.0])
+
+
+def test_only_different_settings_inside_the_region_with_a_reading_of_the_objective_count_as_measured():
+    fitted = FittedObjective(fit_quadratic(TrainingSet.from_data(rows(25))), Objective(0, 1.0))
+    training = fitted.training
+    U = np.vstack([training.U[:5], training.U[:5], training.U[5:]])
+    usable = np.ones((30, 2), bool)
+    usable[[12, 14], 0], usable[20, 1] = False, False  # of the other channel a reading may be missing
+    repeated = replace(training, U=U, Y=np.zeros((30, 2)), usable=usable)
+    region = Region.box(np.array([0.2, 0.0]), np.array([0.9, 0.7]))
+    found = replace(fitted, model=replace(fitted.model, training=repeated))._measured(region)
+    exact = {tuple(u) for i, u in enumerate(U) if 0.2 <= u[0] <= 0.9 and u[1] <= 0.7 and i not in (12, 14)}
+    assert [tuple(u) for u in found] == sorted(exact)
+    assert 0 < len(found) < 25
+
+
+def test_a_narrow_peak_is_sought_around_the_settings_with_the_best_mean():
+    """In four inputs hardly one of a thousand random settings is close enough to feel its slope."""
+    inputs, rng = tuple(Input(name=name) for name in "wxyz"), np.random.default_rng(0)
+    X = rng.random((30, 4))
+    found = replace(data(X, X.sum(axis=1, keepdims=True), inputs=inputs, channels=TWO[:1]), objective=Objective(0, 1.0))
+    for sign in (1.0, -1.0):
+        fitted = FittedObjective(fit_quadratic(TrainingSet.from_data(found)), Objective(0, sign))
+        top = np.clip(X[(sign * X.sum(axis=1)).argmax()] - 0.02, 0, 1)
+        peak = lambda U, top=top: np.exp(-0.5 * ((U - top) ** 2).sum(axis=1) / 0.015**2)  # noqa: E731
+        u = fitted._maximise(peak, X, Space(inputs), np.random.default_rng(0))
+        assert u == pytest.approx(top, abs=1e-3)
+
+
+def test_with_too_many_combinations_of_four_steps_the_two_nearest_of_each_input_are_compared():
+    inputs, rng = tuple(Input(name=f"x{i}", step=0.25) for i in range(7)), np.random.default_rng(0)
+    X = rng.random((30, 7))
+    found = replace(data(X, X.sum(axis=1, keepdims=True), inputs=inputs, channels=TWO[:1]), objective=Objective(0, 1.0))
+    fitted, top = FittedObjective(fit_quadratic(TrainingSet.from_data(found)), Objective(0, 1.0)), rng.random(7)
+    u = fitted._maximise(lambda U: -((U - top) ** 2).sum(axis=1), X, Space(inputs), np.random.default_rng(0))
+    assert u == pytest.approx(np.round(top * 4) / 4)

@@ -9,12 +9,14 @@ from scipy import stats
 from sdl.arrays import Bools, Floats
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data
+from sdl.models.forward import quadratic
 from sdl.models.forward.forward_model import leave_one_out_t
 from sdl.models.forward.quadratic import QuadraticModel, design_jacobian, fit_quadratic, quadratic_design
 from sdl.models.lack_of_fit import assess_fit
 from sdl.models.reachability import untested_curvature
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import Judge
+from sdl.solvers.quadratic import Quadratic
 from sdl.types import Input
 from tests import led
 
@@ -53,7 +55,53 @@ def test_with_many_rows_it_is_least_squares() -> None:
     exact = np.einsum("ki,ij,kj->k", at, np.linalg.inv(q.T @ q), at)
     assert prediction.model_var == pytest.approx(exact[:, None] * size, rel=0.15)  # curvature has a prior
     assert model.residual_dof == pytest.approx([394, 394], abs=0.5)
+    assert model.dof.tolist() == [399.0, 399.0]  # rows less intercept and slopes, and two of the prior
     assert ((fitted(400, 5000.0).residual_dof > 394) & (fitted(400, 5000.0).residual_dof <= 397)).all()
+
+
+@pytest.mark.parametrize("noise", ["even", "proportional", "jitter"])
+def test_readings_in_another_unit_give_the_same_surface_in_that_unit(noise: str) -> None:
+    rng, X = np.random.default_rng(0), np.random.default_rng(1).random((25, 2))
+    sd = {"even": 80.0, "proportional": 0.01 * surface(X), "jitter": 200.0 * np.sqrt(X * (1 - X))}[noise]
+    Y, U = surface(X) + sd * rng.standard_normal((25, 2)), np.random.default_rng(2).random((5, 2))
+    for drifts in (False, True):
+        one, other = (fit_quadratic(TrainingSet.from_data(data(X, Y * by)), drifts=drifts) for by in (1.0, 1e-3))
+        assert other.shape == one.shape
+        for part, again, power in zip(one.predict(U), other.predict(U), (1, 2, 2), strict=True):
+            assert again == pytest.approx(part * 1e-3**power, rel=1e-6)
+        assert other.trend == pytest.approx(one.trend * 1e-3, rel=1e-6)
+
+
+def test_given_tau_it_is_the_bayesian_fit_whose_prior_gives_the_drift_three_standard_deviations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Squares and products have a prior of tau × the response of the channel; intercept and slopes have none."""
+    tau = 0.2
+    monkeypatch.setattr(quadratic, "CURVATURES", ((tau, 1.0),))
+    monkeypatch.setattr(quadratic, "ROUNDS", 60)  # the prior in units of the noise, and the noise itself
+    X = np.random.default_rng(1).random((14, 2))
+    Y = surface(X) + 300.0 * np.random.default_rng(0).standard_normal((14, 2))
+    training = TrainingSet.from_data(data(X, Y))
+    model = fit_quadratic(training, drifts=True)
+    size = model.size[0]
+    variance = model._variance(X, quadratic_design(X) @ np.linalg.lstsq(quadratic_design(X), Y, rcond=None)[0])
+    A = np.column_stack([quadratic_design(X), -np.arange(14.0, 0.0, -1.0) / 14.0])
+    for c in range(2):
+        response = max(np.abs(training.linear.slope[c]).sum(), np.ptp(Y[:, c]))
+        precision = np.diag([0, 0, 0, *[size[c] / (tau * response) ** 2] * 3, 1 / (9 * variance[:, c].mean())])
+        inverse = np.linalg.inv((A.T / variance[:, c]) @ A + precision)
+        beta = inverse @ (A.T / variance[:, c]) @ Y[:, c]
+        assert model.coef[0, c] == pytest.approx(beta[:6], rel=1e-4, abs=0.1)
+        assert model.trend[c] == pytest.approx(beta[6], rel=1e-4, abs=0.1)
+        assert np.diag(model.gram[0, c]) == pytest.approx(np.diag(inverse)[:6], rel=1e-4)
+        rest = 14 - np.trace(inverse @ (A.T / variance[:, c]) @ A)
+        assert model.residual_dof[c] == pytest.approx(rest, rel=1e-4)
+
+
+def test_the_prior_of_tau_is_proper_and_its_values_ascend() -> None:
+    tau, probability = np.array(quadratic.CURVATURES).T
+    assert probability.sum() == pytest.approx(1.0)
+    assert (np.diff(tau) > 0).all()
 
 
 def test_the_shape_of_the_noise_is_the_likeliest() -> None:
@@ -212,3 +260,11 @@ def test_the_trend_is_zero_at_the_next_reading() -> None:
     drifting = fit_quadratic(training, drifts=True)
     assert np.median(np.abs(drifting.predict(U).mean - surface(U))) < 10.0
     assert drifting.fitted() == pytest.approx(training.Y, abs=10.0)
+
+
+def test_rows_that_are_saturated_in_one_channel_count_in_the_other() -> None:
+    X = np.random.default_rng(1).random((30, 2))
+    rows = data(X, surface(X))
+    rows.saturated[:9, 0] = True
+    training = Quadratic().fit(rows).training
+    assert training.usable.sum(axis=0).tolist() == [21, 30]

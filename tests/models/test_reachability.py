@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from led import GAINS, ask, axis, data, hypercube, measure, night, space, targets
 
+from sdl.models.forward.forward_model import Prediction
+from sdl.models.inversion.search import Bands, Search
+from sdl.models.reachability import (
+    _best_of_blocks,
+    _each_choice_examined,
+    _standard_errors_beyond,
+    in_unmeasured_blocks,
+)
+from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
-from sdl.types import Channel, Verdict
+from sdl.space.region import Region
+from sdl.types import Channel, Input, Verdict
 
 FOUR = np.vstack([GAINS, [15393.0, 1283.0, 485.0]])
 """The same LED with a fourth channel that sees red, as 630 nm does."""
@@ -175,3 +185,59 @@ def test_where_the_goal_leaves_no_choice_the_answer_stays_and_says_so():
     )
     assert plain.settings.tobytes() == preferring.settings.tobytes()
     assert "the goal leaves no choice to prefer" in preferring.why[0]
+
+
+def test_of_each_combination_of_choices_the_closest_end_of_a_search_counts():
+    categorical, codes = np.array([False, True]), np.array([[0.0, 0.0], [0.0, 1.0]])
+    region = replace(Region.box(np.zeros(2), np.ones(2)), categorical=categorical, codes=codes)
+    U = np.array([[0.1, 0.0], [0.2, 1.0], [0.3, 0.0], [0.4, 1.0], [0.5, 0.0]])
+    ends = Search(U, np.array([5.0, 1.0, 3.0, 2.0, 4.0]), np.ones(5, bool))
+    assert _best_of_blocks(ends, region).tolist() == [[0.3, 0.0], [0.2, 1.0]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Two channels that rise with x, one known ten times as well as the other."""
+
+    training: TrainingSet
+    slope: np.ndarray
+
+    def mean(self, U):
+        return 100 + U * self.slope
+
+    def jacobian(self, U):
+        return np.broadcast_to(self.slope[:, None], (*U.shape[:-1], 2, 1))
+
+    def predict(self, U):
+        return Prediction(self.mean(U), np.tile([1.0, 100.0], (len(U), 1)), np.ones((len(U), 2)))
+
+
+def test_the_mean_misses_contradicting_bands_by_standard_errors_where_their_squares_are_least():
+    """The first wants x = 0.2 or less, the second 0.6 or more; halfway in standard errors is close to the first."""
+    x = (Input(name="x"),)
+    X = np.linspace(0, 1, 9)[:, None]
+    model = Lines(
+        TrainingSet.from_data(data(X, 100 + X * [50.0, 50.0], inputs=x, channels=CHANNELS[:2])), np.full(2, 50.0)
+    )
+    bands = Bands(np.arange(2), *np.array([[-np.inf, 130.0], [110.0, np.inf]] * 2), np.ones(2))
+    at = np.linspace(0, 1, 100_001)
+    off = np.stack([np.maximum(100 + 50 * at - 110, 0) / 1.0, np.maximum(130 - 100 - 50 * at, 0) / 10.0])
+    exact = off[:, (off**2).sum(axis=0).argmin()].max()
+    found = _standard_errors_beyond(model, bands, np.array([0.4]), model.training.own_region)
+    assert found == pytest.approx(exact, rel=1e-3)
+
+
+DYED = (Input(name="x"), Input(name="dye", choices=("a", "b")))
+
+
+@pytest.mark.parametrize(("n", "at"), [(2, 0.2), (2, 0.95), (3, 0.2)])
+def test_a_combination_of_choices_is_examined_by_three_rows_or_one_where_it_comes_closest(n, at):
+    """Two rows of dye b far from where it comes closest leave open whether it reaches the goal."""
+    x = np.concatenate([np.linspace(0, 1, 9), at + 0.01 * np.arange(n)])
+    X = np.column_stack([x, np.arange(9 + n) >= 9])
+    training = TrainingSet.from_data(data(X, 100 * X[:, :1], inputs=DYED, channels=CHANNELS[:1]))
+    ends = Search(np.array([[1.0, 0.0], [1.0, 1.0]]), np.zeros(2), np.ones(2, bool))
+    region = training.own_region
+    assert _each_choice_examined(training, ends, region) == ((n, at) != (2, 0.2))
+    unmeasured = [False, True] if at == 0.2 else [True, True]  # all, if none has been left out
+    assert in_unmeasured_blocks(training, ends, region).tolist() == unmeasured

@@ -65,6 +65,12 @@ def test_of_two_broken_limits_the_one_that_is_missed_by_more_tolerances_becomes_
         worst = int(np.argmax(beyond))
         assert np.isnan(active.value[[2, 0][worst]])
         assert active.value[[0, 2][worst]] == pytest.approx([low[0], high[2]][worst])
+    other, both = goal([np.nan, np.nan, 16384.0], (0, 20000.0, np.inf), (1, -np.inf, 9000.0)), np.array([0, 1])
+    (low_, high_), unit = training.guarded_limits(other), training.tolerance_scale(other)
+    assert unit[1] > 2 * unit[0]  # fewer tolerances may be more counts
+    y = np.array([low_[0] - 3.0 * unit[0], high_[1] + 2.0 * unit[1], 16384.0])
+    assert training.activate_worst(other, y, both)
+    assert np.isfinite(other.value).tolist() == [True, False, True]
     inside = np.array([low[0] + 1.0, 16384.0, high[2] - 1.0])
     assert not training.activate_worst(target._replace(value=target.value.copy()), inside, free)
 
@@ -155,3 +161,19 @@ def test_a_goal_that_asks_nothing_of_any_channel_is_answered_and_nothing_is_said
     assert answer.lack_of_fit is not None
     assert np.isnan(answer.lack_of_fit).all()
     assert answer.lack_of_fit.shape == (1, 3)
+
+
+def test_a_row_is_near_if_it_is_within_a_tenth_of_the_range_in_every_input(training: TrainingSet) -> None:
+    row = training.U[5]
+    beside = row + np.array([[0.09, -0.09, 0.09], [0.0, 0.0, 0.0]])
+    alone = replace(training, U=training.U[5:6], Y=training.Y[5:6])
+    assert alone.has_row_near(beside).all()
+    for j in range(3):
+        assert not alone.has_row_near((row + 0.11 * np.eye(3)[j])[None])[0]
+
+
+def test_without_a_word_one_reading_is_compared_with_the_goal_and_the_old_name_of_sessions_is_kept() -> None:
+    rows = night(12)
+    assert TrainingSet.from_data(rows).average == rows.average == 1
+    with pytest.warns(DeprecationWarning, match=r"Data\.session"):
+        assert rows.sitting is rows.session

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from led import GAINS, LOW, ask, axis, data, measure, night, space, targets
 
 import sdl
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import Judge
 from sdl.registry import find, kinds
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
@@ -130,6 +133,93 @@ def test_how_far_a_goal_is_out_of_reach_is_said_in_its_own_tolerances() -> None:
     assert said is not None
     reads = answer.expected[0, 0]
     assert float(said[1]) == pytest.approx((30452 - reads) / 5, rel=0.1)
+
+
+@pytest.mark.parametrize("tolerance", [5 / 30457, 0.001])
+def test_readings_in_another_unit_get_the_same_verdict_in_the_same_words(tolerance: float) -> None:
+    for n in (4, 60):
+        rows = night(n)
+        for goal in ([30457.0, 16384.0, 16384.0], [16384.0] * 3):
+            one = ask(Linear(), rows, goal, tolerance=tolerance)
+            other = ask(Linear(), data(rows.X, rows.Y * 1e-4), np.array(goal) * 1e-4, tolerance=tolerance)
+            assert (other.verdict, other.why) == (one.verdict, one.why)
+
+
+def test_inputs_in_another_unit_have_settings_spread_and_uncertainty_in_that_unit() -> None:
+    rows, unit = night(30), np.full(3, 250.0)
+    inputs = tuple(item.model_copy(update={"low": -50.0, "high": 200.0}) for item in rows.inputs)
+    one, fitted = ask(Linear(), rows, [16384.0] * 3), Linear().fit(data(rows.X * 250.0 - 50.0, rows.Y, inputs=inputs))
+    other = fitted.propose(targets([16384.0] * 3), space(-unit / 5, unit * 4 / 5), np.random.default_rng(0))
+    assert other.settings == pytest.approx(one.settings * 250.0 - 50.0, abs=1e-3)
+    assert other.spread == pytest.approx(one.spread * 250.0, rel=1e-4)
+    assert other.uncertainty == pytest.approx(one.uncertainty * 250.0, rel=1e-4)
+    assert other.verdict == one.verdict
+
+
+def test_the_expected_error_is_that_of_the_mean_of_the_readings_of_a_trial() -> None:
+    """The uncertainty of the model, and the noise of one reading over the root of their number."""
+    rows = replace(night(40), average=9)
+    answer = ask(Linear(), rows, [16384.0] * 3)
+    prediction = Judge(TrainingSet.from_data(rows)).model.predict(answer.settings)
+    exact = np.sqrt(prediction.model_var + prediction.noise_var / 9)
+    assert answer.expected_error == pytest.approx(exact, rel=1e-6)
+    assert (answer.expected_error < 0.5 * np.sqrt(prediction.noise_var)).all()
+
+
+# The noise of one reading: the least of three estimates ------------------------------------------------------------
+@pytest.mark.parametrize(("times", "told"), [(5, True), (4, False)])
+def test_noise_is_that_of_replicates_where_they_have_four_degrees_of_freedom(times: int, told: bool) -> None:
+    rng, u = np.random.default_rng(0), np.full(3, 0.5)
+    X = np.vstack([rng.random((30, 3)), np.tile(u, (times, 1))])
+    scatter = np.where(np.arange(30 + times) < 30, 300.0, 20.0)[:, None]  # a restless instrument that came to rest
+    Y = 2000 + X @ GAINS.T + scatter * rng.standard_normal((30 + times, 3))
+    judge = Judge(TrainingSet.from_data(data(X, Y)))
+    noise, dof = judge.noise(u)
+    if told:
+        assert dof.tolist() == [4.0] * 3
+        assert noise == pytest.approx(Y[30:].std(axis=0, ddof=1), rel=0.2)  # less a drift between them
+    else:
+        assert dof == pytest.approx(judge.model.residual_dof + 2.0)
+        assert (noise > 100).all()
+
+
+@pytest.mark.parametrize(("n", "told"), [(8, True), (7, False)])
+def test_noise_is_that_of_the_stillest_session_about_a_line_of_its_own(n: int, told: bool) -> None:
+    """Against statsmodels: the scatter of the readings, or of the residuals of the model, whichever is less."""
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(0)
+    X, session = rng.random((30 + n, 3)), np.where(np.arange(30 + n) < 30, 0.0, 1.0)
+    Y = 2000 + X @ GAINS.T + np.where(session == 0, 300.0, 20.0)[:, None] * rng.standard_normal((30 + n, 3))
+    judge = Judge(TrainingSet.from_data(replace(data(X, Y), session=session)))
+    training, u = judge.training, np.full((1, 3), 0.5)
+    shape = np.sqrt(training.linear.variance(u)[0])
+    found = judge._by_session(shape)
+    assert len(found) == (2 if told else 1)
+    residual = training.Y - judge.model.predict(training.U).mean
+    for (sd, dof), number in zip(found, (0.0, 1.0), strict=False):
+        rows = session == number
+        design, weight = sm.add_constant(X[rows]), 1.0 / training.linear.variance(X[rows])
+        for c in range(3):
+            fits = [sm.WLS(y[rows, c], design, weight[:, c]).fit() for y in (training.Y, residual)]
+            assert sd[c] == pytest.approx(shape[c] * np.sqrt(min(fit.mse_resid for fit in fits)), rel=1e-6)
+            assert dof[c] == rows.sum() - 4
+    noise, dof = judge.noise(u[0])
+    assert (dof == 4.0).all() == told
+    assert (noise < 60).all() == told
+    one = Judge(TrainingSet.from_data(data(X, Y)))
+    assert one._by_session(shape) == []
+
+
+def test_rows_that_are_saturated_in_a_channel_say_nothing_of_the_noise_of_a_session() -> None:
+    rng, session = np.random.default_rng(0), np.repeat([0.0, 1.0], [20, 14])
+    X = rng.random((34, 3))
+    rows = replace(data(X, 2000 + X @ GAINS.T + 20 * rng.standard_normal((34, 3))), session=session)
+    rows.saturated[[22, 25], 0] = True
+    judge = Judge(TrainingSet.from_data(rows, by_channel=True))
+    (_, first), (sd, second) = judge._by_session(np.sqrt(judge.training.linear.variance(np.full((1, 3), 0.5))[0]))
+    assert (first[0], second[0]) == (16.0, 8.0)
+    assert (sd < 60).all()
 
 
 @pytest.mark.parametrize("kind", sorted(set(kinds("solvers")) - {"random"}))

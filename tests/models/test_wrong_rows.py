@@ -122,3 +122,31 @@ def test_rows_that_lack_a_channel_of_the_goal_are_not_judged():
     Y[0, 0] = np.nan
     training = TrainingSet.from_data(data(X, Y))
     assert "1 incomplete, 1 contradicted by the others left out" in training.summary
+
+
+def test_channels_in_units_of_their_own_have_the_same_wrong_rows() -> None:
+    """A row that is wrong in one channel alone is found however small its readings are beside those of the other."""
+    rng = np.random.default_rng(0)
+    U, none = rng.random((40, 2)), np.zeros(40)
+    Y = U @ np.array([[1000.0, 300.0], [500.0, 900.0]]) + 3.0 * rng.standard_normal((40, 2))
+    Y[7, 1] += 400.0
+    for unit in (1.0, 1e-3, 1e3):
+        assert np.flatnonzero(find_wrong_rows(U, Y * [1.0, unit], none, 1.0)).tolist() == [7]
+
+
+def test_on_a_surface_that_bends_a_wrong_row_is_told_from_lack_of_fit():
+    """Lines explain too little of it; a quadratic surface explains all rows but this one."""
+    U = np.random.default_rng(0).random((40, 2))
+    Y = (1000 + 4000 * (U[:, 0] - 0.5) ** 2 + 300 * U[:, 1])[:, None]
+    Y[7] += 250.0
+    assert np.flatnonzero(find_wrong_rows(U, Y, ONE, 1.0)).tolist() == [7]
+
+
+def test_a_row_is_wrong_beyond_eight_standard_deviations_of_half_a_per_cent_of_the_range():
+    """A plane without noise: the assumed scatter is 0.5 % of the range of the readings."""
+    U = np.random.default_rng(0).random((40, 2))
+    Y = (1000 * U.sum(axis=1))[:, None]
+    width = float(np.ptp(Y))
+    for off, wrong in ((0.05, [7]), (0.03, [])):
+        given = Y + off * width * (np.arange(40) == 7)[:, None]
+        assert np.flatnonzero(find_wrong_rows(U, given, ONE, 1.0)).tolist() == wrong

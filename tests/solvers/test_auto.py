@@ -20,6 +20,7 @@ from sdl.solvers.bayes import Bayes
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
 from sdl.solvers.quadratic import Quadratic
+from sdl.types import Input
 
 GOAL = [16384.0, 16384.0, 16384.0]
 
@@ -287,3 +288,11 @@ def test_several_goals_are_answered_at_once():
     given = Auto().fit(bent(12)).propose(targets([GOAL, [9000.0, 20000.0, 8000.0]]), space(), np.random.default_rng(0))
     assert given.settings.shape == (2, 3)
     assert all(why.startswith("auto chose") for why in given.why)
+
+
+def test_inputs_with_choices_suit_it_as_long_as_one_candidate_handles_them():
+    choices = (Input(name="x"), Input(name="dye", choices=("a", "b")))
+    Auto().suits(choices, CHANNELS)
+    Auto(candidates=("bayes", "linear")).suits(choices, CHANNELS)
+    with pytest.raises(ConfigError, match="bayes cannot handle the choices of dye"):
+        Auto(candidates=("bayes",)).suits(choices, CHANNELS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from led import GAINS, ask, axis, data, hypercube, measure, night, space, targets
+from pydantic import ValidationError
 
 from sdl.errors import Degenerate
 from sdl.models.inversion import broyden
 from sdl.solvers.broyden import Broyden
+from sdl.solvers.linear import Linear
 
 GOAL = [16384.0, 16384.0, 16384.0]
 PERFECT = np.linalg.solve(GAINS, GOAL)
@@ -131,3 +133,35 @@ def test_of_many_rows_the_last_correct_the_slopes_and_those_before_them_count_al
     slope, shuffled, other = (Broyden().fit(data(X[order], Y[order])).slope for order in (slice(None), early, late))
     np.testing.assert_allclose(shuffled, slope, rtol=1e-8)
     assert np.abs(other - slope).max() > 10
+
+
+def test_rows_on_both_sides_of_a_proposal_are_averaged_and_never_extrapolated():
+    """Weights fall with age and with the error that the slopes make on the way, and are never negative."""
+    fitted = Broyden().fit(night(20))
+    U, Y = fitted.training.U, fitted.training.Y
+    for u in hypercube(10, np.random.default_rng(1)):
+        base, y = fitted._base(u)
+        assert (base >= U.min(axis=0)).all()
+        assert (base <= U.max(axis=0)).all()
+        assert (y >= Y.min(axis=0)).all()
+        assert (y <= Y.max(axis=0)).all()
+    one, other = np.array([0.2, 0.2, 0.2]), np.array([0.8, 0.8, 0.8])
+    two = Broyden().fit(exact(np.vstack([axis(), np.tile([one, other], (8, 1))])))
+    nearer, farther = two._base(one)[0], two._base(other)[0]
+    assert nearer == pytest.approx(one, abs=0.01)
+    assert farther == pytest.approx(other, abs=0.01)
+
+
+def test_beyond_the_bounds_it_comes_as_close_as_lines_do_in_tolerances():
+    goals = np.array([[31000.0, 16384.0, 16384.0], [16384.0, 70000.0, 300.0], [100.0, 100.0, 20000.0]])
+    rows = exact(hypercube(12, np.random.default_rng(0)))
+    given, lines = (ask(solver, rows, goals).settings for solver in (Broyden(), Linear()))
+    assert given == pytest.approx(lines, abs=1e-4)
+    assert ((given < 1e-6) | (given > 1 - 1e-6)).any(axis=1).all()
+
+
+@pytest.mark.parametrize("noise", [-0.1, 1.1])
+def test_noise_is_a_fraction_of_the_reading(noise):
+    assert (Broyden(noise=0.0).noise, Broyden(noise=1.0).noise) == (0.0, 1.0)
+    with pytest.raises(ValidationError):
+        Broyden(noise=noise)

@@ -161,3 +161,14 @@ def test_without_a_complete_reading_there_is_nothing_to_start_from() -> None:
 def test_options_that_cannot_be_meant_are_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         Continuation(**wrong)
+
+
+def test_the_precision_asked_for_is_that_of_the_path() -> None:
+    assert Continuation(precision=1e-3).fit(night(12)).precision == 1e-3
+    assert Continuation().fit(night(12)).precision == 1e-5
+
+
+def test_two_readings_at_the_start_are_called_two() -> None:
+    X = np.vstack([axis(), rng(3).uniform(0.6, 0.9, (20, 3)), [[0.55, 0.25, 0.53]] * 2])
+    answer = ask(Continuation(model="linear"), data(X, measure(X, rng(4))), GOAL)
+    assert "from 2 readings at R 0.55" in answer.why[0]

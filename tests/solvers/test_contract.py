@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from led import ORDERLESS, ask, night, stirred
 
+from sdl.errors import ConfigError
 from sdl.registry import OURS, find
 from sdl.replay import FIGURE_TOLERANCE, STEP
-from sdl.solvers.base import Solver
+from sdl.solvers.base import Solver, optimises, require_choices
 from sdl.testing import SolverContract
 from sdl.testing.small_instruments import SMALL
+from sdl.types import Input
 
 pytestmark = pytest.mark.numeric
 
@@ -24,6 +26,20 @@ def test_last_digits_of_readings_and_the_order_of_rows_change_no_answer(kind: st
     for name in ("spread", "uncertainty", "expected") if kind != "random" else ():
         told, again = (getattr(answer, name) for answer in (one, other))
         assert again == pytest.approx(told, rel=FIGURE_TOLERANCE, nan_ok=True), name
+
+
+def test_a_solver_that_says_nothing_of_objectives_or_choices_handles_none() -> None:
+    class Silent:
+        kind = "silent"
+
+    choices = (Input(name="x"), Input(name="dye", choices=("a", "b")), Input(name="cell", choices=("c", "d")))
+    require_choices(Silent(), choices[:1])
+    with pytest.raises(ConfigError, match="silent cannot handle the choices of dye and cell"):
+        require_choices(Silent(), choices)
+    assert not optimises(Silent())
+    handling = {kind for kind in OURS["solvers"] if getattr(find("solvers", kind)(), "takes_choices", False)}
+    assert handling == {"auto", "gp", "linear", "quadratic", "random"}
+    assert {kind for kind in OURS["solvers"] if optimises(find("solvers", kind)())} == handling - {"random"}
 
 
 STRAIGHT = {"linear", "pls", "gmm", "forest", "bayes"}  # their model or its trend is a line over all rows

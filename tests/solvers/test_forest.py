@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from led import GAINS, ask, data, hypercube, measure, night
+from led import GAINS, ask, data, hypercube, measure, night, space, targets
+from pydantic import ValidationError
 
+from sdl.errors import ConfigError, SolverError
+from sdl.models.backward.flow_matching import FlowOptions, _densest, _learnable
+from sdl.models.backward.local_regression import fit_inverse_regression
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.forest import Forest
 from sdl.solvers.linear import Linear
 
@@ -107,6 +114,66 @@ def test_rows_without_noise_leave_the_trees_nothing_to_learn():
     answer = ask(Forest(), data(X, X @ GAINS.T), GOAL)
     assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, GOAL), abs=1e-8)
     assert "linear trend alone" in answer.why[0]
+
+
+def test_options_reach_the_library_and_the_papers_trees_see_every_session_as_it_is():
+    X, Y, session = night(20).X, night(20).Y, np.arange(20) // 10 * 1.0
+    rows = replace(data(X, Y * (1 + 0.1 * session[:, None])), session=session)
+    fitted = Forest(trend="none", n_t=3, duplicate_K=4, n_estimators=5, max_depth=6).fit(rows)
+    library = fitted.forest
+    assert (library.n_t, library.duplicate_K, library.n_estimators, library.max_depth) == (3, 4, 5, 6)
+    assert library.n_jobs == 1
+    assert fitted.training.Y.tolist() == rows.Y.tolist()
+    aligned = Forest(n_t=3, duplicate_K=4, n_estimators=5).fit(rows).training.Y
+    assert aligned[:10] == pytest.approx(1.1 * Y[:10], rel=0.05)
+    assert Forest(trend="none", n_t=2, duplicate_K=2, n_estimators=2).fit(rows).forest.max_depth == 7
+
+
+def test_of_two_modes_the_draws_of_the_one_with_more_of_them_are_taken_and_none_between():
+    rng = np.random.default_rng(0)
+    few, many, between = (m + 0.02 * rng.standard_normal((n, 2)) for m, n in ((0.2, 30), (0.7, 60), (0.45, 3)))
+    found = _densest(np.vstack([few, between, many]))
+    assert np.sort(found, axis=0) == pytest.approx(np.sort(many, axis=0))
+    apart = np.array([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]])
+    assert _densest(apart).tolist() == apart.tolist()  # no two of them belong together
+
+
+def test_the_spread_of_trees_alone_is_the_sample_standard_deviation_of_their_draws():
+    fitted = Forest(trend="none", n_t=3, duplicate_K=4, n_estimators=5, samples=5).fit(night(20))
+    answer = fitted.propose(targets(GOAL), space(), np.random.default_rng(0))
+    drawn = fitted._draw(GOAL[None], 5, np.random.default_rng(0))[0]
+    mode = _densest(drawn)
+    assert answer.settings[0] == pytest.approx(mode.mean(axis=0))
+    assert answer.spread[0] == pytest.approx([statistics.stdev(column) for column in mode.T.tolist()])
+    assert np.isnan(answer.uncertainty).all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_trees_learn_what_they_predict_at_levels_that_were_left_out_and_no_noise(sign):
+    """A wave of the first setting, noise of the second, and less than nothing of the third."""
+    rows = night(60)
+    trend = fit_inverse_regression(TrainingSet.from_data(rows))
+    wave, noise = np.sin(6 * rows.X[:, 0]), np.random.default_rng(1).standard_normal(60)
+    rest = np.column_stack([wave - wave.mean(), noise - noise.mean(), 1e-12 * wave])
+    options = FlowOptions(10, 10, 20, None, "affine", 200)
+    found = _learnable(options, replace(trend, rest=0.01 * sign * rest), rows.Y)
+    assert found.tolist() == [True, False, False]
+
+
+def test_without_its_package_the_solver_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr("sdl.solvers.forest.not_installed", lambda: "no trees here")
+    with pytest.raises(SolverError, match="no trees here"):
+        Forest().fit(night(20))
+    with pytest.raises(ConfigError, match="no trees here"):
+        Forest().suits((), ())
+
+
+@pytest.mark.parametrize("name", ["n_t", "duplicate_K", "n_estimators", "max_depth", "samples"])
+def test_options_that_cannot_be_meant_are_refused(name):
+    least = {"n_t": 2, "duplicate_K": 1, "n_estimators": 1, "max_depth": 1, "samples": 2}
+    assert Forest(**least).samples == 2
+    with pytest.raises(ValidationError):
+        Forest(**{**least, name: least[name] - 1})
 
 
 def test_samples_scatter_as_one_reading_does():

@@ -10,7 +10,9 @@ from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.errors import ConfigError
+from sdl.models.backward.gaussian_mixture import _bic, _fitted, _log_likelihood
 from sdl.solvers.gmm import Gmm
+from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
 
 GOAL = [16384.0] * 3
@@ -137,3 +139,35 @@ def test_a_goal_that_leaves_a_choice_is_answered_by_the_joint_gaussian_whatever_
         for trend in ("affine", "none")
     )
     assert one.settings == pytest.approx(other.settings, abs=1e-9)
+
+
+@pytest.mark.parametrize(("slope", "joint"), [(1000.3, True), (700.0, False)])
+def test_where_the_slopes_are_nearly_singular_the_joint_gaussian_answers(slope, joint):
+    """Two channels that see nearly the same: inverting the slopes would give settings far from every row."""
+    rng, two = np.random.default_rng(0), tuple(Channel(name=name) for name in "ab")
+    X = rng.random((40, 2))
+    gains = np.array([[1000.0, 1000.0], [1000.0, slope]])
+    rows = data(X, X @ gains.T + 5 * rng.standard_normal(X.shape), inputs=ONE * 2, channels=two)
+    rows = data(2 * X - 1, rows.Y, inputs=(ONE[0], Input(name="y", low=-1.0, high=1.0)), channels=two)
+    wanted = targets(gains @ [0.4, 0.6])
+    one, other, line = (
+        solver.fit(rows).propose(wanted, space(-np.ones(2), np.ones(2)), np.random.default_rng(0))
+        for solver in (Gmm(), Gmm(trend="none"), Linear())
+    )
+    for name in ("settings", "spread", "uncertainty"):
+        expected = getattr(other if joint else line, name)
+        assert getattr(one, name) == pytest.approx(expected, rel=1e-6)
+    assert (np.abs(line.settings - other.settings).max() > 1e-5) or joint
+
+
+def test_components_are_compared_by_the_criterion_of_scikit_learn():
+    from sklearn.mixture import GaussianMixture
+
+    D = np.random.default_rng(0).standard_normal((80, 3)) * [1.0, 1.0, 0.2]
+    D[:40] += 1.5
+    mixture = _fitted(D, 2)
+    other = GaussianMixture(2)
+    other.weights_, other.means_ = mixture.priors, mixture.means
+    other.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(mixture.covariances))
+    assert _log_likelihood(mixture, D) == pytest.approx(other.score(D) * 80, rel=1e-9)
+    assert _bic(mixture, D) == pytest.approx(other.bic(D), rel=1e-9)

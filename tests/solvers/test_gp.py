@@ -143,3 +143,10 @@ def test_a_gentle_bend_is_not_flattened_where_twenty_rows_show_it():
         rows = data(X, bent(X, 0.3) @ GAINS.T * (1 + 0.0035 * rng.normal(size=X.shape)))
         off.append(ask(Gp(), rows, bent(np.full(3, 0.75), 0.3) @ GAINS.T).settings[0] - 0.75)
     assert abs(np.mean(off)) < 0.0006
+
+
+def test_no_more_rows_are_used_than_were_asked_for():
+    model = Gp(rows=12).fit(night(30)).model
+    assert len(model.rows) == 12
+    assert {28, 29} <= set(model.rows.tolist())  # a fifth are the newest
+    assert len(Gp().fit(night(30)).model.rows) == 30

@@ -11,7 +11,7 @@ from led import GAINS, LOW, ask, data, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.models.inversion.mcmc import FittedMcmc
-from sdl.models.inversion.modes import LogPosterior, find_modes
+from sdl.models.inversion.modes import LogPosterior, find_modes, slopes
 from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
@@ -49,9 +49,9 @@ class Known:
         return mean, self.std(U) if callable(self.std) else np.full_like(mean, self.std)
 
 
-def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedMcmc:
+def known(mean: Any, std: float, d: int = 1, X: Any = None, **options: Any) -> FittedMcmc:
     inputs = tuple(Input(name=f"x{i}") for i in range(d))
-    X = rng(5).random((12, d))
+    X = rng(5).random((12, d)) if X is None else X
     training = TrainingSet.from_data(
         data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
     )
@@ -142,6 +142,25 @@ def test_of_equal_solutions_the_one_close_to_what_was_measured_is_proposed() -> 
             assert answer.settings[0, 0] == pytest.approx(-0.6 * sign, abs=0.02)
 
 
+def test_a_solution_is_close_to_a_row_that_is_close_to_it_in_every_input() -> None:
+    """Sum and product of two inputs: they may change places. A row shares one input with the farther solution."""
+    swap = lambda U: 100 * np.column_stack([U.sum(axis=1), U.prod(axis=1)])  # noqa: E731
+    X = [[0.32, 0.68], [0.7, 0.95], [0.05, 0.1], [0.1, 0.9], [0.95, 0.6], [0.5, 0.05], [0.9, 0.05], [0.05, 0.5]]
+    answer = known(swap, 0.3, 2, np.array(X)).propose(targets([100.0, 21.0]), space(np.zeros(2), np.ones(2)), rng())
+    assert answer.settings[0] == pytest.approx([0.3, 0.7], abs=0.01)
+
+
+def test_where_the_readings_alone_are_noisy_the_uncertainty_is_that_of_the_model() -> None:
+    """Affine readings that are known exactly: all of the spread is that of one reading, by the delta method."""
+    gains = np.array([[100.0, 20.0], [0.0, 400.0]])
+    answer = known(lambda U: U @ gains.T, 1.0, 2, steps=400).propose(
+        targets([60.0, 200.0]), space(np.zeros(2), np.ones(2)), rng()
+    )  # fmt: skip
+    inverse = np.linalg.inv(gains)
+    assert answer.spread[0] == pytest.approx(np.sqrt((inverse**2).sum(axis=1)), rel=0.1)
+    assert answer.uncertainty[0] == pytest.approx([0.0, 0.0], abs=1e-4)
+
+
 def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
     plant, X = AffinePlant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
     rows, goal = plant.data(30), plant.targets(X)
@@ -198,6 +217,27 @@ def test_more_draws_than_the_chains_have_are_drawn_again() -> None:
     fitted = Mcmc(walkers=16, steps=10).fit(night(12))
     assert fitted.sample(np.array(GOAL), 1000, rng()).shape == (1000, 3)
     assert fitted.sample(np.full(3, np.nan), 50, rng()).shape == (50, 3)
+
+
+def test_an_even_number_of_walkers_at_least_four_for_each_input_gives_a_draw_at_each_step() -> None:
+    for walkers, draws in ((17, 160), (8, 120)):
+        found = ask(Mcmc(model="bayes", walkers=walkers, steps=10, burn=5), night(12), GOAL)
+        assert f"{draws} of {draws} draws" in found.why[0]
+
+
+def test_residuals_are_those_of_the_settings_and_their_slopes_those_of_finite_differences() -> None:
+    """Where the model knows no noise, or none at all, it is 0.4 % of the response of the channel."""
+    bent = lambda U: np.column_stack([100 * U[:, 0] ** 2 + 40 * U[:, 1], 300 * U[:, 1]])  # noqa: E731
+    U = rng().uniform(0.1, 0.9, (4, 2))
+    for std in (2.0, 0.0, np.nan):
+        fitted = known(bent, std, 2)
+        density = LogPosterior(fitted.model, np.array([50.0, 90.0]), np.arange(2), Region.box(np.zeros(2), np.ones(2)))
+        sd = np.full(2, std) if std > 0 else 0.004 * np.abs(fitted.training.linear.slope).sum(axis=1)
+        off, J = slopes(density, U)
+        assert off == pytest.approx((np.array([50.0, 90.0]) - bent(U)) / sd, rel=1e-9)
+        assert J[:, 0] == pytest.approx(np.column_stack([200 * U[:, 0], np.full(4, 40.0)]) / sd[0], rel=1e-6)
+        assert J[:, 1] == pytest.approx(np.tile([0.0, 300.0], (4, 1)) / sd[1], rel=1e-6, abs=1e-6)
+        assert np.diff(density(U)) == pytest.approx(np.diff(-0.5 * (off**2).sum(axis=1)), rel=1e-9)
 
 
 @pytest.mark.parametrize("answer", ["mean", "median", "top"])

@@ -81,7 +81,7 @@ def _learnable(options: FlowOptions, trend: InverseRegression, readings: Floats)
         lows = levels(trend.U[:, j])
         if len(lows) < MIN_LEVELS or np.abs(rest).max() <= NOTHING:
             continue
-        fold = (np.searchsorted(lows, trend.U[:, j], side="right") - 1) % FOLDS
+        fold = np.searchsorted(lows, trend.U[:, j], side="right") % FOLDS
         foreseen = np.empty_like(rest)
         for part in range(FOLDS):
             trees = xgboost.XGBRegressor(

@@ -153,8 +153,7 @@ class FittedLeastSquares:
         Each combination has a fit of its own, to which the rows of others contribute little where its own suffice. If
         none meets the goal, those that were not measured where they come closest are taken first.
         """
-        bands, middle = Bands.of(self.training, target), self.model.middle
-        best, greatest = (region.project(middle), self.model), (-1, -np.inf)
+        bands, middle, answers = Bands.of(self.training, target), self.model.middle, []
         for block in region.blocks():
             model = self.local_fit(block.project(middle))
             u = self._search(model, target, block, rng)
@@ -162,9 +161,8 @@ class FittedLeastSquares:
             variance = std**2 + self.training.interaction_variance(u[None])
             chance = float(bands.log_probability(mean, variance)[0])
             rank = 2 if bands.are_met(mean)[0] else int(not self.training.has_row_near(u[None])[0])
-            if (rank, chance) > greatest:
-                best, greatest = (u, model), (rank, chance)
-        return best
+            answers.append(((rank, chance), (u, model)))
+        return max(answers, key=lambda answer: answer[0])[1]
 
     def _search(self, model: LinearModel, target: Targets, region: Region, rng: np.random.Generator) -> Floats:
         """(d,) settings in units of the bounds with the smallest error.

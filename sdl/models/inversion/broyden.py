@@ -36,7 +36,7 @@ DIM = 0.05
 """Lower bound of the noise of a reading: that of a reading at this fraction of the channel's response."""
 
 
-def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
+def fit_broyden(data: Data, *, noise: float) -> FittedBroyden:
     """Fit the slopes to the oldest rows, as few as determine them, and correct them with each later row (LAST at most).
 
     Raises:

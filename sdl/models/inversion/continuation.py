@@ -36,8 +36,8 @@ FLAT = 1e-4
 """Directions of the settings that change the readings by less than this fraction of the strongest one are not used."""
 
 
-def fit_continuation(data: Data, *, model: ForwardKind = "gp", precision: float = 1e-5) -> FittedContinuation:
-    """Fit the forward model.
+def fit_continuation(data: Data, *, model: ForwardKind, precision: float) -> FittedContinuation:
+    """Fit the forward model; the options are those of the solver `continuation`.
 
     Raises:
         NotEnoughData, Degenerate: the rows do not suffice for the model, or there is no measured pair to start from.

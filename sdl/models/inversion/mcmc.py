@@ -39,13 +39,13 @@ from sdl.space import Space
 def fit_mcmc(
     data: Data,
     *,
-    model: ForwardKind = "gp",
-    answer: Literal["mean", "median", "top"] = "mean",
-    walkers: int = 64,
-    steps: int = 60,
-    burn: int = 20,
+    model: ForwardKind,
+    answer: Literal["mean", "median", "top"],
+    walkers: int,
+    steps: int,
+    burn: int,
 ) -> FittedMcmc:
-    """Fit the forward model.
+    """Fit the forward model; the options are those of the solver `mcmc`.
 
     Raises:
         NotEnoughData, Degenerate: the rows do not suffice for the forward model.
