@@ -87,6 +87,15 @@ def translated_os_errors(path: object, what: str = "written", kind: type[SdlErro
         raise kind(f"{path}: cannot be {what}: {error.strerror}") from error
 
 
+@contextmanager
+def translated_value_errors(path: str = "") -> Iterator[None]:
+    """Raise a ValueError in the block as a ConfigError about the key `path`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(Problem(str(error), path)) from error
+
+
 class InstrumentError(SdlError):
     """The instrument gave no reading.
 

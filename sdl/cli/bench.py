@@ -25,7 +25,7 @@ from sdl.cli.options import (
     option,
 )  # fmt: skip
 from sdl.cli.terminal import say
-from sdl.errors import ConfigError, RecordError, translated_os_errors
+from sdl.errors import ConfigError, RecordError, translated_os_errors, translated_value_errors
 from sdl.formatting import count
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames
@@ -177,10 +177,8 @@ def _fitted(instrument: Path | None, twin: str, data: Sequence[str]) -> tuple[di
         how = "fit one with `sdl twin fit --instrument`, then name it with --twin"
         raise ConfigError(f"--data fits the twin of a Claude-Light; {how}")
     if instrument is None:
-        try:
+        with translated_value_errors():
             return {"kind": "twin", "state": twin}, load_fitted(twin)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
     declared = declared_in(instrument)
     if not hasattr(declared, "simulation"):
         raise ConfigError(f"{instrument}: kind {declared.kind} has no twin")
@@ -195,7 +193,7 @@ def _instrument(
     sources: Sequence[str], columns: ColumnNames, start: str, runs: Path
 ) -> tuple[TwinState, Evidence | None, list[str]]:
     """The twin, the readings it was fitted to (if any), and lines about them."""
-    try:
+    with translated_value_errors():
         state = load(start)
         if not sources:
             return state, None, []
@@ -204,8 +202,6 @@ def _instrument(
 
         evidence = collect([resolve.source(source, Path(), runs) for source in sources], state, columns=columns)
         fitted = fit(evidence, state)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     note = f"a twin was fitted to these readings, starting from {start}: {fitted.check.verdict}"
     return fitted.state, evidence, [*evidence.sources, note]
 

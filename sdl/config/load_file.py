@@ -16,7 +16,7 @@ from sdl.config.mistakes import allowed_keys, problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
 from sdl.config.units import strip_units
-from sdl.errors import ConfigError, Problem
+from sdl.errors import ConfigError, Problem, translated_value_errors
 from sdl.store import resolve
 from sdl.store.resolve import RUNS
 from sdl.twin.led.state import load as load_state
@@ -223,10 +223,8 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
     except BaseException as error:  # the validators of a plug-in may fail in any way
         raise ConfigError(f"kind {kind!r} cannot be checked: {short(error)}") from error
     if kind in registry.OURS[group] and hasattr(part, "knows") and part.state is not None:
-        try:
+        with translated_value_errors("state"):
             load_state(part.state)
-        except ValueError as error:
-            raise ConfigError(Problem(str(error), "state")) from error
     if "seed" in model.model_fields and part.seed is None and type(seed) is int and 0 <= seed < 2**63:
         part = part.model_copy(update={"seed": seed})
     if not isinstance(part, contract):

@@ -25,6 +25,9 @@ Kind = Literal[
     "finished", "unreachable", "failed", "asked", "paused", "lost", "back", "disk", "missed", "approval", "digest"
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
+OUTCOME_KINDS: Mapping[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
+"""The kind of notice for an outcome; `finished` for all others."""
+LOOK_BACK = 2 * 86400.0  # seconds; when a lab or a run continues, older events are not reported again
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 
 

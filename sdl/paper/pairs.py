@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from sdl.arrays import Ints
 from sdl.core.events import Event, Measured
-from sdl.errors import ConfigError, Problem
+from sdl.errors import ConfigError, Problem, translated_value_errors
 from sdl.inverse.dataset import data_from
 from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, STATE, TEST
 from sdl.runner import run
@@ -64,10 +64,8 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
     Raises:
         ConfigError: there is no such state, or it lacks an input or channel of the paper.
     """
-    try:
+    with translated_value_errors("--state"):
         condition = load(state)
-    except ValueError as error:
-        raise ConfigError(Problem(str(error), "--state")) from error
     names = [*condition.inputs, *condition.channels]
     if missing := [name for name in (*INPUTS, *CHANNELS) if name not in names]:
         raise ConfigError(Problem(f"{state} has no {', '.join(missing)}, which the paper uses", "--state"))

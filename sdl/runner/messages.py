@@ -19,18 +19,14 @@ from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Failed, Measured, Safe, Skipped, Stopped
 from sdl.durations import format_duration
 from sdl.formatting import AskedReading, count
-from sdl.notify.model import Kind, Messages, Notice, recipients
+from sdl.notify.model import LOOK_BACK, OUTCOME_KINDS, Kind, Messages, Notice, recipients
 from sdl.notify.outbox import Outbox
 from sdl.notify.sender import Deliver, Sender, addresses
 from sdl.runner.observers import Watch, notify
-from sdl.types import Outcome
 
 log = logging.getLogger("sdl")
 
 CLOSE_SECONDS = 10.0  # to send what waits before the process ends
-LOOK_BACK = 2 * 86400.0  # seconds; older events of a run that is continued are not reported again
-KINDS: dict[str, Kind] = {Outcome.FAILED: "failed", Outcome.UNREACHABLE: "unreachable"}
-"""The kind of message for an outcome; `finished` for all others."""
 
 
 class Messenger:
@@ -115,7 +111,7 @@ class Messenger:
         history = campaign.history
         best = f"\n{line}" if (line := formatting.best_so_far(history)) else ""
         body = f"{formatting.counts(history)}; {formatting.cause(event.reason)}{best}"
-        kind = KINDS.get(event.outcome, "finished")
+        kind = OUTCOME_KINDS.get(event.outcome, "finished")
         self._put(kind, f"{event.at:.0f}", formatting.display(event.outcome), body, event.at)
 
     def _put(self, kind: Kind, key: str, title: str, body: str, at: float) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, argument, columns_of, emit, option
 from sdl.cli.twin import fitted_commands, serve
-from sdl.errors import ConfigError, translated_os_errors
+from sdl.errors import ConfigError, translated_os_errors, translated_value_errors
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames, read_opened, recorded_instrument
 from sdl.store.record import FILE
@@ -73,10 +73,8 @@ def fit(
     from sdl.twin.led.write import toml
 
     data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
-    try:
+    with translated_value_errors():
         result = fitted(data, state)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     parameters = _parameters(result)
     head = f"Fitted by `sdl twin fit`, starting from {start}, to"
     comments = [head, *data.sources, f"Ambient: {result.check.ambient}.", "", *parameters]
@@ -120,10 +118,8 @@ def check(
         from sdl.twin.led.check import check as checked
 
         data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
-        try:
+        with translated_value_errors():
             result = checked(data, loaded)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
         compared, where = data.sources, f"ambient: {result.ambient}"
     if json:
         emit({"twin": state, **result.plain()})
@@ -155,7 +151,7 @@ def _read(
     from sdl.twin.led.evidence import collect, dark_sessions
 
     paths = [resolve.source(source, Path(), runs) for source in sources]
-    try:
+    with translated_value_errors():
         state = load(name)
         inputs = [item.name for item in state.input_list()]
         other = {path: have for path in paths if sorted(have := _inputs(path) or inputs) != sorted(inputs)}
@@ -169,8 +165,6 @@ def _read(
             data = data.only(dark_sessions(data, state))
             if not len(data.X):
                 raise ValueError("no session was in a dark room; leave out --dark")
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     return data, state
 
 

@@ -12,7 +12,7 @@ from sdl import config, yamlfile
 from sdl.cli.options import emit
 from sdl.drivers.trust import USE
 from sdl.drivers.twin.fitted import declaration
-from sdl.errors import ConfigError, translated_os_errors
+from sdl.errors import translated_os_errors, translated_value_errors
 from sdl.formatting import aligned, count
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames
@@ -41,10 +41,8 @@ def fit(
     declared = declared_in(file)
     instrument = declaration(declared)
     rows = _rows(sources, instrument, days, columns, runs)
-    try:
+    with translated_value_errors():
         result = fitted(rows.rows, instrument)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     lines = _table(result)
     comments = [f"A twin of {declared.identity}, fitted by `sdl twin fit` to", *rows.sources, "", *lines]
     with translated_os_errors(out):
@@ -63,13 +61,11 @@ def check(sources: Sequence[str], state: str, days: Sequence[str], columns: Colu
     from sdl.twin.fitted.check import check as checked
     from sdl.twin.fitted.fit import Declaration
 
-    try:
+    with translated_value_errors():
         loaded = load(state)
         options = Declaration(loaded.input_list(), loaded.channel_list(), session_gap=loaded.session_gap)
         rows = _rows(sources, options, days, columns, runs)
         return checked(rows.rows, loaded, rows.sources)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def declared_in(file: Path) -> Any:

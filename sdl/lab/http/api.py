@@ -45,7 +45,7 @@ from starlette.routing import BaseRoute, Route
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http import asking
-from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, json_response, quoted, whoami_route
+from sdl.lab.http.auth import RequestFilter, filtered_app, identity_of, json_response, whoami_route
 from sdl.lab.http.control import Controller
 from sdl.lab.http.named_tokens import Identity
 from sdl.lab.http.submissions import Submissions, TooManyCalls
@@ -211,11 +211,7 @@ def create_app(
 
 def _arguments(command: str, body: bytes, by: str) -> list[str]:
     keys = COMMANDS[command]
-    given = asking.parsed(body)
-    if not all(isinstance(value, str) for value in given.values()):
-        raise HTTPException(400, "the body must be a JSON object with text values")
-    if unknown := sorted(set(given) - {*keys, "by"}):
-        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted({*keys} - {'by'}))}")
+    given = asking.texts(body, keys)
     defaults = {"target": "lab"} if command == "pause" else {}
     values = {key: given.get(key, defaults.get(key, "")) for key in keys}
     for key in values.keys() & MAX_LENGTH.keys():

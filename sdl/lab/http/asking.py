@@ -19,7 +19,7 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,20 @@ def parsed(body: bytes) -> dict[str, Any]:
         given = None
     if not isinstance(given, dict):
         raise HTTPException(400, "the body must be a JSON object")
+    return given
+
+
+def texts(body: bytes, keys: Collection[str]) -> dict[str, str]:
+    """The JSON object of a body, whose values are texts and whose keys are these and `by`.
+
+    Raises:
+        HTTPException: the body is something else.
+    """
+    given = parsed(body)
+    if not all(isinstance(value, str) for value in given.values()):
+        raise HTTPException(400, "the body must be a JSON object with text values")
+    if unknown := sorted(set(given) - {*keys, "by"}):
+        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted({*keys} - {'by'}))}")
     return given
 
 

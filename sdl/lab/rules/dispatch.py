@@ -30,12 +30,11 @@ from sdl.lab.http import token
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Notice, Notify, Recipient, recipients, within_span
+from sdl.notify.model import LOOK_BACK, Notice, Notify, Recipient, recipients, within_span
 from sdl.notify.outbox import Outbox
 from sdl.notify.sender import Deliver, NotSent, Sender, addresses, send_by_apprise
 
 DISK_SECONDS = 60.0  # between two checks of the free disk space
-LOOK_BACK = 2 * 86400.0  # seconds; when a lab restarts, older events are not reported again
 REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
 """Seconds before the message that a lab cannot start is repeated; before sending it is retried after a failure."""
 MAX_TEXT = 2000  # characters of an error message that are sent

@@ -21,7 +21,7 @@ from sdl.lab.config.model import NO_READING
 from sdl.lab.core import events as ev
 from sdl.lab.core.views import is_requested_pause
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Kind, Notice, Notify
+from sdl.notify.model import OUTCOME_KINDS, Kind, Notice, Notify
 from sdl.runner.shutdown import MAY_BE_ON
 
 DAY = 86400.0
@@ -31,8 +31,6 @@ EXPECTED_CAUSES = ("skipped", "aborted before", "black-out")
 """Requested causes of a missed start, which are not reported."""
 LOST_AFTER = 300.0  # seconds without readings after which an instrument is reported as lost
 RATE_LIMITED: tuple[Kind, ...] = ("failed", "unreachable", "missed")
-KINDS: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
-"""The kind of notice for an outcome; `finished` for all others."""
 
 
 @dataclass(slots=True)
@@ -206,7 +204,7 @@ class Notices:
             f"Start {event.start} on {start.instrument} ended ({outcome}) after {count(event.readings, 'reading')}: "
             f"{event.reason}\nRecord: {start.run}"
         )
-        self._add_of_job(KINDS.get(event.outcome, "finished"), start, event.start, outcome, body, event.at)
+        self._add_of_job(OUTCOME_KINDS.get(event.outcome, "finished"), start, event.start, outcome, body, event.at)
 
     def _ask(self, number: int, what: str, at: float, suffix: str = "") -> None:
         """Add the notice that a reading is asked for; the same again has the same id, and is sent once."""

@@ -39,7 +39,7 @@ from sdl.formatting import count
 from sdl.lab.config.file import parse_text
 from sdl.lab.http import asking
 from sdl.lab.http.api import http_result
-from sdl.lab.http.auth import identity_of, json_response, quoted
+from sdl.lab.http.auth import identity_of, json_response
 from sdl.lab.http.control import Controller
 from sdl.parallel import children
 from sdl.web.start.form import apply_form, form_of
@@ -109,11 +109,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 async def _texts(name: str, call: Callable[[dict[str, str]], dict[str, Any]], request: Request) -> Response:
     _refuse_agents(request)
-    given = asking.parsed(await request.body())
-    if unknown := sorted(set(given) - {*KEYS[name], "by"}):
-        raise HTTPException(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(KEYS[name]))}")
-    if not all(isinstance(value, str) for value in given.values()):
-        raise HTTPException(400, "the body must be a JSON object with text values")
+    given = asking.texts(await request.body(), KEYS[name])
     values = {key: given.get(key, "") for key in KEYS[name]}
     if "run" in values and (not asking.RUN.fullmatch(values["run"]) or ".." in values["run"]):
         raise HTTPException(400, "run: must be CAMPAIGN/RUN")
