@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdl.types import Value
 
 FARTHEST = 0.05
-"""Settings of an input that differ by more than this fraction of its range are never pooled, however wide the spread."""
+"""Settings of an input that differ by more than this fraction of its range are never pooled, whatever the spread."""
 RELATIVE = 1e-6
 """Settings of an input that differ by less than this fraction of its range are the same."""
 
