@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import re
@@ -105,6 +106,21 @@ def test_the_pooled_mean_is_that_of_the_readings_at_settings_that_cannot_be_told
         assert pooled.std_error[name] == pytest.approx(values.std(ddof=1) / math.sqrt(len(near)))
         assert abs(pooled.mean[name] - 16384) < 4 * pooled.std_error[name]
     assert f"of the {len(near)} readings near the best settings" in advice_on(noisy).mean
+
+
+def test_a_spread_over_the_whole_range_does_not_pool_readings_of_distant_settings(noisy: Run) -> None:
+    history, inputs = copy.deepcopy(noisy.campaign.history), noisy.opened.instrument["inputs"]
+    best = history.best
+    assert best is not None
+    best.proposed = dataclasses.replace(best.proposed, spread=dict.fromkeys("RGB", 10.0))
+    pooled = pooled_mean(history, inputs)
+    assert pooled is not None
+    near = [
+        event
+        for event in noisy.measured()
+        if all(abs(event.applied[name] - best.shown_settings[name]) <= 0.05 for name in "RGB")
+    ]
+    assert pooled.readings == len(near) < len(noisy.measured())
 
 
 def test_a_reached_goal_and_a_single_reading_need_no_pooled_mean_beside_the_best(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ def _is_scientific(size: float, digits: int) -> bool:
 
 def format_reading(value: float, tolerance: float | None = None) -> str:
     """A reading as text with the decimals it needs: `16384`, `12.5`, `0.483`, `2.03e-09`."""
-    if (tolerance is None or tolerance >= 1) and value == round(value, 0) and abs(value) < 1e8:
+    if tolerance is None and value == round(value, 0) and abs(value) < 1e8:
         return f"{value:.0f}"
     figures = 3
     if value and tolerance and math.isfinite(value / tolerance):

@@ -67,7 +67,8 @@ class History:
         next_cost: least price of the next reading, with that of a trial that it begins.
         failures: number of failed trials in a row.
         failed, skipped: numbers of failed and of skipped trials in all.
-        unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
+        unreachable: number of measured trials in a row whose proposal had the verdict `unreachable` and whose reading
+            did not contradict it.
         resolution_limited_streak: number of measured trials in a row at settings that had been proposed before with the
             verdict `between two steps`.
         shortfall: shortfall (`Goal.shortfall`) of the last of those proposals.
@@ -283,7 +284,8 @@ class History:
 
     def _count_verdict(self, closed: Trial) -> None:
         """Extend or end the streaks of verdicts."""
-        self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
+        confirmed = closed.verdict is Verdict.UNREACHABLE and not _is_contradicted(closed)
+        self.unreachable = self.unreachable + 1 if confirmed else 0
         if closed.verdict is not Verdict.BETWEEN_STEPS:
             self.resolution_limited_streak = 0
             return
@@ -291,3 +293,19 @@ class History:
         again = settings in self._resolution_limited
         self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
         self._resolution_limited.add(settings)
+
+
+def _is_contradicted(trial: Trial) -> bool:
+    """Whether a channel that was expected on one side of its band, as the nearest reading, was read beyond the other.
+
+    Between such settings there may be some that reach the goal, so that the reading confirms nothing.
+    """
+    if trial.goal is None:
+        return False
+    for name, expected in trial.proposed.shortfall.items():
+        nearest, band, value = expected["nearest"], trial.goal.bands.get(name), trial.mean.get(name)
+        if nearest is None or band is None or value is None:
+            continue
+        if nearest < band.low <= band.high < value or value < band.low <= band.high < nearest:
+            return True
+    return False

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sdl.core.trials import Trial
     from sdl.types import Value
 
+FARTHEST = 0.05
+"""Settings of an input that differ by more than this fraction of its range are never pooled, whatever the spread."""
 RELATIVE = 1e-6
 """Settings of an input that differ by less than this fraction of its range are the same."""
 
@@ -38,8 +40,9 @@ class PooledMean:
 def pooled_mean(history: History, inputs: list[Mapping[str, Any]]) -> PooledMean | None:
     """Pool the readings of all trials whose settings differ from the best trial's by at most its spread.
 
-    The spread of a proposal is the standard deviation of the settings for one noisy reading at the goal. Half a step
-    is the least of a stepped input; of design points only equal settings are pooled.
+    The spread of a proposal is the standard deviation of the settings for one noisy reading at the goal; at most a
+    twentieth of the range is used. Half a step is the least of a stepped input; of design points only equal settings
+    are pooled.
 
     Args:
         history: the finished trials.
@@ -73,8 +76,9 @@ def _is_near(trial: Trial, best: Trial, inputs: list[Mapping[str, Any]]) -> bool
 def _close(value: Value | None, centre: Value | None, spread: float | None, declared: Mapping[str, Any]) -> bool:
     if isinstance(value, str) or isinstance(centre, str) or value is None or centre is None:
         return value == centre
-    least = RELATIVE * (float(declared["high"]) - float(declared["low"]))
-    return abs(value - centre) <= max(spread or 0.0, (declared.get("step") or 0.0) / 2, least)
+    width = float(declared["high"]) - float(declared["low"])
+    near = min(spread or 0.0, FARTHEST * width)
+    return abs(value - centre) <= max(near, (declared.get("step") or 0.0) / 2, RELATIVE * width)
 
 
 def _mean_and_error(values: list[float]) -> tuple[float, float]:

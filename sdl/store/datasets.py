@@ -583,6 +583,11 @@ def _read(
             "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {session!r:.40}"
         )
     at, day = _parse_time(line.time, line.day)
+    for channel in channels:
+        value = values.get(channel.name, math.nan)
+        if channel.low is not None and value < channel.low and not math.isclose(value, channel.low, rel_tol=1e-9):
+            reason = f"below its range, which begins at {channel.low:g}"
+            raise Unusable(f"{channel.name} {reason}", f"{channel.name} is {value:g}, {reason}")
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     reading = Reading(settings, values, background, saturated, str(line.fault) if line.fault else None)

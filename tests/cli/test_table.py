@@ -130,7 +130,7 @@ def test_three_figures_are_enough(value: float, as_percent: str, as_ratio: str) 
         (Band.at_most(12000, 240), 16181, "reads 16181, 4181 above 12000"),
         (Band.at_least(500, 10), 480, "reads 480, 20 below 500"),
         (Band.between(100, 200), 150, "reads 150, inside 100 … 200"),
-        (Band(None, -math.inf, 200), 150, "reads 150, within its limit, at most 200"),
+        (Band(None, -math.inf, 200), 150, "reads 150.0, within its limit, at most 200"),
         (Band.around(5, 1), float("nan"), "not read"),
     ],
 )

@@ -76,7 +76,7 @@ def test_a_goal_below_the_light_of_the_room_is_unreachable_and_the_light_is_name
     end = events[-1]
     assert isinstance(end, Stopped)
     assert end.outcome is Outcome.UNREACHABLE
-    assert "the background alone is 90" in end.reason
+    assert "The background alone is 90" in end.reason
     assert "at 515nm, above 5100" in end.reason
     last = next(event for event in reversed(events) if isinstance(event, Proposed))
     assert "the background alone" in last.why

@@ -169,6 +169,21 @@ def test_unreachable_counts_measured_trials_in_a_row_and_a_failed_one_neither_co
     assert counts == [1, 1, 2, 2, 0, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("expected", "red", "counted"),
+    [(60.0, 70.0, 1), (60.0, 140.0, 0), (140.0, 130.0, 1), (140.0, 60.0, 0), (60.0, 100.0, 1), (None, 140.0, 1)],
+)
+def test_a_reading_on_the_other_side_of_the_band_than_expected_confirms_no_unreachable_goal(
+    expected: float | None, red: float, counted: int
+) -> None:
+    found = history()
+    part = {"low": 90.0, "high": 110.0, "nearest": expected, "by": 30.0}
+    found.begin(proposed(verdict=Verdict.UNREACHABLE, shortfall={"red": part}))
+    found.add_reading(reading({**HIT, "red": red}))
+    found.close()
+    assert found.unreachable == counted
+
+
 def test_between_steps_counts_settings_that_were_said_to_be_so_before_and_measured_again() -> None:
     found = history()
     counts = []

@@ -343,3 +343,13 @@ def test_a_csv_of_any_program_goes_through_the_csv_module(tmp_path: Path) -> Non
         [["R (x)", 'the "red", said', "G", "red"], *[[r, 'a "b", c\nd', g, y] for r, g, y in TRUE]]
     )
     assert values(read(file_of(tmp_path, text.getvalue()))) == TRUE
+
+
+def test_a_reading_below_the_range_of_its_channel_is_left_out_and_named(tmp_path: Path) -> None:
+    file = file_of(tmp_path, "R,G,red\n" + ROW * 12 + "0.5,0.25,-500\n" + "0.5,0.25,-20\n")
+    channels = (Channel(name="red", low=-20.0),)
+    found = load(file, INPUTS, channels, ("red",))
+    assert found.left_out == {"red below its range, which begins at -20": 1}
+    assert len(found.rows) == 13
+    with pytest.raises(ConfigError, match="red is -500, below its range, which begins at -20"):
+        load(file_of(tmp_path, "R,G,red\n0.5,0.25,-500\n"), INPUTS, channels, ("red",))
