@@ -202,7 +202,7 @@ def test_rows_count_by_their_distance_their_age_and_a_twentieth_if_their_choice_
         found = fitted.local_fit(u)
         weight = found.weight[:, 0] / counts**2  # from the noise alone
         other = sm.WLS(Y[:, 0], sm.add_constant(X), weights=counts * weight).fit()
-        assert found.coef[:, 0] == pytest.approx(other.params, rel=1e-2)
+        assert found.coef[:, 0] == pytest.approx(other.params, rel=1e-6)
         mean, std = fitted.predict(u[None])
         assert mean[0] == pytest.approx(found.mean(u[None])[0])
         assert std == pytest.approx(found.predict(u[None])[1])
