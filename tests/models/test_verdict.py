@@ -183,6 +183,13 @@ def test_noise_is_that_of_replicates_where_they_have_four_degrees_of_freedom(tim
         assert (noise > 100).all()
 
 
+def test_four_rows_tell_nothing_of_the_noise_so_that_no_tolerance_is_called_too_narrow_for_it() -> None:
+    answer = ask(Linear(), night(4), [16384.0] * 3, tolerance=0.001)
+    assert answer.verdict == (Verdict.REACHABLE,)
+    assert np.isnan(answer.readings_needed).all()
+    assert ask(Linear(), night(20), [16384.0] * 3, tolerance=0.001).verdict == (Verdict.BELOW_NOISE,)
+
+
 @pytest.mark.parametrize(("n", "told"), [(8, True), (7, False)])
 def test_noise_is_that_of_the_stillest_session_about_a_line_of_its_own(n: int, told: bool) -> None:
     """Against statsmodels: the scatter of the readings, or of the residuals of the model, whichever is less."""
