@@ -56,6 +56,8 @@ def test_channels_that_contradict_each_other_are_unreachable():
     answer = ask(Linear(), night(20), [300.0, 60000.0, 300.0])  # green alone gives 1241 at 630 nm
     assert answer.verdict == (Verdict.UNREACHABLE,)
     assert answer.settings[0] == pytest.approx([0, 0.94, 0], abs=0.01)  # its nearest settings give up no channel
+    assert answer.probability.tolist() == [0.0]
+    assert ask(Linear(), night(20), [16384.0] * 3).probability.tolist() == [1.0]
 
 
 def test_one_channel_out_of_two_may_pull_the_other_to_the_edge_of_its_band_and_still_be_reachable():

@@ -55,7 +55,8 @@ def known(mean: Any, std: float, d: int = 1, X: Any = None, **options: Any) -> F
     training = TrainingSet.from_data(
         data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
     )
-    return FittedMcmc(Known(training, mean, std), training, **options)
+    usual = {"kind": "gp", "answer": "mean", "walkers": 64, "steps": 60, "burn": 20}
+    return FittedMcmc(Known(training, mean, std), training, **{**usual, **options})
 
 
 # The density ---------------------------------------------------------------------------------------------------------
@@ -159,6 +160,15 @@ def test_where_the_readings_alone_are_noisy_the_uncertainty_is_that_of_the_model
     inverse = np.linalg.inv(gains)
     assert answer.spread[0] == pytest.approx(np.sqrt((inverse**2).sum(axis=1)), rel=0.1)
     assert answer.uncertainty[0] == pytest.approx([0.0, 0.0], abs=1e-4)
+
+
+def test_the_uncertainty_of_a_free_choice_is_what_the_spread_has_beyond_that_of_one_reading() -> None:
+    """One channel sees the sum of two inputs: a reading alone would tell each to 0.2, as squares add up."""
+    answer = known(lambda U: 100 * U.sum(axis=1, keepdims=True), 40.0, 2, steps=400).propose(
+        targets([100.0]), space(np.zeros(2), np.ones(2)), rng()
+    )  # fmt: skip
+    assert (answer.spread[0] > 0.26).all()
+    assert answer.uncertainty[0] == pytest.approx(np.sqrt(answer.spread[0] ** 2 - 0.2**2), rel=1e-3)
 
 
 def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
