@@ -262,6 +262,11 @@ def test_options_that_cannot_be_meant_are_refused(wrong: Any) -> None:
         Mcmc(**wrong)
 
 
+def test_the_least_options_that_can_be_meant_are_taken() -> None:
+    answer = ask(Mcmc(model="bayes", walkers=8, steps=10, burn=0), night(12), GOAL)
+    assert "120 of 120 draws" in answer.why[0]
+
+
 def test_a_band_without_a_target_is_kept() -> None:
     """At most 8000 at 630 nm, where red light for the other goals alone would leave it free."""
     inf = np.inf
