@@ -81,7 +81,7 @@ def test_options_of_partial_least_squares_reach_the_fit_and_sessions_are_aligned
     assert Pls(components=2).fit(plain).components == 2
     assert (len(Pls().fit(plain).maps), len(Pls(weighted=False).fit(plain).maps)) == (3, 1)
     assert Pls(level=False).fit(rows).training.Y.tolist() == rows.Y.tolist()
-    assert Pls().fit(rows).training.Y[:20] == pytest.approx(1.1 * plain.Y[:20], rel=0.05)
+    assert Pls().fit(rows).training.Y[:20] == pytest.approx(1.1 * plain.Y[:20], abs=200.0)
 
 
 def test_with_no_more_rows_than_readings_determine_fewer_components_are_taken():
