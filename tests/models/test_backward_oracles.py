@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,15 @@ def test_rows_are_weighted_by_the_inverse_variance_of_the_setting_that_their_rea
     assert _weight(training) == pytest.approx(exact / exact.mean(axis=0), rel=1e-6)
     assert np.ptp(_weight(training)) > 1.0
     assert (_weight(TrainingSet.from_data(night(4))) == 1.0).all()  # no degree of freedom to estimate the noise from
+
+
+def test_options_of_partial_least_squares_reach_the_fit_and_sessions_are_aligned_unless_told_otherwise():
+    plain, session = night(40), np.arange(40) // 20 * 1.0
+    rows = replace(plain, Y=plain.Y * (1 + 0.1 * session[:, None]), session=session)
+    assert Pls(components=2).fit(plain).components == 2
+    assert (len(Pls().fit(plain).maps), len(Pls(weighted=False).fit(plain).maps)) == (3, 1)
+    assert Pls(level=False).fit(rows).training.Y.tolist() == rows.Y.tolist()
+    assert Pls().fit(rows).training.Y[:20] == pytest.approx(1.1 * plain.Y[:20], abs=200.0)
 
 
 def test_with_no_more_rows_than_readings_determine_fewer_components_are_taken():

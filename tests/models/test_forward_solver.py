@@ -231,6 +231,24 @@ def test_the_likelihood_of_settings_is_the_density_of_the_readings_there():
     assert np.diff(found) == pytest.approx(np.diff(exact), rel=1e-9)
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_of_settings_that_miss_alike_those_with_the_noisier_reading_most_probably_hit(noisy):
+    noise = lambda U: np.where((U[..., 0] > 0.5) == noisy, 4.0, 1.0)  # noqa: E731
+    fitted = known(lambda U: 100 + 10 * np.abs(U[..., 0] - 0.5), lambda U: np.full(U.shape[:-1], 5.0), noise)
+    bands, near = Bands.of(fitted.training, goal(140.0, tolerance=0.02)), np.array([[0.2], [0.8]])
+    found = fitted._most_probable(bands, near, fitted.training.own_region, np.random.default_rng(0))
+    assert (found[0] > 0.5) == noisy
+
+
+def test_a_reading_is_taken_to_scatter_a_little_where_the_model_knows_neither_error_nor_noise():
+    """A thousandth of 0.4 % of the response, so that no density is infinite; unknown, it is 0.4 % of the response."""
+    none, unknown = (lambda U, sd=sd: np.full(U.shape[:-1], sd) for sd in (0.0, np.nan))
+    U = np.array([[0.3], [0.6]])
+    for sd, factor in ((none, 1e-3), (unknown, 1.0)):
+        fitted = known(lambda U: 100 + 50 * U[..., 0], sd, none)
+        assert fitted._reading_sd(U) == pytest.approx(np.full((2, 1), factor * 0.004 * 50.0))
+
+
 def test_of_two_choices_that_miss_alike_the_one_with_no_row_close_by_may_yet_reach():
     """Its readings are more uncertain, because slopes may differ between choices."""
     X = np.column_stack([np.linspace(0, 1, 12), np.arange(12) % 2 * 1.0])

@@ -80,6 +80,16 @@ def test_of_many_rows_four_hundred_are_used_evenly_spaced_from_the_first_to_the_
     assert len(fit_inverse_regression(TrainingSet.from_data(night(60))).rows) == 60
 
 
+@pytest.mark.parametrize(("n", "bends"), [(5, False), (6, True)])
+def test_a_width_needs_two_rows_for_each_coefficient(n, bends):
+    """One channel that sees one of two inputs: three coefficients."""
+    X = np.column_stack([np.linspace(0.02, 0.98, n), np.random.default_rng(1).random(n)])
+    Y = (1000 + 5000 * X[:, 0] ** 3 + 1e-3 * X[:, 1])[:, None]
+    rows = data(X, Y, inputs=DYED[:2], channels=(Channel(name="c"),))
+    width = fit_inverse_regression(TrainingSet.from_data(rows)).width
+    assert np.isfinite(width).tolist() == [bends, False]
+
+
 def test_the_trend_turned_round_gives_the_readings_back():
     trend = fit_inverse_regression(TrainingSet.from_data(curve()))
     mean, std = trend.predict(GOALS)
@@ -192,7 +202,7 @@ def test_rows_count_by_their_distance_their_age_and_a_twentieth_if_their_choice_
         found = fitted.local_fit(u)
         weight = found.weight[:, 0] / counts**2  # from the noise alone
         other = sm.WLS(Y[:, 0], sm.add_constant(X), weights=counts * weight).fit()
-        assert found.coef[:, 0] == pytest.approx(other.params, rel=1e-2)
+        assert found.coef[:, 0] == pytest.approx(other.params, rel=1e-6)
         mean, std = fitted.predict(u[None])
         assert mean[0] == pytest.approx(found.mean(u[None])[0])
         assert std == pytest.approx(found.predict(u[None])[1])

@@ -107,6 +107,8 @@ def test_a_candidate_that_knows_no_noise_meets_a_bound_with_the_nominal_one() ->
     found = _log_probability_of_bounds({"unknown": Told(2.0, np.nan), "none": Told(2.0, 0.0), "sure": Told()}, full)
     assert found["unknown"] == found["none"] == pytest.approx(exact)
     assert found["sure"] == pytest.approx(2 * np.log(0.5))
+    far = _log_probability_of_bounds({"sure": Told(), "far": Told(-1000.0)}, full)
+    assert far["far"] == pytest.approx(np.log(0.5) - 8.0)  # 8 below the other at the first bound, sure of the second
 
 
 def test_of_the_bounds_of_the_last_session_each_costs_a_candidate_eight_nats_at_most() -> None:

@@ -288,9 +288,12 @@ def test_a_narrow_peak_is_sought_around_the_settings_with_the_best_mean():
 
 
 def test_with_too_many_combinations_of_four_steps_the_two_nearest_of_each_input_are_compared():
-    inputs, rng = tuple(Input(name=f"x{i}", step=0.25) for i in range(7)), np.random.default_rng(0)
+    inputs, rng = tuple(Input(name=f"x{i}", step=0.1) for i in range(7)), np.random.default_rng(0)
     X = rng.random((30, 7))
     found = replace(data(X, X.sum(axis=1, keepdims=True), inputs=inputs, channels=TWO[:1]), objective=Objective(0, 1.0))
-    fitted, top = FittedObjective(fit_quadratic(TrainingSet.from_data(found)), Objective(0, 1.0)), rng.random(7)
+    fitted, top = (
+        FittedObjective(fit_quadratic(TrainingSet.from_data(found)), Objective(0, 1.0)),
+        rng.uniform(0.3, 0.7, 7),
+    )
     u = fitted._maximise(lambda U: -((U - top) ** 2).sum(axis=1), X, Space(inputs), np.random.default_rng(0))
-    assert u == pytest.approx(np.round(top * 4) / 4)
+    assert u == pytest.approx(np.round(top * 10) / 10)

@@ -59,11 +59,13 @@ def test_with_many_rows_it_is_least_squares() -> None:
     assert ((fitted(400, 5000.0).residual_dof > 394) & (fitted(400, 5000.0).residual_dof <= 397)).all()
 
 
+@pytest.mark.parametrize("much", [1.0, 0.1])
 @pytest.mark.parametrize("noise", ["even", "proportional", "jitter"])
-def test_readings_in_another_unit_give_the_same_surface_in_that_unit(noise: str) -> None:
+def test_readings_in_another_unit_give_the_same_surface_in_that_unit(noise: str, much: float) -> None:
+    """With more and with less noise than the nominal 0.4 % of the response."""
     rng, X = np.random.default_rng(0), np.random.default_rng(1).random((25, 2))
     sd = {"even": 80.0, "proportional": 0.01 * surface(X), "jitter": 200.0 * np.sqrt(X * (1 - X))}[noise]
-    Y, U = surface(X) + sd * rng.standard_normal((25, 2)), np.random.default_rng(2).random((5, 2))
+    Y, U = surface(X) + much * sd * rng.standard_normal((25, 2)), np.random.default_rng(2).random((5, 2))
     for drifts in (False, True):
         one, other = (fit_quadratic(TrainingSet.from_data(data(X, Y * by)), drifts=drifts) for by in (1.0, 1e-3))
         assert other.shape == one.shape

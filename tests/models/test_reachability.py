@@ -14,6 +14,7 @@ from sdl.models.inversion.search import Bands, Search
 from sdl.models.reachability import (
     _best_of_blocks,
     _each_choice_examined,
+    _probability,
     _standard_errors_beyond,
     in_unmeasured_blocks,
 )
@@ -241,3 +242,42 @@ def test_a_combination_of_choices_is_examined_by_three_rows_or_one_where_it_come
     assert _each_choice_examined(training, ends, region) == ((n, at) != (2, 0.2))
     unmeasured = [False, True] if at == 0.2 else [True, True]  # all, if none has been left out
     assert in_unmeasured_blocks(training, ends, region).tolist() == unmeasured
+
+
+@pytest.mark.parametrize(("dyes", "vessels", "searched"), [(6, 10, True), (8, 8, False)])
+def test_of_more_than_sixty_combinations_of_choices_not_all_were_examined(dyes, vessels, searched):
+    numbers = (("dye", dyes), ("vessel", vessels))
+    choices = [Input(name=name, choices=tuple(f"{name}{i}" for i in range(number))) for name, number in numbers]
+    i, x = np.divmod(np.arange(2 * dyes * vessels), 2)
+    of = [np.eye(number)[part][:, 1:] for part, (_, number) in zip(np.divmod(i, vessels), numbers, strict=True)]
+    X = np.column_stack([x * 1.0, *of])
+    rows = data(X, 100 * X[:, :1], inputs=(Input(name="x"), *choices), channels=CHANNELS[:1])
+    training = TrainingSet.from_data(rows)
+    ends = Search(X, np.zeros(len(X)), np.ones(len(X), bool))
+    assert _each_choice_examined(training, ends, training.own_region) == searched
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Functions 100 + 50 x + shift of one channel, with evenly spaced shifts."""
+
+    n: int = 0
+
+    def sample_paths(self, n, rng):
+        return Shifted(n)
+
+    def __call__(self, U):
+        shift = np.linspace(-30.0, 30.0, self.n)[:, None, None]
+        return 100 + 50 * np.broadcast_to(U, (self.n, *U.shape[-2:])) + shift
+
+    def jacobian(self, U):
+        return np.full((self.n, U.shape[-2], 1, 1), 50.0)
+
+
+@pytest.mark.parametrize(("least", "share"), [(115.0, 1.0), (160.2, 0.33), (140.0, 0.67), (181.0, 0.0)])
+def test_the_probability_is_the_share_of_a_hundred_functions_that_reach_the_goal(least, share):
+    """Of shifts in steps of 60 / 99; also from the further starts where the first one does not lead there."""
+    bands = Bands(np.arange(1), *np.array([[least], [np.inf]] * 2), np.ones(1))
+    region = Region.box(np.zeros(1), np.ones(1))
+    starts = np.array([[0.5], [0.1], [0.9]])
+    assert _probability(Shifted(), bands, starts, region, np.random.default_rng(0)) == share

@@ -56,6 +56,8 @@ def test_channels_that_contradict_each_other_are_unreachable():
     answer = ask(Linear(), night(20), [300.0, 60000.0, 300.0])  # green alone gives 1241 at 630 nm
     assert answer.verdict == (Verdict.UNREACHABLE,)
     assert answer.settings[0] == pytest.approx([0, 0.94, 0], abs=0.01)  # its nearest settings give up no channel
+    assert answer.probability.tolist() == [0.0]
+    assert ask(Linear(), night(20), [16384.0] * 3).probability.tolist() == [1.0]
 
 
 def test_one_channel_out_of_two_may_pull_the_other_to_the_edge_of_its_band_and_still_be_reachable():
@@ -181,6 +183,13 @@ def test_noise_is_that_of_replicates_where_they_have_four_degrees_of_freedom(tim
     else:
         assert dof == pytest.approx(judge.model.residual_dof + 2.0)
         assert (noise > 100).all()
+
+
+def test_four_rows_tell_nothing_of_the_noise_so_that_no_tolerance_is_called_too_narrow_for_it() -> None:
+    answer = ask(Linear(), night(4), [16384.0] * 3, tolerance=0.001)
+    assert answer.verdict == (Verdict.REACHABLE,)
+    assert np.isnan(answer.readings_needed).all()
+    assert ask(Linear(), night(20), [16384.0] * 3, tolerance=0.001).verdict == (Verdict.BELOW_NOISE,)
 
 
 @pytest.mark.parametrize(("n", "told"), [(8, True), (7, False)])

@@ -11,6 +11,7 @@ from sdl.errors import Degenerate
 from sdl.models.inversion import broyden
 from sdl.solvers.broyden import Broyden
 from sdl.solvers.linear import Linear
+from sdl.types import Channel, Input
 
 GOAL = [16384.0, 16384.0, 16384.0]
 PERFECT = np.linalg.solve(GAINS, GOAL)
@@ -145,11 +146,17 @@ def test_rows_on_both_sides_of_a_proposal_are_averaged_and_never_extrapolated():
         assert (base <= U.max(axis=0)).all()
         assert (y >= Y.min(axis=0)).all()
         assert (y <= Y.max(axis=0)).all()
-    one, other = np.array([0.2, 0.2, 0.2]), np.array([0.8, 0.8, 0.8])
-    two = Broyden().fit(exact(np.vstack([axis(), np.tile([one, other], (8, 1))])))
-    nearer, farther = two._base(one)[0], two._base(other)[0]
-    assert nearer == pytest.approx(one, abs=0.01)
-    assert farther == pytest.approx(other, abs=0.01)
+
+
+def test_a_row_counts_half_where_the_error_of_the_slopes_on_the_way_is_as_large_as_its_noise():
+    """A tenth of the change of the reading; every later row counts 1 / 0.6 as much."""
+    inputs, channels = (Input(name="x"),), (Channel(name="y"),)
+    away = 0.004 * 15500.0 / (3000.0 - 120.0)  # there 0.1 × 30000 × away is 0.4 % of the reading
+    X = np.array([[0.02], [0.98], [0.5], [0.5 + away]])
+    fitted = Broyden(noise=0.004).fit(data(X, 500.0 + 30000.0 * X, inputs=inputs, channels=channels))
+    base, y = fitted._base(np.array([0.5]))
+    assert base[0] == pytest.approx((0.6 * 0.5 + 0.5 * X[3, 0]) / 1.1, abs=2e-3)  # the first two rows hardly count
+    assert y[0] == pytest.approx(500.0 + 30000.0 * base[0])
 
 
 def test_beyond_the_bounds_it_comes_as_close_as_lines_do_in_tolerances():

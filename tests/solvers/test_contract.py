@@ -32,10 +32,14 @@ def test_a_solver_that_says_nothing_of_objectives_or_choices_handles_none() -> N
     class Silent:
         kind = "silent"
 
-    choices = (Input(name="x"), Input(name="dye", choices=("a", "b")), Input(name="cell", choices=("c", "d")))
+    choices = (Input(name="x"), *(Input(name=name, choices=("a", "b")) for name in ("dye", "cell", "pump")))
     require_choices(Silent(), choices[:1])
-    with pytest.raises(ConfigError, match="silent cannot handle the choices of dye and cell"):
+    with pytest.raises(ConfigError, match="silent cannot handle the choices of dye, cell and pump"):
         require_choices(Silent(), choices)
+    with pytest.raises(ConfigError, match="the choices of dye and cell;"):
+        require_choices(Silent(), choices[:3])
+    with pytest.raises(ConfigError, match="the choices of dye;"):
+        require_choices(Silent(), choices[:2])
     assert not optimises(Silent())
     handling = {kind for kind in OURS["solvers"] if getattr(find("solvers", kind)(), "takes_choices", False)}
     assert handling == {"auto", "gp", "linear", "quadratic", "random"}

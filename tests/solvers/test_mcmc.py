@@ -55,7 +55,8 @@ def known(mean: Any, std: float, d: int = 1, X: Any = None, **options: Any) -> F
     training = TrainingSet.from_data(
         data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
     )
-    return FittedMcmc(Known(training, mean, std), training, **options)
+    usual = {"kind": "gp", "answer": "mean", "walkers": 64, "steps": 60, "burn": 20}
+    return FittedMcmc(Known(training, mean, std), training, **{**usual, **options})
 
 
 # The density ---------------------------------------------------------------------------------------------------------
@@ -161,6 +162,15 @@ def test_where_the_readings_alone_are_noisy_the_uncertainty_is_that_of_the_model
     assert answer.uncertainty[0] == pytest.approx([0.0, 0.0], abs=1e-4)
 
 
+def test_the_uncertainty_of_a_free_choice_is_what_the_spread_has_beyond_that_of_one_reading() -> None:
+    """One channel sees the sum of two inputs: a reading alone would tell each to 0.2, as squares add up."""
+    answer = known(lambda U: 100 * U.sum(axis=1, keepdims=True), 40.0, 2, steps=400).propose(
+        targets([100.0]), space(np.zeros(2), np.ones(2)), rng()
+    )  # fmt: skip
+    assert (answer.spread[0] > 0.26).all()
+    assert answer.uncertainty[0] == pytest.approx(np.sqrt(answer.spread[0] ** 2 - 0.2**2), rel=1e-3)
+
+
 def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
     plant, X = AffinePlant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
     rows, goal = plant.data(30), plant.targets(X)
@@ -250,6 +260,11 @@ def test_mean_median_and_top_of_a_narrow_cloud_agree(answer: Any) -> None:
 def test_options_that_cannot_be_meant_are_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         Mcmc(**wrong)
+
+
+def test_the_least_options_that_can_be_meant_are_taken() -> None:
+    answer = ask(Mcmc(model="bayes", walkers=8, steps=10, burn=0), night(12), GOAL)
+    assert "120 of 120 draws" in answer.why[0]
 
 
 def test_a_band_without_a_target_is_kept() -> None:

@@ -69,11 +69,11 @@ class FittedMcmc:
 
     model: FittedModel
     training: TrainingSet
-    kind: ForwardKind = "gp"
-    answer: Literal["mean", "median", "top"] = "mean"
-    walkers: int = 64
-    steps: int = 60
-    burn: int = 20
+    kind: ForwardKind
+    answer: Literal["mean", "median", "top"]
+    walkers: int
+    steps: int
+    burn: int
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         region = self.training.region(space)
