@@ -286,10 +286,11 @@ class Goal:
 def decimals(size: float, tolerance: float | None = None) -> int:
     """The number of decimals that readings of this size need: a tenth of the tolerance is shown, or three figures.
 
-    `size` is the largest reading. Without a tolerance readings above 100 need none.
+    `size` is the largest reading. Without a tolerance readings above 100 need none; from 10,000 on, like counts, those
+    with a tolerance of 1 or more need none either.
     """
     size = abs(size)
-    if not math.isfinite(size):
+    if not math.isfinite(size) or (size >= 1e4 and tolerance is not None and tolerance >= 1):
         return 0
     least = tolerance / 10 if tolerance and math.isfinite(tolerance) else size / 100
     return max(0, -math.floor(math.log10(least) + 1e-9)) if least > 0 else 0
