@@ -22,7 +22,11 @@ LONGEST = 2000  # maximum length, in characters, of a foreign error message in a
 
 def cut(text: str) -> str:
     """A foreign error message on one line, shortened to at most `LONGEST` characters."""
-    text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    return shorten("; ".join(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def shorten(text: str) -> str:
+    """A text of at most `LONGEST` characters, with a remark if some were left out."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 

@@ -33,7 +33,7 @@ from sdl.core.events import (
     Stop,
 )
 from sdl.core.trials import Trial
-from sdl.errors import ConfigError, InUse, RecordError, cut
+from sdl.errors import ConfigError, InUse, RecordError, cut, shorten
 from sdl.formatting import AskedReading, asked_settings, settings_before
 from sdl.runner.observers import Watch, notify
 from sdl.runner.perform import stopped_event
@@ -369,7 +369,7 @@ class OpenCampaign:
             reading.fault,
             round(max(at - self._state.at, 0.0), 6),  # since the event before it
             at,
-            cut(note),
+            shorten(note),
         )
 
     def _counted(self, trial: int, repeat: int) -> Reading | Measured | None:

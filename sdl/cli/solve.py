@@ -315,7 +315,8 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
             say(text)
     if checked := next((answer["validated"] for answer in answers if "validated" in answer), None):
         how = f"{checked['folds']} {PARTS[checked['by']][checked['folds'] > 1]}"
-        say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
+        predicted = count(checked["rows"], "prediction")
+        say(f"error: root mean square error of the settings in {predicted}, {how} left out in turn")
     for answer in answers:
         for line in _remarks(answer, inputs):
             say(line)

@@ -106,7 +106,19 @@ def cautions(campaign: CampaignFile) -> list[str]:
         )
     if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not a choice
         sentences.append(f"design: not used, because the solver {solver} answers from the first trial on")
-    return sentences + _narrow(campaign)
+    return sentences + _unresolved(campaign) + _narrow(campaign)
+
+
+def _unresolved(campaign: CampaignFile) -> list[str]:
+    """Cautions about tolerances narrower than half a step of the readings, which a mean meets by chance alone."""
+    goal, steps = campaign.goals(), {one.name: one.resolution for one in campaign.instrument.channels}
+    return [
+        f"goal.{name}: the tolerance is narrower than half the resolution of the channel ({step:g}); widen it"
+        for name, band in (goal.bands if goal is not None else {}).items()
+        if band.target is not None
+        and (step := steps.get(name)) is not None
+        and min(band.high - band.target, band.target - band.low) < 0.499 * step
+    ]
 
 
 def _narrow(campaign: CampaignFile) -> list[str]:

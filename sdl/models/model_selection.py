@@ -30,6 +30,7 @@ from sdl.arrays import Bools, Floats
 from sdl.errors import SolverError
 from sdl.models.constants import NOMINAL
 from sdl.models.data import Data, Proposals, Targets
+from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space
 
 MARGIN = 3.0
@@ -194,6 +195,7 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     """
     goal = np.flatnonzero(data.goal)
     usable: Bools = np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True)
+    usable &= ~wrong_rows_of(data)[:, None]
     runs = [run for run in _runs(data) if usable[run][:, goal].any()][-window:]
     off, std = (np.full((len(solvers), len(runs), len(goal)), np.nan) for _ in range(2))
     known = np.zeros((len(runs), len(goal)), bool)
@@ -225,6 +227,7 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     sd = np.maximum(np.where(np.isfinite(std), std, scale), 1e-300)
     z = np.clip(off / sd, -TAIL, TAIL)
     density = (-0.5 * z**2 - np.log(sd / scale))[:, shared][:, known[shared]]
+    density = np.maximum(density, density[some].max(axis=0) - WORST)
     scores: Floats = np.where(some, density.sum(axis=1), np.nan)
     return scores, int(shared.sum())
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sdl.clock import Clock, RealClock
 from sdl.drivers.base import Driver, Instrument
 from sdl.drivers.checks import BUGS, checked_safe
-from sdl.errors import SdlError
+from sdl.errors import SdlError, cut
 from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
@@ -115,7 +115,7 @@ class SwitchOff:
             raise
         except BaseException as error:  # whatever a driver lets through
             why = str(error) if isinstance(error, SdlError) else f"{type(error).__name__}: {error}".rstrip(": ")
-            self.state = SafeState(Power.UNKNOWN, None, why)
+            self.state = SafeState(Power.UNKNOWN, None, cut(why))
             self._again = getattr(error, "retryable", not isinstance(error, BUGS))
         self.seconds = self._clock.now() - self._began
         if self.state.proven and self.warned:

@@ -166,3 +166,16 @@ def test_a_tolerance_that_leaves_no_width_is_refused_with_its_reason() -> None:
     assert mistakes(1.0, Tolerance(1e-300)) == [
         "a tolerance of 1e-300 is too narrow: no other number than 1 would be within it"
     ]
+
+
+@pytest.mark.parametrize(("tolerance", "warned"), [(0.001, 1), (0.049, 1), (0.05, 0), (1.0, 0)])
+def test_a_tolerance_narrower_than_half_the_resolution_of_the_channel_is_warned_of(
+    tolerance: float, warned: int
+) -> None:
+    instrument = {
+        "kind": "external", "inputs": {"power": {"high": 100}}, "channels": {"T": {"resolution": 0.1}, "p": {}}
+    }  # fmt: skip
+    tree = {"name": "x", "instrument": instrument, "goal": {"T": 180, "p": 3}, "tolerance": tolerance}
+    cautions = config.cautions(config.parse(tree))
+    assert len(cautions) == warned
+    assert all("goal.T: the tolerance is narrower than half the resolution of the channel (0.1)" in c for c in cautions)

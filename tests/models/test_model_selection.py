@@ -75,10 +75,29 @@ def test_rows_that_a_candidate_cannot_predict_count_for_none() -> None:
 
 def test_an_error_counts_up_to_eight_standard_deviations() -> None:
     """With the same standard deviation for all, the score is minus half the square of the error, at most 32 each."""
-    given = [Told(0.0), Told(70.0), Told(1000.0)]
+    given = [Told(50.0), Told(60.0), Told(63.0), Told(1000.0)]
     scores, settings = predictive_score(given, rows(9), 3)
     assert settings == 3
-    assert scores == pytest.approx([0.0, -3 * 0.5 * 49.0, -3 * 0.5 * 64.0])
+    assert scores == pytest.approx([-3 * 0.5 * z**2 for z in (5.0, 6.0, 6.3, np.sqrt(25 + 16))])
+    (one, other), _ = predictive_score([Told(90.0), Told(900.0)], rows(9), 3)
+    assert one == pytest.approx(other)
+
+
+def test_one_bad_prediction_of_the_latest_costs_a_candidate_eight_nats_against_the_best() -> None:
+    """A wrong row among the latest must not decide for the candidate whose standard deviation is the largest."""
+    given = rows(9)
+    given.Y[-1] += 900.0
+    (narrow, wide), settings = predictive_score([Told(sd=10.0), Told(sd=300.0)], given, 3)
+    lead = np.log(30.0)  # of the narrow one, on each of the other two
+    assert (settings, narrow - wide) == (3, pytest.approx(2 * lead - 8.0))
+
+
+def test_wrong_rows_among_the_latest_are_not_predicted() -> None:
+    given = rows(40)
+    given.Y[[20, 37]] += 900.0
+    scores, settings = predictive_score([Told(sd=10.0), Told(sd=300.0)], given, 3)
+    assert settings == 3
+    assert scores == pytest.approx([0.0, -3 * np.log(30.0)])
 
 
 def test_a_larger_standard_deviation_costs_its_logarithm() -> None:

@@ -121,6 +121,11 @@ def test_an_attempt_that_fails_is_repeated_where_that_may_help(error: Exception,
     assert state.proven or str(error) in state.why
 
 
+def test_an_error_of_several_lines_is_told_on_one() -> None:
+    switch, _ = switching_off(RuntimeError("pump\nblocked"), OFF)
+    assert switch.until(0.0).why == "RuntimeError: pump; blocked"
+
+
 def test_a_signal_between_two_attempts_ends_it_and_one_that_breaks_off_an_attempt_leaves_it_unknown() -> None:
     asked, _ = switching_off(ON, ON)
     assert asked.until(120.0, lambda: asked.attempts == 2) == ON

@@ -58,7 +58,7 @@ def note(event: Event) -> str:
         case events.Attached():
             return f"a reading of no trial attached by {event.by}{': ' + event.note if event.note else ''}"
         case events.Skipped():
-            return f"trial {event.trial} skipped by {event.by}: {event.why}"
+            return f"trial {event.trial} skipped by {event.by}" + (f": {event.why}" if event.why else "")
         case events.Corrected(readings=None):
             return f"trial {event.trial}: reading {event.repeat + 1} excluded by {event.by}: {event.why}"
         case events.Corrected():
