@@ -54,7 +54,7 @@ def require_choices(solver: Any, inputs: Sequence[Input]) -> None:
     """
     names = [item.name for item in inputs if not item.numeric]
     if names and not getattr(solver, "takes_choices", False):
-        of = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        of = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         raise ConfigError(f"{solver.kind} cannot handle the choices of {of}; use auto, linear, gp")
 
 

@@ -60,6 +60,21 @@ def test_a_twin_is_fitted_written_and_matches_its_log(folder: Path, sdl: Sdl) ->
     assert (checked.code, checked.out.splitlines()[-1]) == (0, "the instrument matches its twin")
 
 
+def test_a_twin_that_foresees_its_readings_badly_says_so(folder: Path, sdl: Sdl) -> None:
+    volts = {12: -0.309, 108: 4.19, 110.3: 4.183, 111.7: 4.187, 116.8: 4.194, 120: 4.198, 111.6: 4.182, 97.7: 4.124}
+    lines = [f"{current},{volt}" for current, volt in volts.items()]
+    Path("diode.csv").write_text("\n".join(["I,V", *lines]), encoding="utf-8")
+    instrument = {"inputs": {"I": {"high": 120}}, "channels": {"V": {}}, "off": {"I": 0}}
+    Path("diode.yaml").write_text(
+        yamlfile.dump({"kind": "command", "command": ["none"], **instrument}), encoding="utf-8"
+    )
+    done = sdl("twin", "fit", "diode.csv", "--instrument", "diode.yaml", "-o", "diode.toml")
+    assert done.code == 0
+    assert re.search(r"V is predicted to [\d.]+ only, \d+ times its noise", done.out)
+    good = sdl("twin", "fit", "log.csv", "--instrument", "rig.yaml", "-o", "rig-twin.toml")
+    assert "is predicted to" not in good.out
+
+
 def test_the_numbers_of_a_fit_are_given_as_json(folder: Path, sdl: Sdl) -> None:
     found = sdl("twin", "fit", "log.csv", "--instrument", "mix.yaml", "-o", "new.toml", "--json").json
     assert (found["output"], found["readings"], found["sessions"]) == ("new.toml", 60, 1)

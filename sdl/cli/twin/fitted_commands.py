@@ -96,6 +96,10 @@ def _rows(
     )
 
 
+POOR = 5.0
+"""An error of prediction of this many times the noise is warned of."""
+
+
 def _table(fitted: SurrogateFit) -> list[str]:
     """The fit of each channel, as the lines of a table."""
     head = ("channel", "rmse", "noise", "ratio", "offset", "gain", "drift per h", "settling", "transform")
@@ -114,4 +118,10 @@ def _table(fitted: SurrogateFit) -> list[str]:
         for c in fitted.channels
     ]
     sentence = f"{count(fitted.rows, 'reading')} in {count(fitted.sessions, 'session')}; rmse: each from all others"
-    return [sentence, *aligned([head, *rows], range(1, 8))]
+    poor = [
+        f"{c.channel} is predicted to {c.rmse:.3g} only, {c.rmse / c.noise:.0f} times its noise: between "
+        "these readings the twin may differ much from the instrument; add some there"
+        for c in fitted.channels
+        if c.rmse > POOR * c.noise > 0
+    ]
+    return [sentence, *aligned([head, *rows], range(1, 8)), *poor]
