@@ -83,12 +83,11 @@ class Judge:
     def process(self) -> GaussianProcess | None:
         """A Gaussian process fitted to the rows, which must agree before a goal is called unreachable.
 
-        None if the judging model is one itself, or if none can be fitted.
+        If the judging model is one itself, it is one with only the prior of functions that turn inside the range: rows
+        in one place exclude no turn elsewhere. None if none can be fitted.
         """
-        if isinstance(self.model, GaussianProcess):
-            return None
         try:
-            return fit_processes(self.training)
+            return fit_processes(self.training, turning=isinstance(self.model, GaussianProcess))
         except SolverError:
             return None
 

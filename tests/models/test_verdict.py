@@ -10,6 +10,10 @@ import pytest
 from led import GAINS, LOW, ask, axis, data, measure, night, space, targets
 
 import sdl
+from sdl.models.data import Targets
+from sdl.models.forward.gaussian_process import fit_gaussian_process
+from sdl.models.inversion.search import Bands
+from sdl.models.reachability import assess
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import Judge
 from sdl.registry import find, kinds
@@ -50,6 +54,26 @@ def test_goals_at_the_very_edge_of_what_is_possible_raise_no_alarm(n, tolerance)
         u = np.random.default_rng(seed).uniform(size=3)
         u[seed % 3] = (0.0, 1.0)[seed % 2]
         assert ask(Linear(), night(n, seed), GAINS @ u, tolerance=tolerance).verdict != (Verdict.UNREACHABLE,)
+
+
+@pytest.mark.parametrize("seed", [16, 46, 52])
+def test_rows_in_one_place_call_nothing_unreachable_that_a_surface_which_turns_may_reach(seed):
+    """Inputs that act together, rows on the axes and around one point, and the reading of settings far from both."""
+    rng = np.random.default_rng(seed)
+    A, Q = rng.normal(size=(3, 3)), 2 * rng.normal(size=(3, 3, 3))
+
+    def surface(X):
+        return 1000 * (10 + X @ A.T + np.einsum("ki,mij,kj->km", X - 0.5, Q, X - 0.5))
+
+    near, far = rng.uniform(0.1, 0.4, 3), rng.uniform(0.6, 0.9, 3)
+    X = np.vstack([axis(), near + rng.uniform(-0.08, 0.08, (6, 3))])
+    rows = data(X, surface(X) * (1 + 0.002 * rng.standard_normal((10, 3))))
+    target = Targets(*(part[0] for part in targets(surface(far[None]), 0.015)))
+    model = fit_gaussian_process(rows)
+    region = model.training.region(rows.space)
+    u = model.training.nearest(target, region)
+    assert assess(model, Bands.of(model.training, target), u, region).is_unreachable
+    assert Judge(model.training, model).assess_goal(target, region, u).verdict is not Verdict.UNREACHABLE
 
 
 def test_channels_that_contradict_each_other_are_unreachable():

@@ -56,9 +56,16 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
 
 
 def fit_processes(
-    training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS, objective: Objective | None = None
+    training: TrainingSet,
+    bounds: Bounds | None = None,
+    *,
+    rows: int = MAX_ROWS,
+    objective: Objective | None = None,
+    turning: bool = False,
 ) -> GaussianProcess:
     """Fit a process to each channel of the goal, from the usable rows and `bounds`.
+
+    With `turning` only the prior of functions with a maximum or minimum inside the range is used.
 
     With an objective no row is treated as wrong, because an optimum may look like a wrong row. The logarithm of a
     reading close to 0 has so large a variance that the optimum would be expected there. So the logarithm of the
@@ -81,7 +88,9 @@ def fit_processes(
         offset[objective.column] = y.min() - LEAST_LOG * y.std()
     Y = Y - offset[goal]
     channels = [
-        ChannelRows.of(training, i, U, Y[:, i], exact[:, i], censored[:, i])._replace(optimised=objective is not None)
+        ChannelRows.of(training, i, U, Y[:, i], exact[:, i], censored[:, i])._replace(
+            optimised=objective is not None, turning=turning
+        )
         for i in range(len(goal))
     ]
     return GaussianProcess(training, tuple(fit_channels(channels)), pick, offset)

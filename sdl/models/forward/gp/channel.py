@@ -35,6 +35,7 @@ class ChannelRows(NamedTuple):
     slope: Floats  # (d,) of the linear model
     size: float  # standard deviation of the readings
     optimised: bool = False
+    turning: bool = False  # only the prior of functions with a maximum or minimum inside the range
 
     @classmethod
     def of(cls, training: TrainingSet, index: int, U: Floats, y: Floats, exact: Bools, censored: Bools) -> ChannelRows:

@@ -114,10 +114,12 @@ def _finish(
 ) -> ChannelProcess:
     """Complete the fit of one channel: use all rows if there are `more`, leave out wrong ones, add censored ones."""
     problem, z, centre, size = stated
+    use = np.arange(int(channel.turning), len(evidence))
     if more:
-        use = np.flatnonzero(evidence > evidence.max() + np.log(NEGLIGIBLE))
-        problem = problem.take(use)
-        theta, scored = maximise(problem, theta[use], FINAL_STEPS)
+        use = use[evidence[use] > evidence[use].max() + np.log(NEGLIGIBLE)]
+    problem, theta, evidence = problem.take(use), theta[use], evidence[use]
+    if more:
+        theta, scored = maximise(problem, theta, FINAL_STEPS)
         evidence = log_evidence(scored)
     wrong = np.zeros(len(channel.y), bool)
     if not channel.optimised:
