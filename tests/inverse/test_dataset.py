@@ -187,6 +187,21 @@ def test_readings_of_records_become_rows_without_their_background_the_newest_of_
     assert (none.X.shape, none.Y.shape, none.current_session) == ((0, 2), (0, 3), 0.0)
 
 
+def test_of_a_channel_to_maximise_the_best_settings_and_the_next_ones_are_given() -> None:
+    X = np.random.default_rng(0).random((30, 2))
+    Y = np.column_stack([1000 - 900 * ((X - [0.7, 0.4]) ** 2).sum(axis=1), 100 * X[:, 0]])
+    found = sdl.solve(X, Y, {"y0": "maximise", "y1": {"at most": 60}}, "quadratic")
+    assert found.settings == pytest.approx([0.6, 0.4], abs=0.01)
+    assert found.raw.tolist() == found.settings.tolist()
+    assert found.estimate == pytest.approx(1000 - 900 * 0.01, abs=1.0)
+    assert 0 <= found.estimate_error < 1.0
+    assert found.expected == pytest.approx([991.0, 60.0], abs=1.0)
+    assert found.next.shape == (2,)
+    assert found.expected_improvement > 0
+    assert found.verdict is Verdict.REACHABLE
+    assert "expected improvement of y0" in found.why
+
+
 def test_saturated_rows_are_left_out() -> None:
     X, Y = data(60)
     clipped = np.minimum(Y, 20000)
@@ -239,6 +254,8 @@ X_, Y_ = data(8)
         ((X_, Y_, TARGET), {"low": 1, "high": 0}, "below its high"),
         ((X_, Y_, TARGET), {"low": [0, 0]}, "one number or 3"),
         ((X_, Y_, TARGET), {"seed": -1}, "seed"),
+        ((X_, Y_, TARGET), {"prefer": {"minimise": "x9"}}, "must be one of"),
+        ((X_, Y_, TARGET), {"prefer": {"lessen": "x0"}}, "prefer"),
     ],
 )
 def test_what_does_not_fit_is_told(args: tuple[Any, ...], options: dict[str, Any], words: str) -> None:

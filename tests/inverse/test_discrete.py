@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sdl.core.goal import Band, Goal
+from sdl.grammar import parse_constraint
 from sdl.inverse.discrete import on_steps, tolerance_ratios
 from sdl.inverse.propose import propose
 from sdl.solvers.base import Data, Targets
@@ -159,3 +160,13 @@ def test_a_continuous_input_of_another_range_makes_up_for_the_steps() -> None:
     grid = np.array([[a, b] for a in np.arange(0, 201, 20.0) for b in np.linspace(0, 0.5, 5001)])
     best = tolerance_ratios(target, predict(grid)[0]).min()
     assert tolerance_ratios(target, predict(found.settings[None])[0])[0] == pytest.approx(best, abs=0.2)
+
+
+def test_where_one_combination_alone_keeps_the_constraints_it_is_taken() -> None:
+    space = Space([Input(name="a", step=1.0), Input(name="b", step=1.0)], [parse_constraint("a + b <= 0.5")])
+    target = Targets(np.array([0.4]), np.array([0.3]), np.array([0.5]))
+    found = on_steps(lambda X: (X.sum(axis=1, keepdims=True), X), [0.2, 0.2], space, target)
+    assert found is not None
+    assert found.settings.tolist() == [0.0, 0.0]
+    assert (found.hits, found.hits_between) == (False, True)
+    assert found.readings.tolist() == [[0.0], [0.0]]

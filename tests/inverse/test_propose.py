@@ -297,3 +297,11 @@ def test_settings_that_share_one_input_with_a_saturated_row_are_not_called_satur
         rows = data_of(history(full), INPUTS, CHANNELS, GOAL.channels)
         answer = propose(Scripted(settings), rows, GOAL, np.random.default_rng(0))
         assert answer.verdict is said
+
+
+@pytest.mark.parametrize(("saturated", "verdict"), [("0111", Verdict.SATURATED), ("1011", Verdict.REACHABLE)])
+def test_the_last_three_readings_at_the_settings_tell_whether_they_are_saturated(saturated: str, verdict: str) -> None:
+    here = {"R": 0.5, "G": 1.0}
+    rows = [Reading(here, {"red": 90.0, "green": 200.0}, None, ("red",) * int(one)) for one in saturated]
+    data = data_of(history(*rows), INPUTS, CHANNELS, GOAL.channels)
+    assert propose(Scripted((0.5, 1.0)), data, GOAL, np.random.default_rng(0)).verdict == verdict

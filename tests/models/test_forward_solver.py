@@ -57,6 +57,11 @@ def test_a_goal_that_leaves_a_choice_is_called_a_continuum():
     assert np.ptp(drawn, axis=0).min() > 0.5
 
 
+def test_of_a_goal_that_no_function_reaches_no_solution_is_listed():
+    fitted = FittedForward(fit_quadratic(TrainingSet.from_data(rows(swap, 40))))
+    assert fitted.modes(goal(90000.0, 90000.0), fitted.training.own_region, np.random.default_rng(0)) == []
+
+
 def test_settings_drawn_along_a_continuum_are_seldom_drawn_twice():
     """Candidates are drawn as widely along it as the others are, and not so widely that few lie inside."""
     fitted = FittedForward(fit_quadratic(TrainingSet.from_data(rows(lambda X: swap(X)[:, :1], 30, channels=TWO[:1]))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,10 +22,10 @@ from sdl.models.forward.gaussian_process import (
     fit_processes,
     hyperparameters_of,
 )
-from sdl.models.forward.gp.censored import censored_sites
+from sdl.models.forward.gp.censored import add_sites, censored_sites
 from sdl.models.forward.gp.channel import WIDE, WRONG, ChannelRows, Processes
 from sdl.models.forward.gp.covariance import kernel
-from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, score
+from sdl.models.forward.gp.evidence import FLOOR, LINE, LOG_2PI, FitData, noise_variance, score
 from sdl.models.forward.gp.fit import _transforms, are_logarithmic
 from sdl.models.forward.gp.sample_paths import _log_t, draw
 from sdl.models.inversion.forward import FittedForward
@@ -426,7 +427,7 @@ def test_with_an_objective_the_mean_reading_is_that_of_the_rows() -> None:
     """It is fitted to their distance from a level below the smallest one, which is added again."""
     rows = fade(30)
     model = fit_processes(TrainingSet.from_data(rows), objective=Objective(0, 1.0))
-    assert model.offset[0] > 0
+    assert model.offset[0] == pytest.approx(rows.Y[:, 0].min() - 0.1 * rows.Y[:, 0].std())
     assert model.mean(rows.X)[:, 0] == pytest.approx(rows.Y[:, 0], rel=0.02)
     paths = model.sample_paths(20, np.random.default_rng(0))
     assert paths(rows.X)[..., 0].mean(axis=0) == pytest.approx(rows.Y[:, 0], rel=0.03)
@@ -448,6 +449,30 @@ def test_a_process_of_given_hyperparameters_has_the_noise_and_the_mean_of_the_fi
     assert noise == pytest.approx(given.constant**2 + (given.proportional * mean) ** 2, rel=1e-6)
     missing = np.where(np.arange(60) < 5, np.nan, rows.Y[:, 0])
     assert condition(given, rows.X, missing, np.zeros(60, bool)).used.sum() == 55
+
+
+def test_transforms_are_chosen_by_the_sum_of_two_priors_over_all_their_combinations() -> None:
+    """With equal probability each channel has a transform of its own, or all have the same; `none` is four times as
+    probable as `log`."""
+    rng = np.random.default_rng(0)
+    for c in (1, 2, 3):
+        combinations = np.array(list(itertools.product((False, True), repeat=c)))
+        share = np.where(combinations, 0.2, 0.8)
+        alike = np.where(combinations.all(axis=1), 0.2, np.where(combinations.any(axis=1), 0.0, 0.8))
+        for gain in 3.0 * rng.standard_normal((200, c)):
+            score = np.log(share.prod(axis=1) + alike) + combinations @ gain
+            assert are_logarithmic(gain).tolist() == combinations[score.argmax()].tolist()
+
+
+def test_a_bound_has_the_variance_of_its_site_and_no_noise_beside_it() -> None:
+    channel = rows_of([1.0, 3.0, 2.0, 4.0, 3.5], censored=1)
+    both, z, _, _ = channel.problem("none")
+    given, theta = both.take(np.array([0])), np.log([[0.4, 0.7, 1.3, 0.02, 0.05, 0.01]])
+    added, log_z = add_sites(channel, given, z, theta)
+    assert added.use[0].tolist() == [True] * 5
+    assert noise_variance(added, theta)[0, 4] == pytest.approx(added.fixed[0, 4] + FLOOR)
+    assert noise_variance(added, theta)[0, :4] == pytest.approx(noise_variance(given, theta)[0, :4])
+    assert log_z[0] < 0
 
 
 # Wrong rows ----------------------------------------------------------------------------------------------------------

@@ -281,6 +281,33 @@ def test_the_shapes_of_the_noise_are_those_of_their_formulas():
     assert bounded_below(np.zeros(2), 0.0).tolist() == [1.0, 1.0]
 
 
+def test_directions_that_the_readings_hardly_tell_are_left_at_the_middle_of_the_data():
+    """Two channels whose slopes are parallel but for a hundred-thousandth: of the noise, not of the settings."""
+    U = hypercube(20, np.random.default_rng(0), 2)
+    fit = fit_linear(U, 500 + U @ np.array([[1000.0, 1000.0], [1000.0, 1000.01]]), np.ones((20, 2), bool))
+    assert np.abs(fit.inverse(np.arange(2), fit.middle)).max() < 1e-3
+    base = fit.mean(fit.middle[None])
+    moved = fit.solve_for_settings(base + np.array([[100.0, 100.2]]), np.arange(2))[0] - fit.middle
+    assert moved == pytest.approx([0.05, 0.05], abs=1e-3)
+
+
+def test_inputs_that_move_together_leave_a_channel_without_coefficients():
+    u = np.linspace(0, 1, 9)
+    fit = fit_linear(np.column_stack([u, u]), 500 + 1000 * u[:, None], np.ones((9, 1), bool))
+    assert np.isnan(fit.coef).all()
+    assert fit.dof.tolist() == [-1.0]
+
+
+def test_a_row_is_about_as_probable_given_the_others_as_its_noise_says():
+    rows = night(40)
+    training = TrainingSet.from_data(rows)
+    model = LinearForward(training, training.linear)
+    prediction, density = model.predict(rows.X), model.leave_one_out()
+    typical = stats.norm(prediction.mean, np.sqrt(prediction.noise_var + prediction.model_var)).logpdf(rows.Y)
+    assert density.mean(axis=0) == pytest.approx(typical.mean(axis=0), abs=0.3)
+    assert (density.mean(axis=0) < typical.mean(axis=0)).all()  # a row helps to predict itself
+
+
 def test_drawn_lines_have_the_standard_errors_of_the_model_and_its_correlation_between_channels():
     """Student's t: the interquartile range of the draws is that of its distribution. Their derivatives are slopes."""
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sdl.arrays import Floats
 from sdl.models.data import Data
-from sdl.models.model_selection import _log_probability_of_bounds, predictive_score, select_model
+from sdl.models.model_selection import _before, _log_probability_of_bounds, predictive_score, select_model
 
 
 @dataclass
@@ -141,3 +141,12 @@ def test_of_the_bounds_of_the_last_session_each_costs_a_candidate_eight_nats_at_
     assert _log_probability_of_bounds(candidates, earlier) == pytest.approx({"far": -8.0, "right": 0.0})
     none = replace(full, saturated=np.zeros((11, 1), bool))
     assert _log_probability_of_bounds(candidates, none) == {"far": 0.0, "right": 0.0}
+
+
+def test_before_a_reading_the_rows_before_it_were_known_and_its_session_had_begun() -> None:
+    session = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 2.0])
+    known = _before(replace(rows(6), session=session, current_session=7.0), 3)
+    assert (len(known.X), len(known.Y), len(known.saturated)) == (3, 3, 3)
+    assert known.age.tolist() == [2.0, 1.0, 0.0]
+    assert known.session.tolist() == [0.0, 0.0, 0.0]
+    assert known.current_session == 1.0

@@ -177,3 +177,11 @@ def test_without_a_word_one_reading_is_compared_with_the_goal_and_the_old_name_o
     assert TrainingSet.from_data(rows).average == rows.average == 1
     with pytest.warns(DeprecationWarning, match=r"Data\.session"):
         assert rows.sitting is rows.session
+
+
+def test_two_channels_that_see_the_same_leave_a_choice_however_many_targets_there_are() -> None:
+    rows = night(30)
+    same = data(rows.X, np.column_stack([rows.Y[:, 0], 0.5 * rows.Y[:, 0], rows.Y[:, 1]]))
+    alike = TrainingSet.from_data(same)
+    assert alike.is_underdetermined(goal([16384.0, 8192.0, 16384.0]))
+    assert not TrainingSet.from_data(rows).is_underdetermined(goal([16384.0] * 3))

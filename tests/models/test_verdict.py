@@ -209,6 +209,24 @@ def test_noise_is_that_of_replicates_where_they_have_four_degrees_of_freedom(tim
         assert (noise > 100).all()
 
 
+def test_lack_of_fit_is_told_where_it_is_more_than_the_tolerance() -> None:
+    """Of a wave, which no quadratic surface follows; readings repeat to a tenth of that."""
+    rng, u = np.random.default_rng(0), np.array([0.3, 0.5, 0.5])
+    X = np.repeat(np.vstack([rng.random((24, 3)), u]), 3, axis=0)
+    wave = lambda X: 20000 + X @ GAINS.T / 10 + 400 * np.sin(9 * X[:, :1])  # noqa: E731
+    rows = data(X, wave(X) + 10 * rng.standard_normal(X.shape))
+    value = Judge(TrainingSet.from_data(rows)).model.mean(u[None])[0]
+    lack = ask(Linear(), rows, value, tolerance=0.002).lack_of_fit[0].max()
+    assert lack > 50
+    for tolerance, told in ((0.8, True), (1.5, False)):
+        half = np.full((1, 3), tolerance * lack)
+        goal = Targets(value[None], value[None] - half, value[None] + half)
+        verdict = Judge(TrainingSet.from_data(rows)).assess_goal(
+            Targets(*(part[0] for part in goal)), TrainingSet.from_data(rows).own_region, u
+        )
+        assert (verdict.verdict is Verdict.LACK_OF_FIT) == told
+
+
 def test_four_rows_tell_nothing_of_the_noise_so_that_no_tolerance_is_called_too_narrow_for_it() -> None:
     answer = ask(Linear(), night(4), [16384.0] * 3, tolerance=0.001)
     assert answer.verdict == (Verdict.REACHABLE,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,9 @@ def test_the_old_names_of_the_training_set_answer_as_the_new_ones() -> None:
         old = footing.stand_on(night(12))
     new = TrainingSet.from_data(night(12))
     assert isinstance(old, footing.Footing)
+    rows = replace(night(12), session=np.repeat([0.0, 1.0], 6))
+    with pytest.warns(DeprecationWarning, match=r"TrainingSet\.from_data"):
+        assert footing.stand_on(rows, level=False).Y.tolist() == rows.Y.tolist()
     assert old.about == new.summary
     assert (old.affine.coef == new.linear.coef).all()
     assert (old.filled(goal, LOW, HIGH) == new.fill_free_targets(goal, space())).all()

@@ -99,7 +99,7 @@ class InverseRegression:
             here = self.at(V)
             off, steep = U - here, (self.at(V + NUDGE) - here) / NUDGE
             V = V + np.clip(off / np.maximum(steep, FLAT), -0.2, 0.2)
-            if np.abs(off).max(initial=0.0) < 1e-9:
+            if np.abs(off).max() < 1e-9:
                 break
         return self.training.linear.predict(V)
 
