@@ -38,6 +38,8 @@ PASS = 0.95
 """Fraction of readings at the best settings that must lie within tolerance."""
 MAX_READINGS = 1_000_000
 """Largest number of readings to average that is suggested."""
+SURE = 0.05
+"""Probability that the noise is below the lower limit that is compared with the tolerance."""
 DOF_NEEDED = 4
 """Least degrees of freedom for a noise estimate from replicates alone, or from the rows of one session alone."""
 
@@ -162,6 +164,17 @@ class Judge:
             noise, dof = np.where(less, other, noise), np.where(less, other_dof, dof)
         return noise, dof
 
+    def _least_noise(self, u: Floats, noise: Floats, dof: Floats) -> Floats:
+        """(g,) lower confidence limits of the noise of the goal's channels, given the estimates and degrees of freedom.
+
+        Few rows do not tell the noise of faint readings from that of bright ones: a Gaussian process has a limit of its
+        own, over its hyperparameters.
+        """
+        least = noise * np.sqrt(dof / chdtri(dof, SURE))
+        if isinstance(self.model, GaussianProcess):
+            least = np.minimum(least, [channel.least_noise(u[None], SURE)[0] for channel in self.model.channels])
+        return np.asarray(least, dtype=np.float64)
+
     def _by_session(self, shape: Floats) -> list[tuple[Floats, Floats]]:
         """Noise and degrees of freedom, each (m,), of each session with enough rows.
 
@@ -209,7 +222,7 @@ class Judge:
             parts = ndtr((high - aim) * readings**0.5 / sd) - ndtr((low - aim) * readings**0.5 / sd)
             return float(np.prod(parts))
 
-        if hit_rate(training.average, noise * np.sqrt(dof / chdtri(dof, 0.05))) >= PASS:
+        if hit_rate(training.average, self._least_noise(u, noise, dof)) >= PASS:
             return "", np.nan
         enough = 1
         while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:

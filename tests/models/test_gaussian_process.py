@@ -543,6 +543,19 @@ def test_the_variance_between_sessions_is_added_to_that_of_the_model() -> None:
     assert paths.jacobian(U)[..., 0] == pytest.approx((paths(U + h) - paths(U - h)) / 2e-5, rel=1e-3, abs=1.0)
 
 
+def test_the_least_noise_is_a_quantile_over_the_mixture() -> None:
+    model, u = fitted(20), np.array([[0.3, 0.8]])
+    for channel in model.channels:
+        y = channel.mean(u)
+        parts = variance_parts(u, y[:, None], channel.slope[None], np.array([channel.scale]))[:, 0, 0]
+        sd = np.sqrt([np.exp(2 * theta[-3:]) @ parts for theta in channel.processes.theta])
+        assert len(np.unique(sd)) > 5
+        for probability in (0.05, 0.5, 0.9):
+            found = channel.least_noise(u, probability)[0]
+            assert channel.weight[sd < found * (1 - 1e-9)].sum() < probability
+            assert channel.weight[sd < found * (1 + 1e-9)].sum() >= probability
+
+
 def test_the_parts_of_the_noise_are_proportional_constant_and_jitter() -> None:
     U, mean, slope = np.array([[0.2, 0.7]]), np.array([[3000.0, 50.0]]), np.array([[100.0, 20.0], [3.0, 4.0]])
     jitter = [(100**2 * (0.16 + 0.05) + 20**2 * (0.21 + 0.05)), (3**2 * (0.16 + 0.05) + 4**2 * (0.21 + 0.05))]

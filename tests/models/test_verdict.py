@@ -18,6 +18,7 @@ from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import Judge
 from sdl.registry import find, kinds
 from sdl.solvers.gmm import Gmm
+from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
 from sdl.types import Verdict
 
@@ -74,6 +75,17 @@ def test_rows_in_one_place_call_nothing_unreachable_that_a_surface_which_turns_m
     u = model.training.nearest(target, region)
     assert assess(model, Bands.of(model.training, target), u, region).is_unreachable
     assert Judge(model.training, model).assess_goal(target, region, u).verdict is not Verdict.UNREACHABLE
+
+
+def test_faint_goals_of_a_curved_instrument_are_seldom_called_below_the_noise():
+    """20 rows do not tell whether faint readings are as precise in counts or in per cent."""
+    called = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X, u = rng.random((20, 3)), rng.uniform(0.2, 0.5, 3)
+        Y = (X**1.8 @ GAINS.T) * (1 + 0.0035 * rng.standard_normal((20, 3)))
+        called += ask(Gp(), data(X, Y), GAINS @ u**1.8, tolerance=0.01).verdict
+    assert called.count(Verdict.BELOW_NOISE) <= 4
 
 
 def test_channels_that_contradict_each_other_are_unreachable():

@@ -152,9 +152,20 @@ class ChannelProcess:
         z = self.weight @ means
         y, rate = self.to_readings(z)
         model_var = self.weight @ (variances + (means - z) ** 2) * rate**2
-        sigma2 = self.weight @ np.exp(2.0 * self.processes.theta[:, -3:])
+        return y, model_var, self.weight @ self._noise_variances(U, y)
+
+    def least_noise(self, U: Floats, probability: float) -> Floats:
+        """(k,) quantile of the standard deviation of one reading over the mixture, at settings (k, d)."""
+        variances = self._noise_variances(U, self.mean(U))
+        order = np.argsort(variances, axis=0)
+        below = np.cumsum(self.weight[order], axis=0) < probability
+        rank = np.minimum(below.sum(axis=0), len(order) - 1)
+        return np.asarray(np.sqrt(np.take_along_axis(variances, order, axis=0)[rank, np.arange(len(U))]))
+
+    def _noise_variances(self, U: Floats, y: Floats) -> Floats:
+        """(B, k) variance of one reading by each process, at settings (k, d) with mean readings (k,)."""
         parts = variance_parts(U, y[:, None], self.slope[None], np.array([self.scale]))[..., 0]
-        return y, model_var, sigma2 @ parts
+        return np.asarray(np.exp(2.0 * self.processes.theta[:, -3:]) @ parts, dtype=np.float64)
 
     def mean(self, U: Floats) -> Floats:
         """(k,) mean reading at settings (k, d)."""
