@@ -54,7 +54,7 @@ def test_the_error_is_that_of_rows_left_out(collected: Path, sdl: Sdl) -> None:
     assert done.code == 0
     assert done.out.startswith("25 rows of ")
     assert "none left out" in done.out
-    assert "predicted for 25 rows, 5 parts of the rows left out in turn" in done.out
+    assert "in 25 predictions, 5 parts of the rows left out in turn" in done.out
     printed = sdl("solve", collected, *GOAL, "--solver", "linear", "--json").json["answers"][0]
     assert (printed["validated"]["rows"], printed["validated"]["by"]) == (25, "fold")
     assert all(0 < value < 0.02 for value in printed["validated"]["rmse"].values())
