@@ -304,7 +304,11 @@ class TestContract(InstrumentContract):
         ({"set": {"power": "V {vaule}", "range": "RANG {value}"}}, "set.power", r"unknown \{vaule\}; .*'value'"),
         ({"set": {"power": "V {value}${X}", "range": "RANG {value}"}}, "set.power", "environment variables"),
         ({"set": {**KEYS["set"], "x": "X {value}"}}, "set.x", "unknown input"),
-        ({"set": {**KEYS["set"], "power": "VOLT {value}\nOUTP ON"}}, "set.power", "must be one line of letters, digits and signs of ASCII"),
+        (
+            {"set": {**KEYS["set"], "power": "VOLT {value}\nOUTP ON"}},
+            "set.power",
+            "must be one line of letters, digits and signs",
+        ),
         ({"read": {}}, "read", "must give every channel; missing: light"),
         ({"read": {"light": "MEAS?", "lihgt": "MEAS?"}}, "read.lihgt", "unknown channel; .*did you mean 'light'"),
         (
