@@ -80,7 +80,7 @@ class TrainingSet:
             also: further columns that a row must hold.
             level: align the readings of other sessions to the current one.
             by_channel: also keep rows that are saturated in some channels of the goal, for their other channels. Has no
-                effect unless every channel then has at least inputs + 1 readings.
+                effect unless the readings of every channel then determine its slopes.
 
         Raises:
             NotEnoughData: fewer than inputs + 1 usable rows.
@@ -93,12 +93,12 @@ class TrainingSet:
             raise Degenerate("the goal names no channel that was measured")
         columns = sorted({*goal.tolist(), *also})
         complete = np.asarray(np.isfinite(np.hstack([data.X, data.Y[:, columns]])).all(axis=1))
-        clear = ~data.saturated[:, columns].any(axis=1)
+        clear, right = ~data.saturated[:, columns].any(axis=1), ~wrong_rows_of(data)
         if by_channel and not clear.all():
             read = complete[:, None] & ~data.saturated[:, columns]
-            if (read.sum(axis=0) > len(low)).all():
+            settings = [(data.X[rows & right] - low) / span for rows in read.T]
+            if all(len(U) > len(low) and not _lack_of_variety(U, space.columns) for U in settings):
                 clear = read.any(axis=1)
-        right = ~wrong_rows_of(data)
         keep = complete & clear & right
         n, need = int(keep.sum()), len(low) + 1
         excluded = {"saturated": int((~clear).sum()), "incomplete": int((clear & ~complete).sum())}
@@ -107,7 +107,8 @@ class TrainingSet:
         if n < need:
             raise NotEnoughData(n, need, "usable rows" + (f" ({left_out} left out)" if left_out else ""))
         U = (data.X[keep] - low) / span
-        _require_variety(U, space.columns)
+        if fault := _lack_of_variety(U, space.columns):
+            raise Degenerate(fault)
         usable = np.isfinite(data.Y[keep]) & ~data.saturated[keep]
         Y = np.where(usable, data.Y[keep], 0.0)
         summary = f"{n} readings" + (f" ({left_out} left out)" if left_out else "")
@@ -329,12 +330,13 @@ def nearest_by_lines(linear: LinearModel, value: Floats, columns: Ints, scale: F
     return best
 
 
-def _require_variety(U: Floats, names: tuple[str, ...]) -> None:
-    """Raise Degenerate if the settings (n, d) do not vary every input independently."""
+def _lack_of_variety(U: Floats, names: tuple[str, ...]) -> str:
+    """Why the settings (n, d) do not vary every input independently; empty if they do."""
     n, constant = len(U), np.ptp(U, axis=0) < DISTINCT
     if constant.all():
-        raise Degenerate(f"all {n} usable rows are at one setting")
+        return f"all {n} usable rows are at one setting"
     if constant.any():
-        raise Degenerate(f"{names[int(np.argmax(constant))]} never changed in {n} usable rows")
+        return f"{names[int(np.argmax(constant))]} never changed in {n} usable rows"
     if np.linalg.svd(U - U.mean(axis=0), compute_uv=False)[-1] < DISTINCT:
-        raise Degenerate(f"{', '.join(names)} were not varied independently in {n} usable rows")
+        return f"{', '.join(names)} were not varied independently in {n} usable rows"
+    return ""

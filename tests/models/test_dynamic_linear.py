@@ -152,6 +152,15 @@ def test_a_bound_that_contradicts_the_other_rows_is_left_out(away: float, used: 
     assert condition_on_censored(model, x[None], least)[1] == used
 
 
+def test_a_bound_of_a_channel_that_is_certain_says_nothing_more() -> None:
+    fitted = fit(rows(10), np.array([0, 1]))
+    certain = replace(fitted, coef=0 * fitted.coef, root=0 * fitted.root, sizes=0 * fitted.sizes)
+    with np.errstate(all="raise"):
+        found, used = condition_on_censored(certain, np.array([[1.0, 0.9, 0.8]]), np.array([[5.0, np.nan]]))
+    assert used == 0
+    assert (found.coef == 0).all()
+
+
 def test_channels_whose_noise_goes_together_are_correlated_as_their_residuals_are() -> None:
     plain, rng = rows(22), np.random.default_rng(3)
     common, own = rng.standard_normal((22, 1)), rng.standard_normal((22, 2))

@@ -10,8 +10,10 @@ from led import CHANNELS, GAINS, data, night, space, targets
 from scipy.optimize import linprog, lsq_linear
 
 from sdl.arrays import Floats
-from sdl.models.data import Targets
+from sdl.errors import Degenerate
+from sdl.models.data import Data, Targets
 from sdl.models.training_set import TrainingSet
+from sdl.solvers.auto import Auto
 from sdl.solvers.linear import Linear
 from sdl.space.region import Region
 from sdl.types import Input, Verdict
@@ -185,3 +187,33 @@ def test_two_channels_that_see_the_same_leave_a_choice_however_many_targets_ther
     alike = TrainingSet.from_data(same)
     assert alike.is_underdetermined(goal([16384.0, 8192.0, 16384.0]))
     assert not TrainingSet.from_data(rows).is_underdetermined(goal([16384.0] * 3))
+
+
+# Channels with few readings -------------------------------------------------------------------------------------------
+RED, BLUE = (0.9, 0.1, 0.7, 0.8), (0.1, 0.9, 0.8, 0.3)
+
+
+def flat_in_green() -> Data:
+    """The second channel is below its end in five rows, all with the same G."""
+    X = np.array([[0.1, 0.9, 0.1], [0.4, 0.5, 0.7], [0.1] * 3, *([r, 0.1, b] for r, b in zip(RED, BLUE, strict=True))])
+    Y = 2000.0 + X @ GAINS.T
+    end = np.array([np.inf, 1.02 * Y[2:, 1].max(), np.inf])
+    return replace(data(X, np.minimum(Y, end)), saturated=end <= Y)
+
+
+def test_a_channel_whose_readings_do_not_determine_its_slopes_counts_by_complete_rows_only() -> None:
+    rows = flat_in_green()
+    assert rows.saturated[:, 1].sum() == 2
+    with pytest.raises(Degenerate, match="G never changed in 5 usable rows"):
+        TrainingSet.from_data(rows, by_channel=True)
+    with pytest.raises(Degenerate):
+        Linear().fit(rows)
+
+
+def test_such_a_channel_is_learnt_with_its_bounds() -> None:
+    rows = flat_in_green()
+    fitted = Auto().fit(rows)
+    assert fitted.why.startswith("gp")
+    mean, sd = fitted.predict(rows.X)
+    assert np.isfinite([mean, sd]).all()
+    assert (mean[rows.saturated] > 0.99 * rows.Y[rows.saturated]).all()

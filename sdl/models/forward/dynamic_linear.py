@@ -333,6 +333,8 @@ def condition_on_censored(model: DynamicLinearModel, X: Floats, least: Floats) -
     for i, c in np.argwhere(np.isfinite(least)):
         gain = root[c] @ X[i]
         scale = np.sqrt(X[i] @ gain + noise[i, c])
+        if scale == 0:  # a channel that never changed: its reading is certain
+            continue
         beyond = (least[i, c] - X[i] @ coef[:, c]) / scale
         if beyond < CONTRADICTION:  # False for NaN, where nothing is known
             used += 1

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
-from sdl.errors import NotEnoughData
+from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.data import Data, Objective
 from sdl.models.forward.forward_model import Paths, Prediction, symmetric_root
 from sdl.models.forward.gp.censored import add_sites
@@ -97,14 +97,14 @@ def fit_processes(
 
 
 def _training_set(data: Data) -> TrainingSet:
-    """The training set; if too few rows are complete, its linear model treats censored readings as values.
+    """The training set; if the complete rows do not suffice, its linear model treats censored readings as values.
 
     That linear model is then used only for the scales of the channels. Each channel of the goal still needs an
     uncensored reading.
     """
     try:
         return TrainingSet.from_data(data, by_channel=True)
-    except NotEnoughData:
+    except (NotEnoughData, Degenerate):
         exact = (np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True))[:, data.goal]
         if not data.saturated.any() or exact.sum(axis=0).min(initial=1) < 1:
             raise
