@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -181,14 +181,22 @@ class _Same:
         return J if U.ndim == 3 else np.tile(J, (self.n, 1, 1, 1))
 
 
+class Scattered(Known):
+    """Path i is everywhere z_i standard errors off the mean, with z from -2 to 2."""
+
+    def sample_paths(self, n, rng):
+        z = np.linspace(-2, 2, n)[:, None]
+        return _Same(replace(self, f=lambda U: self.f(U) + z * self.e(U)), n)
+
+
 def even(U):
     return np.ones(U.shape[:-1])
 
 
-def known(f, e=even, noise=even, inputs=PAIR[:1], X=None):
+def known(f, e=even, noise=even, inputs=PAIR[:1], X=None, kind=Known):
     X = np.linspace(0, 1, 9)[:, None] if X is None else X
     training = TrainingSet.from_data(data(X, f(X)[:, None], inputs=inputs, channels=TWO[:1]))
-    return FittedForward(Known(training, f, e, noise))
+    return FittedForward(kind(training, f, e, noise))
 
 
 def settings(fitted, wanted):
@@ -243,6 +251,23 @@ def test_of_settings_that_miss_alike_those_with_the_noisier_reading_most_probabl
     bands, near = Bands.of(fitted.training, goal(140.0, tolerance=0.02)), np.array([[0.2], [0.8]])
     found = fitted._most_probable(bands, near, fitted.training.own_region, np.random.default_rng(0))
     assert (found[0] > 0.5) == noisy
+
+
+@pytest.mark.parametrize(("far", "elsewhere"), [(10.0, True), (0.2, False)])
+def test_where_a_reading_missed_another_is_taken_only_if_the_goal_cannot_be_reached_elsewhere(far, elsewhere):
+    """Readings of 99 ± 1 reach a goal of 101 ± .5 by chance more often than unmeasured ones of 90 ± 10 would."""
+    apart = lambda U: U[..., 0] > 0.55  # noqa: E731
+    measured = np.linspace(0, 0.5, 9)[:, None]
+    fitted = known(
+        lambda U: np.where(apart(U), 90.0, 99.0) + 0.1 * U[..., 0],
+        lambda U: np.where(apart(U), far, 0.2),
+        lambda U: np.ones(U.shape[:-1]),
+        X=measured,
+        kind=Scattered,
+    )
+    bands, near = Bands.of(fitted.training, goal(101.0, tolerance=0.5 / 101)), np.array([[0.2], [0.9]])
+    found = fitted._most_probable(bands, near, fitted.training.own_region, np.random.default_rng(0))
+    assert (found[0] > 0.55) == elsewhere
 
 
 def test_a_reading_is_taken_to_scatter_a_little_where_the_model_knows_neither_error_nor_noise():

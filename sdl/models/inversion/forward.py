@@ -2,7 +2,8 @@
 
 If the mean of the model can enter every band, it is inverted; of several solutions the one with the smallest
 uncertainty is taken. If it cannot, each sample path is solved, and of these settings those are taken at which a reading
-most probably lies inside every band. A measurement there also shows best whether the goal can be reached.
+most probably lies inside every band. Beside a row the noise does not count if some path reaches the goal: a reading
+there could be inside only by chance. A measurement there also shows best whether the goal can be reached.
 """
 
 from __future__ import annotations
@@ -217,9 +218,14 @@ class FittedForward:
         """(d,) those of the settings `near` (k, d) and of the solved paths where a reading most probably is inside."""
         paths = self.model.sample_paths(PATHS, rng)
         starts = near[rng.integers(len(near), size=PATHS)][:, None]
-        U = np.vstack([near, search(paths, paths.jacobian, bands, starts, region, STEPS).U.reshape(-1, near.shape[1])])
+        ended = search(paths, paths.jacobian, bands, starts, region, STEPS).U
+        U = np.vstack([near, ended.reshape(-1, near.shape[1])])
         prediction = self.model.predict(U)
-        variance = prediction.model_var + prediction.noise_var + self.training.interaction_variance(U)
+        noise = prediction.noise_var
+        if bands.are_met(paths(ended)).any():
+            # Where a row is near, another reading could only be inside by chance; the goal may be reached elsewhere.
+            noise = np.where(self.training.has_row_near(U)[:, None], 0.0, noise)
+        variance = prediction.model_var + noise + self.training.interaction_variance(U)
         return np.asarray(U[int(bands.log_probability(prediction.mean, variance).argmax())], dtype=np.float64)
 
     def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:
