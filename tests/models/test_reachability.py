@@ -13,9 +13,9 @@ from sdl.models.forward.forward_model import Prediction
 from sdl.models.inversion.search import Bands, Search
 from sdl.models.reachability import (
     _best_of_blocks,
+    _chi_square,
     _each_choice_examined,
     _probability,
-    _standard_errors_beyond,
     in_unmeasured_blocks,
 )
 from sdl.models.training_set import TrainingSet
@@ -202,6 +202,7 @@ class Lines:
 
     training: TrainingSet
     slope: np.ndarray
+    unsure: float = 1.0  # factor of the standard errors beyond x = 0.7
 
     def mean(self, U):
         return 100 + U * self.slope
@@ -210,21 +211,22 @@ class Lines:
         return np.broadcast_to(self.slope[:, None], (*U.shape[:-1], 2, 1))
 
     def predict(self, U):
-        return Prediction(self.mean(U), np.tile([1.0, 100.0], (len(U), 1)), np.ones((len(U), 2)))
+        variance = np.where(U > 0.7, self.unsure, 1.0) ** 2 * [1.0, 100.0]
+        return Prediction(self.mean(U), variance, np.ones((len(U), 2)))
 
 
-def test_the_mean_misses_contradicting_bands_by_standard_errors_where_their_squares_are_least():
-    """The first wants x = 0.2 or less, the second 0.6 or more; halfway in standard errors is close to the first."""
+@pytest.mark.parametrize("unsure", [1.0, 5.0])
+def test_the_mean_misses_contradicting_bands_by_the_least_sum_of_squares_in_standard_errors(unsure):
+    """The first wants x = 0.2 or less, the second 0.6 or more; beyond 0.7 standard errors may be greater."""
     x = (Input(name="x"),)
     X = np.linspace(0, 1, 9)[:, None]
-    model = Lines(
-        TrainingSet.from_data(data(X, 100 + X * [50.0, 50.0], inputs=x, channels=CHANNELS[:2])), np.full(2, 50.0)
-    )
+    training = TrainingSet.from_data(data(X, 100 + X * [50.0, 50.0], inputs=x, channels=CHANNELS[:2]))
+    model = Lines(training, np.full(2, 50.0), unsure)
     bands = Bands(np.arange(2), *np.array([[-np.inf, 130.0], [110.0, np.inf]] * 2), np.ones(2))
     at = np.linspace(0, 1, 100_001)
     off = np.stack([np.maximum(100 + 50 * at - 110, 0) / 1.0, np.maximum(130 - 100 - 50 * at, 0) / 10.0])
-    exact = off[:, (off**2).sum(axis=0).argmin()].max()
-    found = _standard_errors_beyond(model, bands, np.array([0.4]), model.training.own_region)
+    exact = ((off / np.where(at > 0.7, unsure, 1.0)) ** 2).sum(axis=0).min()
+    found = _chi_square(model, bands, np.array([[0.4]]), model.training.own_region, np.random.default_rng(0))
     assert found == pytest.approx(exact, rel=1e-3)
 
 
@@ -281,3 +283,25 @@ def test_the_probability_is_the_share_of_a_hundred_functions_that_reach_the_goal
     region = Region.box(np.zeros(1), np.ones(1))
     starts = np.array([[0.5], [0.1], [0.9]])
     assert _probability(Shifted(), bands, starts, region, np.random.default_rng(0)) == share
+
+
+@dataclass(frozen=True)
+class Hump(Shifted):
+    """The same, with a hump at 0.9 instead of the slope, and flat elsewhere."""
+
+    def sample_paths(self, n, rng):
+        return Hump(n)
+
+    def __call__(self, U):
+        return super().__call__(U) - 50 * U + 100 * np.exp(-(((U - 0.9) / 0.05) ** 2))
+
+    def jacobian(self, U):
+        slope = -2 * (U - 0.9) / 0.05**2 * 100 * np.exp(-(((U - 0.9) / 0.05) ** 2))
+        return np.broadcast_to(slope, (self.n, *U.shape[-2:]))[..., None]
+
+
+def test_before_a_goal_is_called_improbable_it_is_searched_from_random_settings():
+    """From starts on the flat part no search finds the hump."""
+    bands = Bands(np.arange(1), *np.array([[150.0], [160.0], [152.0], [158.0]]), np.ones(1))
+    starts, region = np.array([[0.1], [0.3]]), Region.box(np.zeros(1), np.ones(1))
+    assert _probability(Hump(), bands, starts, region, np.random.default_rng(0)) > 0.95

@@ -57,7 +57,7 @@ def test_goals_at_the_very_edge_of_what_is_possible_raise_no_alarm(n, tolerance)
         assert ask(Linear(), night(n, seed), GAINS @ u, tolerance=tolerance).verdict != (Verdict.UNREACHABLE,)
 
 
-@pytest.mark.parametrize("seed", [16, 46, 52])
+@pytest.mark.parametrize("seed", [16, 45, 46])
 def test_rows_in_one_place_call_nothing_unreachable_that_a_surface_which_turns_may_reach(seed):
     """Inputs that act together, rows on the axes and around one point, and the reading of settings far from both."""
     rng = np.random.default_rng(seed)

@@ -68,7 +68,7 @@ class Bands(NamedTuple):
         low, high: (g,) the accepted readings.
         aim_low, aim_high: (g,) the readings aimed at: both equal to the target, or the limits moved inwards by a margin
             for the noise.
-        unit: (g,) the tolerance that distances are divided by.
+        unit: (g,) the tolerance that distances are divided by; or (…, g), one for each of the settings.
     """
 
     columns: Ints
@@ -202,7 +202,7 @@ def _kept(region: Region, U: Floats, matrix: Floats, downhill: Floats) -> Floats
 def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
     """(…, g, d) derivatives of the residuals; 0 for a channel inside its range or limit."""
     inside = (bands.aim_low < bands.aim_high) & (residual == 0)
-    scaled = J[..., bands.columns, :] / bands.unit[:, None]
+    scaled = J[..., bands.columns, :] / bands.unit[..., None]
     return np.asarray(np.where(inside[..., None], 0.0, scaled), dtype=np.float64)
 
 
