@@ -253,6 +253,33 @@ def _ring(rng: Rng) -> Plant:
     return _shape(5000, np.array([[60000.0]]), lambda X: ((X - 0.5) ** 2).sum(axis=-1, keepdims=True), 2)
 
 
+def _random(rng: Rng) -> Plant:
+    """Of 1 to 4 inputs and up to one channel more than inputs, one of six kinds; channels from 10,000 to 60,000."""
+    d = int(rng.integers(1, 5))
+    m = int(rng.integers(1, d + 2))
+    A, P, kind = rng.normal(size=(m, d)), np.abs(rng.normal(size=(m, d))), int(rng.integers(6))
+    if kind == 0:  # inputs that act together
+        Q = 2 * rng.normal(size=(m, d, d))
+        light = lambda X: X @ A.T + np.einsum("...i,mij,...j->...m", X - 0.5, Q, X - 0.5)  # noqa: E731
+    elif kind == 1:  # a peak
+        c, w = rng.uniform(0.2, 0.8, (m, d)), rng.uniform(0.3, 0.8, (m, d))
+        light = lambda X: np.exp(-0.5 * (((X[..., None, :] - c) / w) ** 2).sum(axis=-1))  # noqa: E731
+    elif kind == 2:  # waves on a sigmoid
+        B = 0.5 * rng.normal(size=(m, d)) / np.sqrt(d)
+        light = lambda X: np.tanh(2 * (X - 0.5) @ A.T) + np.sin(3 * X) @ B.T  # noqa: E731
+    elif kind == 3:
+        light = lambda X: np.exp(1.5 * X @ P.T)  # noqa: E731
+    elif kind == 4:
+        k = rng.uniform(0.1, 0.5, d)
+        light = lambda X: X / (k + X) @ P.T  # noqa: E731
+    else:  # a steep step, as of a titration
+        P, c, steep = P / P.sum(axis=1, keepdims=True), rng.uniform(0.25, 0.75, m), rng.uniform(15, 60, m)
+        light = lambda X: 1 / (1 + np.exp(-steep * (X @ P.T - c))) + 0.1 * X @ P.T  # noqa: E731
+    seen = light(rng.random((2000, d)))
+    low, gain = seen.min(axis=0), 50000 / np.ptp(seen, axis=0)
+    return _shape(10000, np.diag(gain), lambda X: light(X) - low, d)
+
+
 def _near_full(make: Callable[[Rng], Plant]) -> Callable[[Rng], Plant]:
     """The same with each channel's full scale 3 % above the goal (`task` sets it)."""
     return lambda rng: replace(make(rng), headroom=1.03)
@@ -273,6 +300,7 @@ SHAPES: dict[str, Callable[[Rng], Plant]] = {
     "swap": _swap,
     "sine": _sine,
     "ring": _ring,
+    "random": _random,
     "plane, full": _near_full(_plane),
     "Beer, full": _near_full(_beer),
     "Michaelis, full": _near_full(_michaelis),
@@ -353,6 +381,7 @@ ASKED: dict[str, tuple[float, float] | None] = {
     "parabola": (6.5, 9),
     "peak": (6.5, 9),
     "two peaks": (9, 11),
+    "random": None,
     "plane, full": (9, 11),
     "Beer, full": (9, 11),
     "Michaelis, full": (9, 11),
@@ -390,7 +419,7 @@ SCENARIOS: dict[str, Scenario] = {
     },
     **{
         f"{name}, impossible": Scenario(name, 1, beyond=0.08, asked=(12, 12), cap=40)
-        for name in ("plane", "products", "Beer", "Michaelis", "competitive")
+        for name in ("plane", "products", "Beer", "Michaelis", "competitive", "random")
     },
 }
 

@@ -18,7 +18,7 @@ from scipy.special import chdtri
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.models.constants import DISTINCT
-from sdl.models.forward.forward_model import ForwardModel
+from sdl.models.forward.forward_model import ForwardModel, Paths
 from sdl.models.inversion.search import MOST_BLOCKS, Bands, Search, search, starting_points
 from sdl.models.training_set import TrainingSet
 from sdl.space.region import Region
@@ -146,12 +146,16 @@ def _probability(model: ForwardModel, bands: Bands, starts: Floats, region: Regi
         rest = search(paths, paths.jacobian, bands, np.tile(starts[1:], (PATHS, 1, 1)), region, STEPS)
         entered = entered | bands.are_met(paths(rest.U)).any(axis=1)
     if entered.mean() < UNREACHABLE_NEAR:
-        drawn = region.sample(PATHS * CANDIDATES, rng).reshape(PATHS, CANDIDATES, -1)
-        best = np.argsort((bands.residuals(paths(drawn)) ** 2).sum(axis=-1), axis=1)[:, :BEST]
-        starts = np.take_along_axis(drawn, best[..., None], axis=1)
-        rest = search(paths, paths.jacobian, bands, starts, region, STEPS)
-        entered = entered | bands.are_met(paths(rest.U)).any(axis=1)
+        entered = entered | bands.are_met(paths(search_paths(paths, PATHS, bands, region, rng))).any(axis=1)
     return float(entered.mean())
+
+
+def search_paths(paths: Paths, n: int, bands: Bands, region: Region, rng: np.random.Generator) -> Floats:
+    """(n, BEST, d) where searches on each of n paths end that start at the best of CANDIDATES random settings."""
+    drawn = region.sample(n * CANDIDATES, rng).reshape(n, CANDIDATES, -1)
+    best = np.argsort((bands.residuals(paths(drawn)) ** 2).sum(axis=-1), axis=1)[:, :BEST]
+    starts = np.take_along_axis(drawn, best[..., None], axis=1)
+    return search(paths, paths.jacobian, bands, starts, region, STEPS).U
 
 
 def _chi_square(model: ForwardModel, bands: Bands, U: Floats, region: Region, rng: np.random.Generator) -> float:
@@ -161,7 +165,8 @@ def _chi_square(model: ForwardModel, bands: Bands, U: Floats, region: Region, rn
     channel, at most. The probability alone would not be enough: with more channels than inputs and a tolerance below
     the standard error, hardly any path passes through all bands, even of a reachable goal.
 
-    The settings are searched from the best of U (k, d) and of random ones, with the standard errors there.
+    The settings are searched from the best of U (k, d), with the standard errors there; with more channels than inputs
+    also of random ones.
     """
 
     def in_std_errors(U: Floats) -> tuple[Floats, Floats]:
@@ -170,7 +175,8 @@ def _chi_square(model: ForwardModel, bands: Bands, U: Floats, region: Region, rn
         sd = np.maximum(np.sqrt(prediction.model_var[:, bands.columns]), 1e-12 * bands.unit)
         return ((bands.beyond(prediction.mean) * bands.unit / sd) ** 2).sum(axis=1), sd
 
-    U = np.vstack([U, region.sample(CANDIDATES, rng)])
+    if len(bands.columns) > U.shape[1]:
+        U = np.vstack([U, region.sample(CANDIDATES, rng)])
     square, sd = in_std_errors(U)
     if not np.isfinite(square).all():
         return 0.0

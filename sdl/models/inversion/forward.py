@@ -2,8 +2,9 @@
 
 If the mean of the model can enter every band, it is inverted; of several solutions the one with the smallest
 uncertainty is taken. If it cannot, each sample path is solved, and of these settings those are taken at which a reading
-most probably lies inside every band. Beside a row the noise does not count if some path reaches the goal: a reading
-there could be inside only by chance. A measurement there also shows best whether the goal can be reached.
+most probably lies inside every band. A measurement there also shows best whether the goal can be reached. If some
+paths reach the goal, their settings far from the closest ones count as well, and beside a row only the uncertainty of
+the model counts, not the noise: another reading there could be inside only by chance.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sdl.models.constants import NOMINAL
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
-from sdl.models.reachability import find_settings, in_unmeasured_blocks
+from sdl.models.reachability import UNREACHABLE_NEAR, find_settings, in_unmeasured_blocks, search_paths
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
@@ -219,12 +220,14 @@ class FittedForward:
         paths = self.model.sample_paths(PATHS, rng)
         starts = near[rng.integers(len(near), size=PATHS)][:, None]
         ended = search(paths, paths.jacobian, bands, starts, region, STEPS).U
-        U = np.vstack([near, ended.reshape(-1, near.shape[1])])
+        elsewhere = search_paths(paths, PATHS, bands, region, rng)
+        ends = np.concatenate([ended, elsewhere], axis=1)
+        explores = bands.are_met(paths(ends)).any(axis=1).mean() >= UNREACHABLE_NEAR
+        U = np.vstack([near, (ends if explores else ended).reshape(-1, near.shape[1])])
         prediction = self.model.predict(U)
-        noise = prediction.noise_var
-        if bands.are_met(paths(ended)).any():
-            # Where a row is near, another reading could only be inside by chance; the goal may be reached elsewhere.
-            noise = np.where(self.training.has_row_near(U)[:, None], 0.0, noise)
+        # Beside a row another reading could only be inside by chance; the goal may be reached elsewhere.
+        known = explores & self.training.has_row_near(U)[:, None]
+        noise = np.where(known, 0.0, prediction.noise_var)
         variance = prediction.model_var + noise + self.training.interaction_variance(U)
         return np.asarray(U[int(bands.log_probability(prediction.mean, variance).argmax())], dtype=np.float64)
 
