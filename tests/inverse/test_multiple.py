@@ -187,6 +187,14 @@ def test_at_a_bound_the_other_inputs_make_up_for_what_is_missing(start: list[flo
     assert pytest.approx(np.array([end]), abs=0.01) == U
 
 
+def test_a_step_that_misses_by_more_is_not_taken_however_far_off_other_starts_are() -> None:
+    """Newton's steps on this arc tangent go to and fro, the other start stays on a plateau far from the goal."""
+    arc = lambda X: (np.where(X[:, 1:] > 0.5, 10.0, np.arctan(20.0 * (X[:, :1] - 0.5))), None)  # noqa: E731
+    starts = np.array([[0.62, 0.2], [0.62, 0.9]])
+    U = _search(arc, asked([0.0], [-1e-3], [1e-3]), starts, np.zeros(2), np.ones(2), REGION)
+    assert pytest.approx(np.array([[0.5, 0.2]]), abs=1e-3) == U
+
+
 def test_one_start_lies_in_each_of_as_many_equal_parts_of_every_range() -> None:
     low, high = np.array([-1.0, 2.0]), np.array([1.0, 6.0])
     starts = _hypercube(8, low, high, np.random.default_rng(0))

@@ -16,6 +16,7 @@ from sdl.models.reachability import (
     _chi_square,
     _each_choice_examined,
     _probability,
+    assess,
     in_unmeasured_blocks,
 )
 from sdl.models.training_set import TrainingSet
@@ -228,6 +229,32 @@ def test_the_mean_misses_contradicting_bands_by_the_least_sum_of_squares_in_stan
     exact = ((off / np.where(at > 0.7, unsure, 1.0)) ** 2).sum(axis=0).min()
     found = _chi_square(model, bands, np.array([[0.4]]), model.training.own_region, np.random.default_rng(0))
     assert found == pytest.approx(exact, rel=1e-3)
+
+
+class Certain(Lines):
+    """The same, without any doubt."""
+
+    def predict(self, U):
+        return super().predict(U)._replace(model_var=np.full((len(U), 2), 1e-6))
+
+    def sample_paths(self, n, rng):
+        return self
+
+    def __call__(self, U):
+        return self.mean(U)
+
+
+@pytest.mark.parametrize(("saturated", "unreachable"), [(4, True), (5, False)])
+def test_a_goal_missed_by_half_a_tolerance_is_unreachable_if_five_rows_tell_its_channel(saturated, unreachable):
+    """With one input; the other channel has nine rows."""
+    X = np.linspace(0, 1, 9)[:, None]
+    rows = data(X, 100 + X * [50.0, 50.0], inputs=(Input(name="x"),), channels=CHANNELS[:2])
+    training = TrainingSet.from_data(rows)
+    training.usable[9 - saturated :, 1] = False
+    bands = Bands(np.arange(2), *np.array([[0.0, 150.5], [np.inf, np.inf]] * 2), np.ones(2))
+    reach = assess(Certain(training, np.full(2, 50.0)), bands, np.array([0.5]), training.own_region)
+    assert reach.readings.tolist() == [150.0, 150.0]
+    assert reach.is_unreachable == unreachable
 
 
 DYED = (Input(name="x"), Input(name="dye", choices=("a", "b")))

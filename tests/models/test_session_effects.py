@@ -10,6 +10,9 @@ from led import CHANNELS, GAINS, RGB, ask, axis, data, hypercube, measure, night
 
 from sdl.core.history import History
 from sdl.inverse.propose import data_of
+from sdl.models.constants import NOMINAL
+from sdl.models.session_effects import GAINS as GAIN_SDS
+from sdl.models.session_effects import OFFSETS
 from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.forest import Forest
@@ -114,6 +117,25 @@ def test_before_the_first_reading_all_days_count_alike_and_the_doubt_is_theirs(k
     assert (alike.uncertainty[0] < 0.02).all()
     free = ask(solver, rows, [np.nan, 16384.0, np.nan])
     assert free.uncertainty[0, 1] > 0.01
+
+
+def test_without_degrees_of_freedom_the_variance_of_a_new_session_is_that_of_generalised_least_squares():
+    """The second channel has two coefficients and two rows, one of each session."""
+    X = np.array([[0.1], [0.9], [0.4], [0.7]])
+    Y = np.column_stack([1000.0 + 5000 * X[:, 0], np.where(np.arange(4) < 2, 2000.0 + 800 * X[:, 0], np.nan)])
+    rows = replace(
+        data(X, Y, inputs=RGB[:1], channels=CHANNELS[:2]),
+        goal=np.array([True, False]),
+        session=np.array([0.0, 1.0, 0.0, 1.0]),
+        current_session=2.0,
+    )
+    training = TrainingSet.from_data(rows)
+    A = np.column_stack([np.ones(2), X[:2]])
+    D = np.diag([(OFFSETS[0] * 800.0) ** 2, (GAIN_SDS[0] * 800.0) ** 2])  # exact readings: the least of the grid
+    noise = NOMINAL**2 * training.linear.variance(X[:2])[:, 1]
+    inverse = np.linalg.inv(A)
+    V = np.diag(noise + np.einsum("ij,jk,ik->i", A, D, A))  # one row of each session
+    assert training.session_cov[1] == pytest.approx(inverse @ V @ inverse.T + D, rel=1e-6)
 
 
 @pytest.mark.slow

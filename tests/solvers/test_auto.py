@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,6 +112,14 @@ def test_who_knows_the_twin_answers_before_the_first_row_and_the_others_are_name
     none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "session")})
     said = ask(solver, none, GOAL).why[0]
     assert "auto chose bayes: the others cannot answer yet; linear: 0 usable rows, 4 needed; quadratic: " in said
+
+
+def test_it_needs_as_many_design_points_as_the_candidate_that_can_propose_first():
+    class Others(Auto):
+        def solvers(self):
+            return tuple(SimpleNamespace(needs=lambda inputs, n=n: n) for n in (4, None, 2, 3))
+
+    assert Others(knows="twin").needs(RGB) == 2
 
 
 def test_the_error_of_the_first_candidate_is_raised_where_none_can_answer():

@@ -10,6 +10,7 @@ from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, 
 
 from sdl.config import parse_kind
 from sdl.errors import ConfigError, Degenerate, NotEnoughData, SolverError
+from sdl.inverse.knowledge import with_knowledge
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
@@ -107,6 +108,15 @@ def test_knowing_the_twin_it_answers_without_a_row():
     assert Bayes().needs(RGB) is None
     with pytest.raises(NotEnoughData, match="0 usable rows of 445nm, 4 needed"):
         Bayes().fit(no_rows())
+
+
+def test_knowing_nothing_it_does_not_use_what_the_data_know_of_the_twin():
+    rows = night(9)
+    knowing = with_knowledge(Bayes(knows="twin"), rows)
+    plain, given = (ask(Bayes(), data, GOAL) for data in (rows, knowing))
+    assert (
+        plain.settings.tobytes() == given.settings.tobytes() != ask(Bayes(knows="twin"), rows, GOAL).settings.tobytes()
+    )
 
 
 def test_knowing_the_twin_another_unit_is_hit_by_the_third_trial():

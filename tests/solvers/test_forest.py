@@ -158,8 +158,10 @@ def test_trees_learn_what_they_predict_at_levels_that_were_left_out_and_no_noise
     options = FlowOptions(10, 10, 20, None, "affine", 200)
     found = _learnable(options, replace(trend, rest=0.01 * sign * rest), rows.Y)
     assert found.tolist() == [True, False, False]
-    few = replace(trend, rest=0.01 * sign * rest, U=np.round(2 * trend.U) / 2)  # three levels
-    assert not _learnable(options, few, rows.Y).any()
+    other = replace(trend, rest=0.01 * sign * rest[:, [1, 0, 2]])  # the wave of the first setting, in the second
+    assert _learnable(options, other, rows.Y).tolist() == [False, True, False]
+    three_levels = replace(other, U=np.round(2 * trend.U) / 2)
+    assert not _learnable(options, three_levels, rows.Y).any()
 
 
 def test_without_its_package_the_solver_says_what_is_missing(monkeypatch):

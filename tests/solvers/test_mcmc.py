@@ -10,8 +10,8 @@ import pytest
 from led import GAINS, LOW, ask, data, measure, night, space, targets
 from pydantic import ValidationError
 
-from sdl.models.inversion.mcmc import FittedMcmc
-from sdl.models.inversion.modes import LogPosterior, find_modes, slopes
+from sdl.models.inversion.mcmc import Cloud, FittedMcmc
+from sdl.models.inversion.modes import LogPosterior, Modes, find_modes, slopes
 from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
@@ -189,6 +189,20 @@ def test_where_the_middle_of_a_bent_cloud_misses_its_most_probable_point_is_prop
     answer = circle.propose(targets([64.0]), space(np.zeros(2), np.ones(2)), rng())
     assert np.hypot(*answer.settings[0]) == pytest.approx(0.8, abs=0.01)
     assert "lies off them" in answer.why[0]
+
+
+@pytest.mark.parametrize(("d", "lower", "is_off"), [(1, 3.4, False), (1, 3.6, True), (2, 3.9, False), (2, 4.1, True)])
+def test_the_middle_is_off_the_draws_if_its_density_is_lower_than_that_of_most_of_a_normal_cloud(
+    d: int, lower: float, is_off: bool
+) -> None:
+    """Lower than the maximum by more than d / 2, the mean of a normal distribution, and the depth that parts modes."""
+    U = np.array([[0.2] * d, [0.3] * d, [0.7] * d])
+    modes = Modes(U[:1], np.eye(d)[None], np.zeros(1, dtype=np.intp))
+    cloud = Cloud(U, np.array([-1.0, 0.0, -2.0]), np.zeros(3, dtype=np.intp), modes)
+    density: Any = lambda at: np.full(len(at), -lower)  # noqa: E731
+    u, _, note = known(lambda at: 100 * at, 1.0, d)._answer(cloud, density)
+    assert u.tolist() == pytest.approx([0.3] * d if is_off else [0.4] * d)
+    assert ("lies off them" in note) == is_off
 
 
 # Bounds, seeds, few rows ---------------------------------------------------------------------------------------------
