@@ -51,7 +51,7 @@ def descriptors() -> int:
 def serve(speed: float, chance: float) -> tuple[subprocess.Popen[str], str]:
     """A twin in a process of its own, and its address."""
     faults = [arg for name in FAULTS for arg in ("--faults", f"{name}={chance / len(FAULTS):g}")] if chance else []
-    command = [sys.executable, "-m", "sdl.cli", "twin", "serve", "--port", "0", "--speed", f"{speed:g}", *faults]
+    command = [sys.executable, "-m", "sdl", "twin", "serve", "--port", "0", "--speed", f"{speed:g}", *faults]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline() if process.stdout else ""
     return process, re.findall(r"http://\S+/api", line)[0]

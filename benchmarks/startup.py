@@ -15,8 +15,8 @@ import tempfile
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
-    "sdl --help": ["-m", "sdl.cli", "--help"],
-    "sdl validate configs/quickstart.yaml": ["-m", "sdl.cli", "validate", "configs/quickstart.yaml"],
+    "sdl --help": ["-m", "sdl", "--help"],
+    "sdl validate configs/quickstart.yaml": ["-m", "sdl", "validate", "configs/quickstart.yaml"],
 }
 
 

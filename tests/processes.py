@@ -13,7 +13,7 @@ from typing import Any
 from waiting import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND = (sys.executable, "-m", "sdl.cli")
+COMMAND = (sys.executable, "-m", "sdl")
 
 
 def environment(**changes: str) -> dict[str, str]:

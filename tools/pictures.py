@@ -29,7 +29,7 @@ from playwright.sync_api import Browser, sync_playwright
 import sdl
 from sdl.report import style
 
-SDL = (sys.executable, "-P", "-m", "sdl.cli")
+SDL = (sys.executable, "-P", "-m", "sdl")
 GOAL = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
 LAB = """\
 name: bench

@@ -32,7 +32,7 @@ COMMANDS = {
     "report": "runs.report:report",
     "compare": "runs.compare:compare",
     "verify": "verify:verify",
-    "replay": "replay:replay",
+    "replay": "runs.replay:replay",
     "solve": "solve:solve",
     "paper": "paper:paper",
     "web": "web:web",

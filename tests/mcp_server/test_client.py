@@ -141,7 +141,7 @@ async def over_http(lab: Lab, token: str) -> AsyncIterator[Any]:
 
 def over_stdio(lab: Lab, *words: str) -> StdioServerParameters:
     return StdioServerParameters(
-        command=sys.executable, args=["-m", "sdl.cli", "mcp", *words], cwd=lab.folder, env=lab.environment
+        command=sys.executable, args=["-m", "sdl", "mcp", *words], cwd=lab.folder, env=lab.environment
     )
 
 
@@ -292,7 +292,7 @@ def test_over_stdio_under_an_account_of_its_own_an_agent_submits_and_reads_no_to
         packages = os.pathsep.join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])
         server = StdioServerParameters(
             command="setpriv", cwd=folder, env={"HOME": place, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"},
-            args=[*drop, "-m", "sdl.cli", "mcp", "--url", lab.url, "--token", "quick.token", "--runs", "runs"],
+            args=[*drop, "-m", "sdl", "mcp", "--url", lab.url, "--token", "quick.token", "--runs", "runs"],
         )  # fmt: skip
 
         async def scenario() -> None:

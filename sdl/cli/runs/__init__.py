@@ -1,1 +1,1 @@
-"""The commands that read runs: list, show, explain, check, watch, compare, report, export, archive."""
+"""The commands that read runs: list, show, explain, check, watch, compare, replay, report, export, archive."""

@@ -1,5 +1,0 @@
-"""`python -m sdl.cli`."""
-
-from sdl.cli import main
-
-main()
