@@ -64,7 +64,8 @@ def _constants() -> str:
     """A table of the constants of the statistics: module, names, values, the sentence below them."""
     rows = ["| module | constant | value | |", "|---|---|---|---|"]
     package = DOCS.parent / "sdl"
-    for path in sorted((package / "models").rglob("*.py")):
+    models, inverse = package / "models", package / "inverse"
+    for path in [*sorted(models.rglob("*.py")), *sorted(inverse.rglob("*.py"))]:
         lines = ast.parse(path.read_text(encoding="utf-8")).body
         for one, after in pairwise(lines):
             if not (
@@ -75,7 +76,8 @@ def _constants() -> str:
             if names.replace(", ", "_").replace("_", "").isupper() or names == "DRIFTS":
                 parts = one.value.elts if isinstance(one.value, ast.Tuple) else [one.value]
                 value = ", ".join(ast.unparse(part) for part in parts)
-                module = ".".join(path.relative_to(package / "models").with_suffix("").parts)
+                above = models if path.is_relative_to(models) else package
+                module = ".".join(path.relative_to(above).with_suffix("").parts)
                 rows.append(f"| {module} | `{names}` | `{value}` | {text} |")
     return "\n".join(rows)
 

@@ -15,16 +15,14 @@ from itertools import product
 import numpy as np
 
 from sdl.arrays import Floats
+from sdl.models.constants import MOST_COMBINATIONS
 from sdl.solvers.base import Targets
 from sdl.space import Space
 
 Predict = Callable[[Floats], tuple[Floats, Floats]]
 
-
-MAX_COMBINATIONS = 4096
-"""Largest number of combinations that are compared by a linear estimate."""
 MAX_PREDICTED = 64
-"""Number of the best combinations that are compared by the model itself."""
+"""Number of the best combinations of steps, by a linear estimate, that are compared by the model itself."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,10 @@ def on_steps(predict: Predict, settings: Sequence[float] | Floats, space: Space,
     """
     x = np.asarray(settings, float)
     grids = space.steps_near(x)
-    if math.prod(map(len, grids)) > MAX_COMBINATIONS:
+    if math.prod(map(len, grids)) > MOST_COMBINATIONS:
         grids = space.steps_near(x, reach=1)
     stepped = space.stepped
-    if not stepped.any() or math.prod(map(len, grids)) > MAX_COMBINATIONS:
+    if not stepped.any() or math.prod(map(len, grids)) > MOST_COMBINATIONS:
         return None
     low, high, scale = space.low, space.high, space.width
     here = predict(x[None])[0][0]

@@ -20,6 +20,7 @@ from sdl.core.goal import Goal
 from sdl.errors import SolverError
 from sdl.inverse.discrete import tolerance_ratios, units
 from sdl.inverse.propose import targets_of
+from sdl.models.constants import DIFFERENCE
 from sdl.solvers.base import Data, Fitted, Targets, ask
 from sdl.space.region import Region
 from sdl.types import Settings
@@ -28,8 +29,8 @@ APART = 0.05
 """Settings that differ by less than this fraction of the range in every input are one solution."""
 STARTS = 48
 """Number of starting points of a search, besides the solver's own proposal."""
-ROUNDS, LONGEST, DIFFERENCE = 30, 0.25, 1e-4
-"""Search: largest number of steps, longest step, and difference for the slopes (both as fractions of the range)."""
+ROUNDS, LONGEST = 30, 0.25
+"""Search: largest number of steps, and longest step, as a fraction of the range."""
 DRAWN = 300
 """Number of settings drawn from a model that can only sample; a solution must hold at least one in twenty of them."""
 MAX_SOLUTIONS = 12

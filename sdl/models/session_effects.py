@@ -166,9 +166,8 @@ def _lines(sums: _Sums, size: Floats) -> _Lines:
         information = both[..., :p].sum(axis=-3)
         spread = np.linalg.pinv(information, hermitian=True)
         theta = (spread @ both[..., p].sum(axis=-2)[..., None])[..., 0]
-        random_effects = (
-            both[..., p] - (both[..., :p] @ theta[..., None, :, None])[..., 0]
-        ) * D  # D (I + G D)^-1 (g - G theta)
+        # D (I + G D)^-1 (g - G theta)
+        random_effects = D * (both[..., p] - (both[..., :p] @ theta[..., None, :, None])[..., 0])
         rest = sums.side - (sums.gram @ theta[..., None, :, None])[..., 0]
         square = sums.square.sum(axis=1) - (theta * (sums.side + rest).sum(axis=-2)).sum(axis=-1)
         square = square - (rest * random_effects).sum(axis=(-1, -2))

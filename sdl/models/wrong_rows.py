@@ -157,10 +157,12 @@ def _apart(off: Floats, allowed: int) -> Bools:
 
 
 def _middle(residual: Floats, width: Floats) -> Floats:
+    """(g,) median size of the residuals (n, g), at least LEAST_SD of the range `width` (g,) of the readings."""
     return np.asarray(np.maximum(np.median(np.abs(residual), axis=0), LEAST_SD * width), dtype=np.float64)
 
 
 def _explains(Y: Floats, residual: Floats) -> bool:
+    """Whether a surface, with residuals (n, g), explains EXPLAINED of the variance of every channel of Y (n, g)."""
     total = ((Y - Y.mean(axis=0)) ** 2).sum(axis=0)
     return bool(((residual**2).sum(axis=0) <= (1 - EXPLAINED) * total).all())
 

@@ -69,7 +69,6 @@ class Linear(Frozen):
         if data.objective is not None:
             training = TrainingSet.from_data(data, by_channel=True)
             return fitted_forward(LinearForward(training, training.linear), data.objective)
-
         return fit_least_squares(
             data,
             intercept=self.intercept,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import xgboost
@@ -28,7 +28,6 @@ from sdl.space import Space
 
 SEED = 666
 """Seed of the noise samples of a fit; ForestDiffusion's own default."""
-
 FOLDS = 4
 """Number of parts into which the levels of an input are divided for cross-validation."""
 FORESEEN = 0.8
@@ -95,6 +94,7 @@ def _learnable(options: FlowOptions, trend: InverseRegression, readings: Floats)
 
 
 def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
+    """The library's model of settings (n, d) given readings (n, g)."""
     if settings.shape[1] == 1:  # the library crashes if only one column is generated
         settings = np.column_stack([settings, np.zeros(len(settings))])
     with _library(SEED):
@@ -150,10 +150,8 @@ class FittedFlow:
         value = self.training.fill_free_targets(targets, space)
         drawn = self._draw(value, self.samples, rng)
         modes = [_densest(settings) for settings in drawn]
-        U, spread = (
-            np.array([mode.mean(axis=0) for mode in modes]),
-            np.array([mode.std(axis=0, ddof=1) for mode in modes]),
-        )
+        U = np.array([mode.mean(axis=0) for mode in modes])
+        spread = np.array([mode.std(axis=0, ddof=1) for mode in modes])
         uncertainty = np.full_like(U, np.nan)  # trees alone give no uncertainty
         name = "flow matching"
         if self.trend is not None:
@@ -199,8 +197,7 @@ class FittedFlowOnTrend(FittedFlow):
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the trend, without the trees."""
-        predicted: tuple[Floats, Floats] = (self.trend or fit_inverse_regression(self.training)).predict(X)
-        return predicted
+        return cast(InverseRegression, self.trend).predict(X)
 
 
 @contextmanager

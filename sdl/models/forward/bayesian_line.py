@@ -27,6 +27,8 @@ from sdl.models.verdict import to_proposals
 from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space
 
+SURE = 4.0
+"""Degrees of freedom that NOMINAL, as the noise of one reading, counts as beside prior knowledge of the instrument."""
 BOUNDS = 100
 """Number of latest rows whose saturated readings are used as bounds."""
 
@@ -42,7 +44,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     goal = np.flatnonzero(data.goal)
     if not len(goal):
         raise Degenerate("the goal names no channel that was measured")
-    prior = CoefficientPrior(*data.knowledge, NOMINAL, 4.0) if data.knowledge is not None else None
+    prior = CoefficientPrior(*data.knowledge, NOMINAL, SURE) if data.knowledge is not None else None
     wrong = wrong_rows_of(data)
     placed = np.isfinite(data.X).all(axis=1) & ~wrong
     X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]

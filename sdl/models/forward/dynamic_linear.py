@@ -94,7 +94,6 @@ class DynamicLinearModel(LinearModel):
     belief: str
 
     def covariance(self, u: Floats) -> tuple[Floats, Floats]:
-
         x = np.concatenate([[1.0], u])
         noise = np.sqrt(self.variance(u[None])[0])
         std_error = np.sqrt(np.maximum(np.einsum("p,mpq,q->m", x, self.root, x), 0.0))
@@ -105,7 +104,6 @@ class DynamicLinearModel(LinearModel):
         return np.diag(self.noise)[:, None, None] * self.root
 
     def variance(self, U: Floats) -> Floats:
-
         X = np.column_stack([np.ones(len(U)), U])
         variance: Floats = np.einsum("sm,skm->km", self.sizes, variance_functions(X, self.coef.T))
         return variance
@@ -181,7 +179,7 @@ def _reference(rows: DynamicRows, prior: CoefficientPrior | None) -> Floats:
 
 
 def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: CoefficientPrior | None) -> Whitened:
-
+    """Divide the rows by the standard deviations of their noise, and summarise older ones in blocks."""
     (n, p), m = rows.X.shape, rows.Y.shape[1]
     ago = np.concatenate([np.cumsum((np.diff(rows.session) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)
     ago = ago + float(rows.past)

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.models.constants import FREE
 from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 
 RANK = 1e-13
@@ -103,7 +104,7 @@ class LinearModel:
         noise = np.diag(self.covariance(u)[0])[columns]
         scale = np.sqrt(np.where(np.isfinite(noise), noise, 0.0))
         scale = np.maximum(scale, 1e-4 * np.abs(slope).sum(axis=1).max(initial=1e-300))
-        inverse: Floats = np.linalg.pinv(slope / scale[:, None], rcond=1e-4) / scale
+        inverse: Floats = np.linalg.pinv(slope / scale[:, None], rcond=FREE) / scale
         return inverse
 
     def solve_for_settings(self, Y: Floats, columns: Ints) -> Floats:
@@ -229,7 +230,7 @@ def t_factor(dof: Floats) -> Floats:
 
 
 def _design(U: Floats, origin: Floats, p: int) -> Floats:
-
+    """(k, p) rows of the design matrix at settings (k, d): with an intercept if p > d."""
     return np.column_stack([np.ones(len(U)), U]) if p > U.shape[1] else U + origin
 
 

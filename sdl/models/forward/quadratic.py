@@ -119,8 +119,11 @@ class QuadraticModel:
             drawn[..., 0] += 0.5 * moved[..., 1:].sum(axis=-1)  # the surface is centred at the middle of the range
         return _Surfaces(drawn, self._products)
 
-    def leave_one_out(self) -> Floats:  # without drift
-        """As in `ForwardModel`; NaN if there are no more rows than coefficients, because then the prior decides."""
+    def leave_one_out(self) -> Floats:
+        """As in `ForwardModel`, without the drift.
+
+        NaN if there are no more rows than coefficients, because then the prior decides.
+        """
         training = self.training
         U = training.U[: len(training.Y)]
         if len(U) <= self.coef.shape[-1]:

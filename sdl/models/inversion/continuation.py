@@ -23,17 +23,13 @@ from scipy.integrate import solve_ivp
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
+from sdl.models.constants import DIFFERENCE, FREE
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.inversion.forward_models import FittedModel, ForwardKind, fit_forward
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 from sdl.space.region import Region
-
-STEP = 1e-4
-"""Step of the finite differences, as a fraction of the range."""
-FLAT = 1e-4
-"""Directions of the settings that change the readings by less than this fraction of the strongest one are not used."""
 
 
 def fit_continuation(data: Data, *, model: ForwardKind, precision: float) -> FittedContinuation:
@@ -143,10 +139,10 @@ class FittedContinuation:
 
     def _inverse(self, u: Floats, columns: Ints, scale: Floats, free: Bools) -> Floats:
         """(d, c) change of the settings per change of the readings, in tolerances, at u (d,); 0 for held inputs."""
-        step = STEP * np.eye(len(u))
+        step = DIFFERENCE * np.eye(len(u))
         mean = self.model.predict(self.training.settings(np.vstack([u + step, u - step])))[0][:, columns] / scale
-        J = (mean[: len(u)] - mean[len(u) :]).T / (2 * STEP)
-        return np.asarray(np.linalg.pinv(J * free, rcond=FLAT), dtype=np.float64)
+        J = (mean[: len(u)] - mean[len(u) :]).T / (2 * DIFFERENCE)
+        return np.asarray(np.linalg.pinv(J * free, rcond=FREE), dtype=np.float64)
 
     def _std_errors(self, start: Floats, end: Floats, columns: Ints, scale: Floats, rows: int) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) by the delta method.

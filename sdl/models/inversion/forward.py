@@ -17,7 +17,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.special import logsumexp
 
 from sdl.arrays import Floats, Ints
-from sdl.models.constants import NOMINAL
+from sdl.models.constants import FREE, NOMINAL, SEED
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.search import Bands, cheapest, search, starting_points
@@ -43,10 +43,6 @@ LINKED, WIDE = 0.06, 0.3
 continuum."""
 LIKELY = 0.3
 """Share of the paths that must have a solution in a mode for it to be listed."""
-RCOND = 1e-4
-"""Directions of the settings that change the readings by less than this fraction of the strongest one are free."""
-SEED = 0
-"""Seed of the starts and paths of a proposal, so that equal rows give equal proposals."""
 
 
 class SolutionMode(NamedTuple):
@@ -242,7 +238,7 @@ class FittedForward:
             np.where(np.isfinite(noise) & (noise > 0), noise, self.training.tolerance_scale(target)[columns] ** 2)
         )
         slope = np.where(self._region.categorical, 0.0, self.model.jacobian(u[None])[0, columns])
-        inverse = (np.linalg.pinv(slope / scale[:, None], rcond=RCOND) / scale) ** 2
+        inverse = (np.linalg.pinv(slope / scale[:, None], rcond=FREE) / scale) ** 2
         return np.sqrt(inverse @ (model + noise)), np.sqrt(inverse @ model)
 
     @property

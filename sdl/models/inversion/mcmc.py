@@ -28,6 +28,7 @@ from emcee import EnsembleSampler
 from emcee.moves import DEMove, StretchMove
 
 from sdl.arrays import Floats, Ints
+from sdl.models.constants import FREE
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.inversion.forward_models import FittedModel, ForwardKind, fit_forward, std_error
 from sdl.models.inversion.modes import MERGE_DEPTH, LogPosterior, Modes, find_modes, inside, slopes
@@ -161,7 +162,7 @@ class FittedMcmc:
         std = self.model.predict(X)[1][0, density.columns]
         if not np.isfinite(std).all():
             return np.full((2, len(u)), np.nan)
-        inverse = np.linalg.pinv(slopes(density, u[None])[1][0], rcond=1e-4) ** 2
+        inverse = np.linalg.pinv(slopes(density, u[None])[1][0], rcond=FREE) ** 2
         plain = np.sqrt(inverse.sum(axis=1))
         model = np.sqrt(inverse @ (std_error(self.model, X)[0, density.columns] / std) ** 2)
         beyond = np.where(spread > 1.25 * plain, np.sqrt(np.maximum(spread**2 - plain**2, 0.0)), 0.0)

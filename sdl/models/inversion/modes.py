@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import qmc
 
 from sdl.arrays import Floats, Ints
-from sdl.models.constants import DISTINCT, NOMINAL
+from sdl.models.constants import DIFFERENCE, DISTINCT, NOMINAL
 from sdl.models.inversion.forward_models import FittedModel
 from sdl.space.region import Region
 
@@ -44,7 +44,6 @@ class LogPosterior:
         self._nominal = NOMINAL * np.abs(model.training.linear.slope[columns]).sum(axis=1) + 1e-12
 
     def __call__(self, U: Floats) -> Floats:
-
         height = np.full(len(U), -np.inf)
         inside = ((self.low <= U) & (self.high >= U)).all(axis=1) & self.region.keeps(U)
         if inside.any():
@@ -108,12 +107,12 @@ def _joined(density: LogPosterior, maxima: Floats, height: Floats) -> Ints:
 
 def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
     """(n, c) residuals in standard deviations, and (n, c, d) their derivatives with respect to settings U (n, d)."""
-    (n, d), h = U.shape, 1e-4
-    step = h * np.eye(d)
+    n, d = U.shape
+    step = DIFFERENCE * np.eye(d)
     around = np.concatenate([U[:, None], U[:, None] + step, U[:, None] - step], axis=1).reshape(-1, d)
     off, std = (part.reshape(n, 2 * d + 1, -1) for part in density.residuals(around))
     mean = -off * std  # predicted readings minus the goal
-    J = (mean[:, 1 : d + 1] - mean[:, d + 1 :]) / (2 * h) / std[:, :1]
+    J = (mean[:, 1 : d + 1] - mean[:, d + 1 :]) / (2 * DIFFERENCE) / std[:, :1]
     return off[:, 0], np.swapaxes(J, 1, 2)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import erfcx, logsumexp, ndtr
 
 from sdl.arrays import Bools, Floats, Ints
-from sdl.models.constants import NOMINAL
+from sdl.models.constants import MOST_COMBINATIONS, NOMINAL, SEED
 from sdl.models.data import Objective, Proposals, Targets
 from sdl.models.forward.forward_model import ForwardModel
 from sdl.models.inversion.forward import FittedForward
@@ -35,10 +35,9 @@ PATHS = 64
 """Number of sample paths over which the expectation over the best noise-free reading is taken."""
 RIVALS = 100
 """Largest number of measured settings, those with the best means, whose readings are drawn to find the best."""
-CANDIDATES, NEAR, WIDTH = 1000, 60, 0.05
-"""Number of random settings that are compared, and of further ones around each of the BEST best settings measured; and
+CANDIDATES, BEST, NEAR, WIDTH = 1000, 3, 60, 0.05
+"""Number of random settings that are compared; NEAR further ones around each of the BEST best settings measured; and
 the standard deviation of these, as a fraction of the range."""
-BEST = 3
 DECIMALS = 4
 """Decimals of settings, in units of the bounds: a maximum is flat, and its last digits differ between processors."""
 ROUNDED = 1e-5
@@ -46,8 +45,6 @@ ROUNDED = 1e-5
 INSIDE, PENALTY = 1e-4, 1e4
 """Margin by which the best mean keeps each constraint, as a fraction of the channel's response; and the weight of the
 squared violation of that margin, so large that the solution violates less than half of it."""
-SEED = 0
-"""Seed of the paths and candidates, so that equal rows give equal proposals."""
 FARTHEST = -1e5
 """Lower bound of (mean - best) / sd in the logarithm of the expected improvement, so that it stays finite."""
 LEAST = -1e6
@@ -275,10 +272,6 @@ class FittedObjective(FittedForward):
             kept = float(np.exp(limits.log_probability(*_predict(self.model, u[None]))[0]))
             why += f"; the constraints are kept with probability {kept:.2g}"
         return _Proposal(u, verdict, why, nearest, probability, incumbent, value)
-
-
-MOST_COMBINATIONS = 4096
-"""Largest number of combinations of steps around the best settings that are compared."""
 
 
 class _Proposal(NamedTuple):

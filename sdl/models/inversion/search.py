@@ -233,10 +233,8 @@ def cheapest(function: Function, jacobian: Function, bands: Bands, u: Floats, co
     low, high = region.bounds_at(u)
     worst, radius = float(np.abs(bands.residuals(function(u[None]))).max(initial=0.0)), 0.25
     for _ in range(ROUNDS):
-        y, J = (
-            function(u[None])[0, bands.columns] / bands.unit,
-            jacobian(u[None])[0, bands.columns] / bands.unit[:, None],
-        )
+        y = function(u[None])[0, bands.columns] / bands.unit
+        J = jacobian(u[None])[0, bands.columns] / bands.unit[:, None]
         down = np.minimum(bands.aim_low / bands.unit - y, 0.0)
         up = np.maximum(bands.aim_high / bands.unit - y, 0.0)
         aimed = bands.aim_low == bands.aim_high

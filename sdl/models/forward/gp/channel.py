@@ -16,6 +16,13 @@ from sdl.models.transforms import Transform, backward, derivative, forward
 
 NOISE, NOISE_SD = (0.005, 0.001, 0.001), (0.8, 0.8, 0.8)
 """Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
+LENGTH, LENGTH_SD = (1.5, 0.5), (1.2, 0.5)
+"""Prior of the length scales of the smooth and of the turning component: medians LENGTH √d (Hvarfner et al., ICML 2024)
+and LENGTH d^¼ for d inputs, and standard deviations of the logarithms."""
+SIZE_SD, RELIEF = (1.5, 0.7), 0.3
+"""Prior of s and a: standard deviations of the logarithms in the smooth and in the turning component. The medians of
+the turning one are multiplied by RELIEF × level, if that is above 1: level is the mean reading in units of the standard
+deviation of the readings, which says little with few rows."""
 SMOOTH, TURNING = (-2.0, 1.5), (-2.0, 1.0)
 """Prior medians of log s and log a of the smooth component, and shifts of those of the turning one: main effects exceed
 interactions (Wu and Hamada, Experiments, 2009, section 4.6). With (1, 0) and (0, 0) campaigns on eight of ten nonlinear
@@ -75,10 +82,10 @@ def _priors(d: int, level: float) -> tuple[Floats, Floats]:
         level: mean of the readings divided by their standard deviation.
     """
     noise = np.log(NOISE).tolist()
-    turn = np.log(max(1.0, 0.3 * level))
-    smooth = [*[np.log(1.5 * np.sqrt(d))] * d, *SMOOTH, *noise]
-    turning = [*[np.log(0.5 * d**0.25)] * d, turn + TURNING[0], turn + TURNING[1], *noise]
-    sd = [[*[1.2] * d, 1.5, 1.5, *NOISE_SD], [*[0.5] * d, 0.7, 0.7, *NOISE_SD]]
+    turn = np.log(max(1.0, RELIEF * level))
+    smooth = [*[np.log(LENGTH[0] * np.sqrt(d))] * d, *SMOOTH, *noise]
+    turning = [*[np.log(LENGTH[1] * d**0.25)] * d, turn + TURNING[0], turn + TURNING[1], *noise]
+    sd = [[*[length] * d, size, size, *NOISE_SD] for length, size in zip(LENGTH_SD, SIZE_SD, strict=True)]
     return np.array([smooth, turning], dtype=float), np.array(sd)
 
 
