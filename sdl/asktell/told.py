@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from sdl.drivers.checks import checked, checked_reading, in_range
 from sdl.drivers.declared.config import Limit
 from sdl.drivers.declared.derived import with_derived
 from sdl.errors import ConfigError, InstrumentError, near
+from sdl.store.datasets import in_bounds
 from sdl.types import Channel, Reading, Settings, Value, is_number
 
 
@@ -73,10 +75,10 @@ def refused() -> Iterator[None]:
 
 
 def _applied(instrument: Instrument, applied: Mapping[str, Any]) -> dict[str, Value]:
-    """The applied settings; unlike those asked for they may lie outside the bounds.
+    """The applied settings, within the bounds of the inputs as those of a table: outside is a typing error.
 
     Raises:
-        ConfigError: an unknown input, or a value that is no number or none of its choices.
+        ConfigError: an unknown input, or a value that is no number, outside its bounds or none of its choices.
     """
     known = {item.name: item for item in instrument.inputs}
     for name, value in applied.items():
@@ -87,4 +89,10 @@ def _applied(instrument: Instrument, applied: Mapping[str, Any]) -> dict[str, Va
             raise ConfigError(f"applied: {name} = {value!r} is none of {', '.join(choices)}")
         if not choices and not is_number(value):
             raise ConfigError(f"applied: {name} = {value!r} is no number")
+        low, high = known[name].low, known[name].high
+        if not choices and math.isfinite(value) and not in_bounds(value, low, high):
+            raise ConfigError(
+                f"applied: {name} = {value:g} is outside its bounds, {low:g} … {high:g}; if it was truly set so, "
+                "leave this reading out (sdl skip, or --failed WHY)"
+            )
     return dict(applied)

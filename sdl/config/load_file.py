@@ -20,7 +20,7 @@ from sdl.errors import ConfigError, Problem, translated_value_errors
 from sdl.store import resolve
 from sdl.store.resolve import RUNS
 from sdl.twin.led.state import load as load_state
-from sdl.twin.reference import load_reference
+from sdl.twin.reference import SHIPPED, load_reference
 from sdl.types import Frozen
 
 C = TypeVar("C", bound=ResolvedCampaign)
@@ -145,13 +145,26 @@ def _problems_on(campaign: CampaignFile, given: Any, base: Path) -> list[Problem
 
 
 def _watch_problems(campaign: CampaignFile) -> list[Problem]:
-    """The twin that the instrument names and `watch: twin` stands for, if it cannot be read."""
+    """The twin that `watch` stands for, if it cannot be read or is one of another instrument."""
+    instrument = campaign.instrument
+    if instrument is None or campaign.watch_reference is None:
+        return []
     try:
-        if campaign.instrument is not None and campaign.watch_reference is not None:
-            load_reference(campaign.watch_reference)
+        theirs = load_reference(campaign.watch_reference).inputs
     except ValueError as error:
         return [Problem(str(error), "watch")]
-    return []
+    ours = [item.name for item in instrument.inputs]
+    if set(ours) == set(theirs) or instrument.kind == "twin":  # a variant of the LED: the run says so
+        return []
+    whose = (
+        "the LED's: the instrument names no twin" if campaign.watch_reference == SHIPPED else "of another instrument"
+    )
+    message = (
+        f"the twin is {whose}; it has the inputs {', '.join(theirs)}, the instrument {', '.join(ours)}, so nothing "
+        "can be compared. Fit one (sdl twin fit latest --instrument FILE -o my-twin.toml) and name it in the "
+        "instrument (twin: my-twin.toml), or leave `watch` out"
+    )
+    return [Problem(message, "watch")]
 
 
 def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:

@@ -99,7 +99,12 @@ def solutions(fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator) 
     if data.prefer is None:
         distinct = distinct[np.lexsort(distinct.T[::-1])] if len(distinct) else distinct
     named = [_named(low + u * (high - low), predict, data, one) for u in distinct]
-    return [_likely(one, u, modes) for one, u in zip(named, distinct, strict=True)]
+    listed = [_likely(one, u, modes) for one, u in zip(named, distinct, strict=True)]
+    training = getattr(fitted, "training", None)
+    if modes or training is None or len(listed) < 2:
+        return listed
+    in_family = [training.has_family(one, region, u) for u in distinct]
+    return [replace(mode, continuum=family) for mode, family in zip(listed, in_family, strict=True)]
 
 
 def _modes(fitted: Fitted, target: Targets, rng: np.random.Generator) -> list[Any]:

@@ -27,6 +27,10 @@ INTERACTION = 0.3
 """Standard deviation of the difference between the slopes of two choices, as a fraction of the slope."""
 BESIDE = 0.1
 """Settings of a combination of choices count as measured if a row of it is within this fraction of the range."""
+RANK = 1e-4
+"""Combinations of inputs that change the targets by less than this fraction of the largest response are free."""
+ROOM = 0.05
+"""Settings are one of a family of solutions if they can move this fraction of the range along a free combination."""
 TIE = 1e-8
 """Weight of the squared distance from the data between settings that come equally close to a goal."""
 
@@ -258,7 +262,22 @@ class TrainingSet:
         if not len(slope):
             return True
         response = np.maximum(np.abs(slope).sum(axis=1, keepdims=True), 1e-300)
-        return bool(np.linalg.matrix_rank(slope / response, tol=1e-4) < slope.shape[1])
+        return bool(np.linalg.matrix_rank(slope / response, tol=RANK) < slope.shape[1])
+
+    def has_family(self, target: Targets, region: Region, u: Floats) -> bool:
+        """Whether settings u (d,) are one of a continuous family with the same readings of the targets.
+
+        By the linear model: a direction exists along which no target's reading changes and the region leaves room.
+        """
+        columns = self.target_columns(target.value)
+        if not len(columns) or not self.is_underdetermined(target):
+            return False
+        slope = self.linear.slope[columns] / np.maximum(np.abs(self.linear.slope[columns]).sum(axis=1), 1e-300)[:, None]
+        _, strength, directions = np.linalg.svd(slope)
+        free = directions[int((strength > RANK).sum()) :]
+        free = free[:, None] * np.array([[-ROOM], [ROOM]]) / np.abs(free).max(axis=1)[:, None, None]
+        steps = region.project(u) + free.reshape(-1, len(u))
+        return bool((np.abs(region.project(steps) - steps).max(axis=1) < ROOM / 100).any())
 
     def _nearest(self, target: Targets, region: Region) -> Floats:
         """(d,) settings inside a region whose readings come closest to the targets; without any, the mean settings."""

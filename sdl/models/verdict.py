@@ -36,6 +36,8 @@ WORTH_TELLING = 0.1
 """Errors below this fraction of `TrainingSet.tolerance_scale` are not reported."""
 PASS = 0.95
 """Fraction of readings at the best settings that must lie within tolerance."""
+FAMILY = "one of a family of solutions"
+"""Said of settings where the goal leaves a continuum of others."""
 MAX_READINGS = 1_000_000
 """Largest number of readings to average that is suggested."""
 SURE = 0.05
@@ -321,6 +323,8 @@ def to_proposals(
         if training.prefer is not None:
             free = training.is_underdetermined(goal)
             preference = "the preferred among the settings that hit" if free else "the goal leaves no choice to prefer"
+        elif assessment.verdict is not Verdict.UNREACHABLE and training.has_family(goal, region, settings[i]):
+            preference = FAMILY
         assessments.append(assessment)
         sentences = [f"{model}, {training.summary}", *notes[i : i + 1], preference, assessment.message]
         why.append("; ".join(filter(None, sentences)))

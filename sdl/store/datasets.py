@@ -363,16 +363,17 @@ def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, f
         with contextlib.suppress(Unusable):
             settings = {name: value for name, value in form(cells).settings.items() if name in bounds}
             values += [(value, *bounds[name]) for name, value in _numbers(settings).items()]
-    if all(_in_bounds(*value) for value in values):
+    if all(in_bounds(*value) for value in values):
         return ""
     for way, scale in itertools.product(("divided", "multiplied"), SCALES):
         factor = 1 / scale if way == "divided" else scale
-        if all(_in_bounds(number * factor, low, high) for number, low, high in values):
+        if all(in_bounds(number * factor, low, high) for number, low, high in values):
             return f"; the settings are of another scale than the instrument's: {way} by {scale} all would fit"
     return ""
 
 
-def _in_bounds(number: float, low: float, high: float) -> bool:
+def in_bounds(number: float, low: float, high: float) -> bool:
+    """Whether a setting lies within its bounds, but for rounding."""
     slack = BOUNDS_ROUNDING * (high - low)
     return low - slack <= number <= high + slack
 
@@ -569,7 +570,7 @@ def _read(
     if missing := [name for name in line.settings if name not in numbers and not texts.get(name)]:
         raise Unusable(f"no value of {', '.join(missing)}")
     for name, (low, high) in bounds.items():
-        if not _in_bounds(numbers[name], low, high):
+        if not in_bounds(numbers[name], low, high):
             reason = f"outside its bounds, {low:g} … {high:g}"
             raise Unusable(f"{name} {reason}", f"{name} is {numbers[name]:g}, {reason}")
         numbers[name] = min(max(numbers[name], low), high)

@@ -215,6 +215,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"readings": {"R": 1, "B": 2}, "applied": {"red": "much"}}, "applied: red = 'much' is no number"),
     ({"readings": {"R": 1, "B": 2}, "applied": {"red": math.nan}}, "does not say what was applied"),
     ({"readings": {"R": 1, "B": 2}, "applied": {"red": True}}, "is no number"),
+    ({"readings": {"R": 1, "B": 2}, "applied": {"red": 850}}, "applied: red = 850 is outside its bounds, 0 … 100"),
+    ({"readings": {"R": 1, "B": 2}, "applied": {"red": -0.1}}, "applied: red = -0.1 is outside its bounds"),
     ({"readings": {"R": 1, "B": 2}, "failed": "why"}, "tell either the readings or"),
     ({}, "tell either the readings or"),
 ]
@@ -257,6 +259,12 @@ def test_settings_that_were_applied_otherwise_are_what_the_solver_learns_from(ru
     run = open_run(opened.folder)
     assert run.measured()[0].fault == "not-applied"
     assert run.campaign.history.X[0].tolist() == [85, 10]
+
+
+def test_an_applied_setting_at_its_bound_but_for_rounding_is_told(runs: Path) -> None:
+    opened = begun(runs)
+    opened.tell(asked(opened), {"R": 1, "B": 2}, applied={"red": 100.00001})
+    assert open_run(opened.folder).measured()[0].applied["red"] == 100.00001
 
 
 # Rows of no trial -------------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from led import CHANNELS, GAINS, data, night, space, targets
+from led import CHANNELS, GAINS, ask, data, night, space, targets
 from scipy.optimize import linprog, lsq_linear
 
 from sdl.arrays import Floats
 from sdl.errors import Degenerate
 from sdl.models.data import Data, Targets
 from sdl.models.training_set import TrainingSet
+from sdl.registry import find
 from sdl.solvers.auto import Auto
 from sdl.solvers.linear import Linear
 from sdl.space.region import Region
@@ -217,3 +218,26 @@ def test_such_a_channel_is_learnt_with_its_bounds() -> None:
     mean, sd = fitted.predict(rows.X)
     assert np.isfinite([mean, sd]).all()
     assert (mean[rows.saturated] > 0.99 * rows.Y[rows.saturated]).all()
+
+
+def test_settings_are_one_of_a_family_where_they_can_move_without_a_change_of_the_targets(
+    training: TrainingSet,
+) -> None:
+    middle, region, free = np.full(3, 0.5), training.own_region, goal([np.nan, 16384.0, 16384.0])
+    assert training.has_family(free, region, middle)
+    assert not training.has_family(goal([16384.0] * 3), region, middle)
+    assert not training.has_family(goal([np.nan] * 3, (0, 1.0, 2.0)), region, middle)  # a range of its own leaves room
+    pinned = replace(region, low=middle, high=middle)
+    assert not training.has_family(free, pinned, middle)
+    rows = night(30)
+    same = TrainingSet.from_data(data(rows.X, np.column_stack([rows.Y[:, 0], 0.5 * rows.Y[:, 0], rows.Y[:, 1]])))
+    assert same.has_family(goal([16384.0, 8192.0, 16384.0]), region, middle)
+
+
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "bayes", "gp"])
+def test_a_solver_says_that_its_settings_are_one_of_a_family(kind: str) -> None:
+    rows = night(30)
+    solver = find("solvers", kind)()
+    one_free = ask(solver, rows, [np.nan, 16384.0, 16384.0])
+    assert "one of a family of solutions" in one_free.why[0]
+    assert "family" not in ask(solver, rows, [16384.0] * 3).why[0]

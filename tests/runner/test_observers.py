@@ -101,3 +101,16 @@ def test_a_twin_that_the_instrument_names_and_lacks_is_a_mistake(tmp_path: Path)
     tree = {"name": "mixed", "instrument": instrument, "goal": {"R": 120}, "watch": "twin"}
     with pytest.raises(ConfigError, match=r"watch: no such file: '.*gone.toml'"):
         config.parse(tree, base=tmp_path)
+
+
+def test_the_twin_of_the_led_or_of_another_instrument_cannot_watch_ones_own(tmp_path: Path) -> None:
+    instrument = {"kind": "command", "command": ["true"], **KEYS}
+    tree = {"name": "mixed", "instrument": instrument, "goal": {"R": 120}, "watch": "twin"}
+    with pytest.raises(ConfigError, match=r"watch: the twin is the LED's: .* R, G, B, .* so nothing can be compared"):
+        config.parse(tree, base=tmp_path)
+    written(tmp_path)
+    mine = str(tmp_path / "rig-twin.toml")
+    assert config.parse({**tree, "watch": mine}, base=tmp_path).watch == mine
+    light = {"kind": "command", "command": ["true"], "inputs": {"lamp": {}}, "channels": {"R": {}}, "off": "nothing"}
+    with pytest.raises(ConfigError, match=r"watch: the twin is of another instrument.*sdl twin fit"):
+        config.parse({**tree, "instrument": light, "watch": mine}, base=tmp_path)
