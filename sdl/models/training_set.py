@@ -267,17 +267,23 @@ class TrainingSet:
     def has_family(self, target: Targets, region: Region, u: Floats) -> bool:
         """Whether settings u (d,) are one of a continuous family with the same readings of the targets.
 
-        By the linear model: a direction exists along which no target's reading changes and the region leaves room.
+        By the linear model: inside the region there is a step longer than ROOM along which no target's reading changes.
+        The steps are a convex polytope. If it holds another point than 0, a linear programme finds one with any
+        objective or its opposite, unless the objective is orthogonal to all of them.
         """
         columns = self.target_columns(target.value)
         if not len(columns) or not self.is_underdetermined(target):
             return False
         slope = self.linear.slope[columns] / np.maximum(np.abs(self.linear.slope[columns]).sum(axis=1), 1e-300)[:, None]
         _, strength, directions = np.linalg.svd(slope)
-        free = directions[int((strength > RANK).sum()) :]
-        free = free[:, None] * np.array([[-ROOM], [ROOM]]) / np.abs(free).max(axis=1)[:, None, None]
-        steps = region.project(u) + free.reshape(-1, len(u))
-        return bool((np.abs(region.project(steps) - steps).max(axis=1) < ROOM / 100).any())
+        fixed = directions[: int((strength > RANK).sum())]
+        u = region.project(u)
+        low, high = region.bounds_at(u)
+        rest = (region.A, np.maximum(region.b - region.A @ u, 0.0)) if len(region.A) else (None, None)
+        kept = *rest, fixed, np.zeros(len(fixed)), list(zip(low - u, high - u, strict=True))
+        objective = np.sqrt(np.arange(2.0, len(u) + 2.0))
+        ends = [linprog(sign * objective, *kept).x for sign in (1.0, -1.0)]
+        return any(end is not None and float(np.abs(end).max()) > ROOM for end in ends)
 
     def _nearest(self, target: Targets, region: Region) -> Floats:
         """(d,) settings inside a region whose readings come closest to the targets; without any, the mean settings."""

@@ -234,6 +234,25 @@ def test_settings_are_one_of_a_family_where_they_can_move_without_a_change_of_th
     assert same.has_family(goal([16384.0, 8192.0, 16384.0]), region, middle)
 
 
+def test_at_a_corner_a_family_is_found_wherever_some_input_can_move() -> None:
+    """With two free directions, against linear programmes that move each input as far as it goes."""
+    rng, box, said = np.random.default_rng(0), Region.box(np.zeros(4), np.ones(4)), []
+    inputs = tuple(Input(name=name) for name in "abcd")
+    for _ in range(40):
+        X, slope = rng.random((12, 4)), rng.normal(size=(2, 4))
+        rows = data(X, 50.0 + X @ slope.T, inputs=inputs, channels=CHANNELS[:2])
+        u = np.where(rng.random(4) < 0.6, rng.integers(0, 2, 4), 0.5).astype(float)
+        target = Targets(*(part[0] for part in targets((50.0 + slope @ u)[None])))
+        limits = np.column_stack([-u, 1 - u])
+        ends = [
+            linprog(sign * row, A_eq=slope, b_eq=[0, 0], bounds=limits).fun for sign in (1, -1) for row in np.eye(4)
+        ]
+        moves = -min(ends)
+        said.append(TrainingSet.from_data(rows).has_family(target, box, u))
+        assert said[-1] == (moves > 0.05) or abs(moves - 0.05) < 0.01
+    assert 5 < sum(said) < 40
+
+
 @pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "bayes", "gp"])
 def test_a_solver_says_that_its_settings_are_one_of_a_family(kind: str) -> None:
     rows = night(30)
