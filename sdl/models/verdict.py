@@ -174,7 +174,7 @@ class Judge:
         """
         least = noise * np.sqrt(dof / chdtri(dof, SURE))
         if isinstance(self.model, GaussianProcess):
-            least = np.minimum(least, [channel.least_noise(u[None], SURE)[0] for channel in self.model.channels])
+            least = np.minimum(least, _least_noise_of(self.model, u))
         return np.asarray(least, dtype=np.float64)
 
     def _by_session(self, shape: Floats) -> list[tuple[Floats, Floats]]:
@@ -224,8 +224,14 @@ class Judge:
             parts = ndtr((high - aim) * readings**0.5 / sd) - ndtr((low - aim) * readings**0.5 / sd)
             return float(np.prod(parts))
 
-        if hit_rate(training.average, self._least_noise(u, noise, dof)) >= PASS:
+        least = self._least_noise(u, noise, dof)
+        if hit_rate(training.average, least) >= PASS:
             return "", np.nan
+        repeated = np.isfinite(self.fit.dof[training.goal]).all()
+        if not repeated and self.process is not None:  # a step, for example, is lack of fit and no noise
+            least = np.minimum(least, _least_noise_of(self.process, u))
+            if hit_rate(training.average, least) >= PASS:
+                return "", np.nan
         enough = 1
         while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:
             enough *= 2
@@ -244,6 +250,11 @@ class Judge:
             wider = f"{(enough / MANY_READINGS) ** 0.5:.2g} times the tolerance would need {MANY_READINGS}"
             advice = f"averaging alone would need {enough} readings per trial; {wider}"
         return f"at the best settings {of} would be within tolerance about {share}; {advice}", float(enough)
+
+
+def _least_noise_of(model: GaussianProcess, u: Floats) -> Floats:
+    """(g,) quantile SURE of the noise of the goal's channels, over the hyperparameters."""
+    return np.array([channel.least_noise(u[None], SURE)[0] for channel in model.channels])
 
 
 def _error_of_mean(prediction: Prediction, readings: int) -> Floats:

@@ -20,7 +20,7 @@ from sdl.registry import find, kinds
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
-from sdl.types import Verdict
+from sdl.types import Channel, Input, Verdict
 
 MODELS = ("linear", "pls", "gmm", "forest")
 
@@ -75,6 +75,17 @@ def test_rows_in_one_place_call_nothing_unreachable_that_a_surface_which_turns_m
     u = model.training.nearest(target, region)
     assert assess(model, Bands.of(model.training, target), u, region).is_unreachable
     assert Judge(model.training, model).assess_goal(target, region, u).verdict is not Verdict.UNREACHABLE
+
+
+def test_a_step_without_repeated_settings_is_no_noise():
+    """Seven readings of a titration: a parabola leaves residuals of more than a tolerance of 0.1."""
+    x = np.array([10, 90, 49.73, 72.44, 54.77, 63.26, 57.49])[:, None]
+    y = np.array([3.03, 11.03, 3.0, 10.98, 2.98, 9.9, 3.04])[:, None]
+    acid, ph = (Input(name="acid", low=0.0, high=100.0),), (Channel(name="pH"),)
+    rows, goal = data(x, y, inputs=acid, channels=ph), targets([[7.0]], 0.1 / 7)
+    for kind in ("quadratic", "auto"):
+        found = find("solvers", kind)().fit(rows).propose(goal, rows.space, np.random.default_rng(0))
+        assert found.verdict == (Verdict.REACHABLE,)
 
 
 def test_faint_goals_of_a_curved_instrument_are_seldom_called_below_the_noise():
