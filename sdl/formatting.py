@@ -394,8 +394,11 @@ def off(band: Band, value: float, unit: str = "") -> str:
     digits = [len(re.sub(r"\D", "", text).strip("0")) for text in (part, limit)]
     side = "± " if math.isclose(band.high - band.target, band.target - band.low, rel_tol=1e-9) else sign
     if band.target and digits[0] < digits[1]:
-        return f"off by {sign}{percent(abs(error / band.target))} (tolerance {side}{part} %)"
-    return f"off by {sign}{reading(abs(error), band)}{unit} (tolerance {side}{limit}{unit})"
+        size, tolerated = percent(abs(error / band.target)), f"{part} %"
+    else:
+        size, tolerated = f"{reading(abs(error), band)}{unit}", f"{limit}{unit}"
+    sign = sign if re.search("[1-9]", size) else ""  # no sign before an error that is printed as 0
+    return f"off by {sign}{size} (tolerance {side}{tolerated})"
 
 
 def not_off(safe: Safe | None) -> str:

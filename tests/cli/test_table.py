@@ -127,6 +127,8 @@ def test_three_figures_are_enough(value: float, as_percent: str, as_ratio: str) 
         (Band(1000, 900, 1400), 1100, "off by +100 (tolerance +400)"),
         (Band(1000, 900, 1400), 950, "off by −50 (tolerance −100)"),
         (Band.around(0, 30), -12, "off by −12 (tolerance ± 30)"),
+        (Band.around(50.5, 0.4), 50.4999999, "off by 0.00 (tolerance ± 0.4)"),
+        (Band.around(16384, 327.68), 16384.01, "off by 0.00 % (tolerance ± 2 %)"),
         (Band.at_most(12000, 240), 16181, "reads 16181, 4181 above 12000"),
         (Band.at_least(500, 10), 480, "reads 480, 20 below 500"),
         (Band.between(100, 200), 150, "reads 150, inside 100 … 200"),
