@@ -2,7 +2,8 @@
 
 It is the share of the sample paths of a forward model (functions drawn from its posterior) for which the bounded search
 finds settings with all readings inside their bands. It concerns the noise-free readings. Where the model is uncertain,
-its paths differ: with few rows some of them curve back and reach the goal.
+its paths differ: with few rows some of them curve back and reach the goal. A goal is called unreachable only if a
+chi-square test of the mean agrees.
 
 Where a row was measured inside every band the probability is 1, whatever the model says. With fewer than 2 d + 3 rows
 no goal is called unreachable, because so few rows cannot exclude a maximum or minimum; nor while a combination of

@@ -15,7 +15,7 @@ from scipy.optimize import linprog, lsq_linear
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.models.constants import DISTINCT
+from sdl.models.constants import DISTINCT, FREE
 from sdl.models.data import Data, Targets
 from sdl.models.forward.linear_model import LinearModel, fit_linear
 from sdl.models.session_effects import align_to_current
@@ -27,8 +27,6 @@ INTERACTION = 0.3
 """Standard deviation of the difference between the slopes of two choices, as a fraction of the slope."""
 BESIDE = 0.1
 """Settings of a combination of choices count as measured if a row of it is within this fraction of the range."""
-RANK = 1e-4
-"""Combinations of inputs that change the targets by less than this fraction of the largest response are free."""
 ROOM = 0.05
 """Settings are one of a family of solutions if they can move this fraction of the range along a free combination."""
 TIE = 1e-8
@@ -262,7 +260,7 @@ class TrainingSet:
         if not len(slope):
             return True
         response = np.maximum(np.abs(slope).sum(axis=1, keepdims=True), 1e-300)
-        return bool(np.linalg.matrix_rank(slope / response, tol=RANK) < slope.shape[1])
+        return bool(np.linalg.matrix_rank(slope / response, tol=FREE) < slope.shape[1])
 
     def has_family(self, target: Targets, region: Region, u: Floats) -> bool:
         """Whether settings u (d,) are one of a continuous family with the same readings of the targets.
@@ -276,7 +274,7 @@ class TrainingSet:
             return False
         slope = self.linear.slope[columns] / np.maximum(np.abs(self.linear.slope[columns]).sum(axis=1), 1e-300)[:, None]
         _, strength, directions = np.linalg.svd(slope)
-        fixed = directions[: int((strength > RANK).sum())]
+        fixed = directions[: int((strength > FREE).sum())]
         u = region.project(u)
         low, high = region.bounds_at(u)
         rest = (region.A, np.maximum(region.b - region.A @ u, 0.0)) if len(region.A) else (None, None)

@@ -314,21 +314,23 @@ def test_the_probability_is_the_share_of_a_hundred_functions_that_reach_the_goal
 
 @dataclass(frozen=True)
 class Hump(Shifted):
-    """The same, with a hump at 0.9 instead of the slope, and flat elsewhere."""
+    """The same, with a narrow hump at 0.6 instead of the slope, and a lower, wide one at 0.2."""
 
     def sample_paths(self, n, rng):
         return Hump(n)
 
     def __call__(self, U):
-        return super().__call__(U) - 50 * U + 100 * np.exp(-(((U - 0.9) / 0.05) ** 2))
+        narrow, wide = np.exp(-(((U - 0.6) / 0.008) ** 2)), np.exp(-(((U - 0.2) / 0.3) ** 2))
+        return super().__call__(U) - 50 * U + 100 * narrow + 10 * wide
 
     def jacobian(self, U):
-        slope = -2 * (U - 0.9) / 0.05**2 * 100 * np.exp(-(((U - 0.9) / 0.05) ** 2))
+        narrow, wide = np.exp(-(((U - 0.6) / 0.008) ** 2)), np.exp(-(((U - 0.2) / 0.3) ** 2))
+        slope = -200 * (U - 0.6) / 0.008**2 * narrow - 20 * (U - 0.2) / 0.3**2 * wide
         return np.broadcast_to(slope, (self.n, *U.shape[-2:]))[..., None]
 
 
 def test_before_a_goal_is_called_improbable_it_is_searched_from_random_settings():
-    """From starts on the flat part no search finds the hump."""
+    """From starts beside the wide hump every search ends on its top, below the goal."""
     bands = Bands(np.arange(1), *np.array([[150.0], [160.0], [152.0], [158.0]]), np.ones(1))
     starts, region = np.array([[0.1], [0.3]]), Region.box(np.zeros(1), np.ones(1))
     assert _probability(Hump(), bands, starts, region, np.random.default_rng(0)) > 0.95
