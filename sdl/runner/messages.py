@@ -70,7 +70,7 @@ class Messenger:
                 self._ended(event, campaign)
             case Safe() if not event.proven:
                 text = formatting.not_off(event)
-                self._put("lost", f"{event.at:.0f}", "the instrument may still be on", text, event.at)
+                self._put("lost", f"{event.at:.3f}", "the instrument may still be on", text, event.at)
             case Measured() | Failed() | Skipped():
                 self._asked = None
                 self._outbox.withdraw(f"asked-{self._run}-", self._clock())
@@ -112,7 +112,7 @@ class Messenger:
         best = f"\n{line}" if (line := formatting.best_so_far(history)) else ""
         body = f"{formatting.counts(history)}; {formatting.cause(event.reason)}{best}"
         kind = OUTCOME_KINDS.get(event.outcome, "finished")
-        self._put(kind, f"{event.at:.0f}", formatting.display(event.outcome), body, event.at)
+        self._put(kind, f"{event.at:.3f}", formatting.display(event.outcome), body, event.at)
 
     def _put(self, kind: Kind, key: str, title: str, body: str, at: float) -> None:
         if at < self._clock() - LOOK_BACK:
